@@ -1,0 +1,35 @@
+"""What differs between DOLFINx 0.9, 0.10 and 0.11; no other module looks at a version.
+
+Features are tested, not version numbers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from dolfinx import fem, mesh
+from numpy.typing import NDArray
+
+# The default of 10 s is too short where several ranks compile the same form on a loaded machine.
+JIT_OPTIONS: dict[str, Any] = {"timeout": 120}
+
+
+def dof_coordinates(space: Any) -> NDArray[np.float64]:
+    """First coordinate of every dof of a scalar Lagrange space on an interval, shape (dofs,)."""
+    return np.asarray(space.tabulate_dof_coordinates()[:, 0], dtype=np.float64)
+
+
+def assembled(form: Any) -> NDArray[np.float64]:
+    """Dense array of a bilinear form on a small mesh of ``MPI.COMM_SELF``.
+
+    ``fem.assemble_matrix`` of one form is the call that is the same in all versions.
+    """
+    matrix = fem.assemble_matrix(fem.form(form, jit_options=JIT_OPTIONS))
+    matrix.scatter_reverse()
+    return np.asarray(matrix.to_dense())
+
+
+def move_nodes(domain: mesh.Mesh, coordinate: NDArray[np.float64]) -> None:
+    """Set the first coordinate of the geometry nodes, shape (nodes,), in the mesh's own order."""
+    domain.geometry.x[:, 0] = coordinate

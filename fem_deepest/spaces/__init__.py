@@ -1,0 +1,18 @@
+"""Spaces: depth mesh, neuron index, the unknown, and how they are dealt out to the ranks."""
+
+from fem_deepest.spaces.control import ControlSpace, Parameters, Shapes
+from fem_deepest.spaces.depth import DepthMesh
+from fem_deepest.spaces.grid import ProcessGrid, SampleBlocks
+from fem_deepest.spaces.neurons import NeuronSpace
+from fem_deepest.spaces.prolongation import prolong
+
+__all__ = [
+    "ControlSpace",
+    "DepthMesh",
+    "NeuronSpace",
+    "Parameters",
+    "ProcessGrid",
+    "SampleBlocks",
+    "Shapes",
+    "prolong",
+]
