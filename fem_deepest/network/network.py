@@ -1,0 +1,128 @@
+"""A network of continuous depth: lift, flow, readout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fem_deepest.errors import InputError
+from fem_deepest.network.activation import Activation
+from fem_deepest.network.flow import Flow
+from fem_deepest.network.scheme import Scheme
+from fem_deepest.spaces import DepthMesh, NeuronSpace, Parameters, Shapes
+
+Array = NDArray[np.float64]
+
+TILE = 256  # samples whose states through the depth stay in the cache together
+
+
+@dataclass(frozen=True)
+class Network:
+    """``x(0) = lift(z)``, ``x' = -a x + sigma(W_h x + b)``, ``y = readout(x(T))``.
+
+    Attributes:
+        depth: Depth mesh.
+        index: Neuron index.
+        scheme: Depth scheme.
+        activation: ``sigma``.
+        inputs: Number of inputs ``d`` of the data.
+        outputs: Number of outputs.
+        leak: ``a``.
+        linear_lift: ``x(0) = E z + e`` with trained ``E, e``; else ``x(0) = (z, 0)``, zero-padded.
+        linear_readout: ``y = C x(T) + c`` with trained ``C, c``; else ``y`` is the first neurons.
+    """
+
+    depth: DepthMesh
+    index: NeuronSpace
+    scheme: Scheme
+    activation: Activation
+    inputs: int
+    outputs: int
+    leak: float = 0.0
+    linear_lift: bool = False
+    linear_readout: bool = True
+    _flows: dict[int, Flow] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        n = self.index.neurons
+        if not self.linear_lift and n < self.inputs:
+            raise InputError(
+                f"{n} neurons cannot hold {self.inputs} inputs by zero-padding; take at least "
+                f'{self.inputs} neurons or lift = "linear"'
+            )
+        if not self.linear_readout and n < self.outputs:
+            raise InputError(
+                f"{n} neurons cannot show {self.outputs} outputs; take at least {self.outputs} "
+                'neurons or readout = "linear"'
+            )
+
+    @property
+    def shapes(self) -> Shapes:
+        """Shapes of the parameters."""
+        n = self.index.neurons
+        return Shapes(
+            theta=(self.depth.cells + 1, n, n + 1),
+            readout=(self.outputs if self.linear_readout else 0, n + 1),
+            lift=(n, self.inputs + 1 if self.linear_lift else 0),
+        )
+
+    @property
+    def column_scale(self) -> Array:
+        """Factors from the stored ``[w | b]`` to the effective ``[W_h | b]``, shape (N + 1,)."""
+        scale = np.full(self.index.neurons + 1, self.index.mass)
+        scale[-1] = 1.0
+        return scale
+
+    def stage_matrices(self, theta: Array) -> Array:
+        """Effective ``[W_h | b]`` where a step needs it, (n, S, N, N + 1)."""
+        if self.index.mass != 1.0:
+            theta = theta * self.column_scale
+        return self.depth.at_stages(self.scheme.abscissae, theta)
+
+    def stage_matrices_transposed(self, stages: Array, out: Array) -> None:
+        """Transpose of :meth:`stage_matrices`, written to ``out`` (n + 1, N, N + 1)."""
+        out[...] = 0.0
+        self.depth.at_stages_transposed(self.scheme.abscissae, stages, out)
+        if self.index.mass != 1.0:
+            out *= self.column_scale
+
+    def flow(self, width: int) -> Flow:
+        """Sweeps for tiles of ``width`` samples; made once for each width."""
+        if width not in self._flows:
+            self._flows[width] = Flow(
+                self.depth.steps, self.index.neurons, width, self.scheme, self.activation, self.leak
+            )
+        return self._flows[width]
+
+    def lift(self, parameters: Parameters, z: Array) -> Array:
+        """``x(0)``, shape (N, K), of the inputs ``z``, shape (d, K)."""
+        if self.linear_lift:
+            return parameters.lift[:, :-1] @ z + parameters.lift[:, -1:]
+        x = np.zeros((self.index.neurons, z.shape[1]))
+        x[: self.inputs] = z
+        return x
+
+    def read(self, parameters: Parameters, x: Array) -> Array:
+        """Output ``y``, shape (outputs, K), of the last states ``x``, shape (N, K)."""
+        if self.linear_readout:
+            return parameters.readout[:, :-1] @ x + parameters.readout[:, -1:]
+        return x[: self.outputs].copy()
+
+    def output(self, parameters: Parameters, z: Array) -> Array:
+        """Outputs (outputs, K) of the inputs ``z`` (d, K). Not collective."""
+        return np.concatenate([y for _, y in self._sweep(parameters, z, False)], axis=1)
+
+    def states(self, parameters: Parameters, z: Array) -> Array:
+        """States at all depth nodes, (n + 1, N, K), of the inputs ``z`` (d, K). Not collective."""
+        return np.concatenate([x for x, _ in self._sweep(parameters, z, True)], axis=2)
+
+    def _sweep(self, parameters: Parameters, z: Array, keep: bool) -> Iterator[tuple[Array, Array]]:
+        theta = self.stage_matrices(parameters.theta)
+        for start in range(0, max(z.shape[1], 1), TILE):
+            x = self.lift(parameters, z[:, start : start + TILE])
+            nodes = np.empty((self.depth.cells + 1, *x.shape)) if keep else np.empty(0)
+            self.flow(x.shape[1]).forward(theta, x, nodes=nodes if keep else None)
+            yield nodes, self.read(parameters, x)

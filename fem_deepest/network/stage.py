@@ -1,0 +1,193 @@
+"""The implicit stage ``X = base + h a F(X)`` of a tile of samples, its tangent and its adjoint.
+
+A fixed-point iteration costs one matrix product a turn and contracts when ``h a |F_x| < 1``; where
+it does not, every sample gets its own Newton step or linear solve. Either way the equations hold
+to rounding, which the exact discrete adjoint needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fem_deepest.errors import NumericalFailure
+from fem_deepest.network.activation import Activation
+
+Array = NDArray[np.float64]
+
+_SWEEPS = 40
+_NEWTON = 50
+_HALVINGS = 12
+_SLOW = 0.6  # contraction per turn above which a direct solve is cheaper
+_ROUNDING = 4.0 * np.finfo(np.float64).eps
+
+
+def solve(
+    matrix: Array, activation: Activation, factor: float, leak: float, base: Array, full: Array
+) -> None:
+    """Solve ``X = base + h a (-leak X + sigma(W X + b))`` for every sample.
+
+    Args:
+        matrix: ``[W | b]``, shape (N, N + 1).
+        activation: ``sigma``.
+        factor: ``h a``.
+        leak: ``leak``.
+        base: The known part, a forcing included, shape (N, K).
+        full: ``[X; 1]``, shape (N + 1, K): a start on entry, the solution on return.
+
+    Raises:
+        NumericalFailure: No convergence: the steps in depth are too long.
+    """
+    state, weights, shift = full[:-1], matrix[:, :-1], 1.0 + factor * leak
+    value, slope = np.empty_like(base), np.empty_like(base)
+
+    def residual(_: Array) -> tuple[Array, Array]:
+        np.matmul(matrix, full, out=value)
+        activation.value(value, value)
+        activation.first(value, slope)
+        return shift * state - base - factor * value, slope
+
+    def turn(_: Array) -> Array:
+        np.matmul(matrix, full, out=value)
+        activation.value(value, value)
+        return np.divide(base + factor * value, shift)
+
+    if not contract(turn, state):
+        state[...] = base
+        newton(residual, weights, factor, shift, state)
+
+
+def solve_linear(
+    weights: Array, slope: Array, factor: float, leak: float, rhs: Array, adjoint: bool
+) -> Array:
+    """Solve ``y - h a (-leak y + sigma' W y) = rhs`` for every sample, or its transpose.
+
+    Args:
+        weights: ``W``, shape (N, N).
+        slope: ``sigma'`` at the stage, shape (N, K).
+        factor: ``h a``.
+        leak: ``leak``.
+        rhs: Shape (N, K).
+        adjoint: Solve the transposed equations.
+
+    Returns:
+        Solution, shape (N, K).
+    """
+    shift = 1.0 + factor * leak
+
+    def turn(y: Array) -> Array:
+        if adjoint:
+            return np.divide(rhs + factor * (weights.T @ (slope * y)), shift)
+        return np.divide(rhs + factor * (slope * (weights @ y)), shift)
+
+    y = np.divide(rhs, shift)
+    if contract(turn, y):
+        return y
+    return direct(slope, weights, factor, shift, rhs, adjoint)
+
+
+def contract(step: Callable[[Array], Array], y: Array) -> bool:
+    """Fixed-point iteration ``y <- step(y)`` in place.
+
+    Args:
+        step: Returns a new array of the shape of ``y``.
+        y: Start, overwritten by the last iterate.
+
+    Returns:
+        Whether the change came down to rounding; ``False`` as soon as it contracts too slowly.
+    """
+    last = np.inf
+    for turn in range(_SWEEPS):
+        new = step(y)
+        change = float(np.max(np.abs(new - y), initial=0.0))
+        y[...] = new
+        if not np.isfinite(change):
+            return False
+        size = max(1.0, float(np.max(np.abs(new), initial=0.0)))
+        # Near rounding the change stops falling before it reaches the last bit.
+        if change <= _ROUNDING * size or (change <= 100 * _ROUNDING * size and change >= last):
+            return True
+        if turn > 2 and change > _SLOW * last:
+            return False
+        last = change
+    return False
+
+
+def direct(
+    slope: Array, matrix: Array, factor: float, shift: float, rhs: Array, adjoint: bool
+) -> Array:
+    """Solve ``(shift I - factor diag(slope_k) W) y_k = rhs_k`` or its transpose for every sample.
+
+    Args:
+        slope: ``sigma'``, shape (N, K).
+        matrix: ``W``, shape (N, N).
+        factor: ``h a``.
+        shift: ``1 + h a leak``.
+        rhs: Shape (N, K).
+        adjoint: Solve with the transposed matrices.
+
+    Returns:
+        Solution, shape (N, K).
+
+    Raises:
+        NumericalFailure: A matrix is singular.
+    """
+    n = matrix.shape[0]
+    systems = -factor * slope.T[:, :, None] * matrix
+    systems[:, range(n), range(n)] += shift
+    if adjoint:
+        systems = systems.transpose(0, 2, 1)
+    try:
+        solution = np.linalg.solve(systems, rhs.T[:, :, None])[:, :, 0].T
+    except np.linalg.LinAlgError:
+        raise NumericalFailure(
+            "the matrix of an implicit stage is singular; the steps in depth are too long for these "
+            "weights: take more cells"
+        ) from None
+    return solution.astype(np.float64, copy=False)
+
+
+def newton(
+    residual: Callable[[Array], tuple[Array, Array]],
+    matrix: Array,
+    factor: float,
+    shift: float,
+    x: Array,
+) -> None:
+    """Newton's method for the stage equation of every sample, in place.
+
+    Args:
+        residual: Gives the residual ``shift X - base - h a (sigma(W X + b) + xi)`` and ``sigma'``,
+            both (N, K).
+        matrix: ``W``.
+        factor: ``h a``.
+        shift: ``1 + h a leak``.
+        x: Start, overwritten by the solution, shape (N, K).
+
+    Raises:
+        NumericalFailure: No convergence: the steps in depth are too long.
+    """
+    last = np.inf
+    r, slope = residual(x)
+    for _ in range(_NEWTON):
+        d = direct(slope, matrix, factor, shift, r, adjoint=False)
+        change = float(np.max(np.abs(d), initial=0.0))
+        size = max(1.0, float(np.max(np.abs(x), initial=0.0)))
+        if change <= _ROUNDING * size or (change <= 100 * _ROUNDING * size and change >= last):
+            return
+        last = change
+        norm, start = np.linalg.norm(r, axis=0), x.copy()
+        damping = np.ones_like(norm)
+        for _ in range(_HALVINGS):  # every sample is damped by itself
+            x[...] = start - damping * d
+            r, slope = residual(x)
+            worse = np.linalg.norm(r, axis=0) > (1.0 - 0.25 * damping) * norm + _ROUNDING * size
+            if not worse.any():
+                break
+            damping[worse] *= 0.5
+    raise NumericalFailure(
+        f"the implicit stage did not converge in {_NEWTON} Newton steps (last change {last:.1e}); "
+        "the steps in depth are too long for these weights: take more cells"
+    )
