@@ -1,0 +1,93 @@
+"""The prior ``1/2 <u, P u>`` of a control, which is also the metric of the space.
+
+On the weight field ``P = lambda (kappa^2 M_t + K_t) (x) M_S (x) M_S``, the H1(depth) precision; on
+readout and lift ``lambda`` times the identity; on the forcings the model-error precisions
+``R_f h_i M_S / K`` and ``R_0 M_S / K``. The factors are separable: a solve is one tridiagonal
+factorisation in depth, made once, applied to all ``N (N + 1)`` columns.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import lapack
+
+from fem_deepest._petsc import PETSc
+from fem_deepest.network.network import Network
+from fem_deepest.spaces import ControlSpace
+
+Array = NDArray[np.float64]
+
+
+class Prior:
+    """Precision ``P`` of the control, with its inverse.
+
+    Args:
+        space: Layout of the control.
+        network: Gives depth mesh and neuron index.
+        strength: ``lambda > 0``.
+        kappa: ``kappa > 0``, inverse correlation length in depth.
+        model: ``R_f``; used where the space has forcings.
+        initial: ``R_0`` of the soft input condition.
+        samples: ``K``.
+    """
+
+    def __init__(
+        self,
+        space: ControlSpace,
+        network: Network,
+        *,
+        strength: float,
+        kappa: float,
+        model: float,
+        initial: float,
+        samples: int,
+    ) -> None:
+        self.space = space
+        self._finite = strength
+        mass, stiffness = network.depth.mass, network.depth.stiffness
+        zeroth = strength * kappa**2
+        self._diagonal = zeroth * mass[0] + strength * stiffness[0]
+        self._off = zeroth * mass[1] + strength * stiffness[1]
+        self._factor = lapack.dpttrf(self._diagonal, self._off)[:2]
+        # M_S (x) M_S on the kernel, M_S on the bias: one weight for each column of [w | b].
+        self._columns = network.index.mass * network.column_scale
+        self._model = (model * network.index.mass / samples) * network.depth.steps
+        self._initial = initial * network.index.mass / samples
+
+    def apply(self, d: PETSc.Vec, r: PETSc.Vec) -> None:
+        """``r = P d``. Collective."""
+        source, target = d.array_r, r.array_w
+        if self.space.grid.owner:
+            a, b = self.space.parameters(source), self.space.parameters(target)
+            np.multiply(self._diagonal[:, None, None], a.theta, out=b.theta)
+            b.theta[:-1] += self._off[:, None, None] * a.theta[1:]
+            b.theta[1:] += self._off[:, None, None] * a.theta[:-1]
+            if self._columns[0] != 1.0:
+                b.theta[...] *= self._columns
+            np.multiply(a.readout, self._finite, out=b.readout)
+            np.multiply(a.lift, self._finite, out=b.lift)
+        self._forcings(source, target, inverse=False)
+
+    def solve(self, r: PETSc.Vec, d: PETSc.Vec) -> None:
+        """``d = P^{-1} r``. Collective."""
+        source, target = r.array_r, d.array_w
+        if self.space.grid.owner:
+            a, b = self.space.parameters(source), self.space.parameters(target)
+            nodes = a.theta.shape[0]
+            solution, _ = lapack.dpttrs(*self._factor, a.theta.reshape(nodes, -1))
+            b.theta.reshape(nodes, -1)[...] = solution
+            if self._columns[0] != 1.0:
+                b.theta[...] /= self._columns
+            np.divide(a.readout, self._finite, out=b.readout)
+            np.divide(a.lift, self._finite, out=b.lift)
+        self._forcings(source, target, inverse=True)
+
+    def _forcings(self, source: Array, target: Array, inverse: bool) -> None:
+        operation = np.divide if inverse else np.multiply
+        for tile in range(len(self.space.tiles)):
+            (a0, a), (b0, b) = (self.space.forcing(x, tile) for x in (source, target))
+            if a0.size:
+                operation(a0, self._initial, out=b0)
+            if a.size:
+                operation(a, self._model[:, None, None], out=b)

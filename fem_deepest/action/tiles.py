@@ -1,0 +1,202 @@
+"""The samples of one rank in tiles, and what one tile adds to the action and its derivatives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fem_deepest.network.flow import Flow
+from fem_deepest.network.loss import Loss
+from fem_deepest.network.network import Network
+from fem_deepest.spaces import Parameters
+
+Array = NDArray[np.float64]
+
+SCALARS = 4  # loss, score, model error, input error
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Views into the flat array of what is summed over the samples.
+
+    Attributes:
+        stages: Gradient in the stage matrices, (n, S, N, N + 1).
+        readout: Gradient in the readout.
+        lift: Gradient in the lift.
+        scalars: Loss, score, model error, input error.
+    """
+
+    stages: Array
+    readout: Array
+    lift: Array
+    scalars: Array
+
+    @staticmethod
+    def size(network: Network) -> int:
+        """Number of entries of the flat array."""
+        return sum(int(np.prod(shape)) for shape in Sums._shapes(network))
+
+    @classmethod
+    def view(cls, flat: Array, network: Network) -> Sums:
+        """Views into ``flat``."""
+        views, start = [], 0
+        for shape in cls._shapes(network):
+            size = int(np.prod(shape))
+            views.append(flat[start : start + size].reshape(shape))
+            start += size
+        return cls(*views)
+
+    @staticmethod
+    def _shapes(network: Network) -> list[tuple[int, ...]]:
+        nodes, neurons, columns = network.shapes.theta
+        stages = (nodes - 1, len(network.scheme.abscissae), neurons, columns)
+        return [stages, network.shapes.readout, network.shapes.lift, (SCALARS,)]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A control, or a direction of one, as the sweeps need it.
+
+    Attributes:
+        parameters: Parameters, the same on all ranks of a slab.
+        stages: Effective stage matrices of the weight field, (n, S, N, N + 1).
+    """
+
+    parameters: Parameters
+    stages: Array
+
+
+class Tiles:
+    """Tiles of samples with their data.
+
+    Args:
+        network: The network.
+        loss: ``Phi_T``.
+        inputs: For every tile its inputs, (d, k).
+        targets: For every tile its targets, (k,) or (outputs, k).
+        model_precision: ``R_f``.
+        input_precision: ``R_0``.
+
+    A forcing is a pair ``xi_0`` (N, k), ``xi`` (n, N, k); either may have no entries. Nothing here is
+    collective.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        loss: Loss,
+        inputs: list[Array],
+        targets: list[NDArray],
+        model_precision: float,
+        input_precision: float,
+    ) -> None:
+        self.network, self.loss = network, loss
+        self.inputs, self.targets = inputs, targets
+        self.model_precision, self.input_precision = model_precision, input_precision
+
+    def value(self, tile: int, u: Point, forcing: tuple[Array, Array], scalars: Array) -> None:
+        """Add the scalar sums of a tile."""
+        self._forward(tile, u, forcing, scalars)
+
+    def gradient(
+        self,
+        tile: int,
+        u: Point,
+        forcing: tuple[Array, Array],
+        sums: Sums,
+        out: tuple[Array, Array],
+    ) -> None:
+        """Add what a tile adds to the gradient; its forcing part is written into ``out``."""
+        x, dy = self._forward(tile, u, forcing, sums.scalars)
+        q = self._readout_adjoint(u.parameters, x, dy, sums)
+        self._flow(tile).adjoint(u.stages, q, sums.stages, out[1] if out[1].size else None)
+        self._input_adjoint(tile, q, sums, out[0])
+
+    def second_variation(
+        self,
+        tile: int,
+        u: Point,
+        d: Point,
+        forcing: tuple[Array, Array],
+        d_forcing: tuple[Array, Array],
+        sums: Sums,
+        out: tuple[Array, Array],
+        exact: bool,
+    ) -> None:
+        """Add what a tile adds to the Hessian (or Gauss-Newton) product with ``d``."""
+        flow, linear = self._flow(tile), self.network.linear_readout
+        x, dy = self._forward(tile, u, forcing, sums.scalars)
+        y = self.network.read(u.parameters, x)
+        if exact:
+            q = self._readout_adjoint(u.parameters, x, dy, None)
+            flow.adjoint(u.stages, q, keep=True)
+        dx = self._input_tangent(tile, d.parameters, d_forcing[0])
+        flow.tangent(u.stages, d.stages, dx, d_forcing[1] if d_forcing[1].size else None)
+        curved = self._output_tangent(u.parameters, d.parameters, x, dx)
+        self.loss.hessian(y, curved.copy(), curved)
+        dq = self._readout_adjoint(u.parameters, x, curved, sums)
+        if exact and linear:
+            dq += d.parameters.readout[:, :-1].T @ dy
+            sums.readout[:, :-1] += dy @ dx.T
+        xi_out = out[1] if out[1].size else None
+        flow.second_adjoint(u.stages, d.stages, dq, sums.stages, xi_out, exact)
+        self._input_adjoint(tile, dq, sums, out[0])
+
+    def _flow(self, tile: int) -> Flow:
+        return self.network.flow(self.inputs[tile].shape[1])
+
+    def _forward(
+        self, tile: int, u: Point, forcing: tuple[Array, Array], scalars: Array
+    ) -> tuple[Array, Array]:
+        """Last states and derivative of the loss in the output; adds the scalars."""
+        xi0, xi = forcing
+        x = self.network.lift(u.parameters, self.inputs[tile])
+        measure = self.network.index.mass
+        if xi0.size:
+            x += xi0
+            scalars[3] += 0.5 * self.input_precision * measure * np.vdot(xi0, xi0)
+        if xi.size:
+            squares = np.einsum("iak,iak->i", xi, xi) @ self.network.depth.steps
+            scalars[2] += 0.5 * self.model_precision * measure * squares
+        self._flow(tile).forward(u.stages, x, xi if xi.size else None)
+        y = self.network.read(u.parameters, x)
+        scalars[:2] += self.loss.value(y, self.targets[tile], y)
+        return x, y
+
+    def _readout_adjoint(
+        self, parameters: Parameters, x: Array, dy: Array, sums: Sums | None
+    ) -> Array:
+        """``q(T)`` of the derivative ``dy`` in the output; adds the readout's gradient."""
+        if not self.network.linear_readout:
+            q = np.zeros_like(x)
+            q[: dy.shape[0]] = dy
+            return q
+        if sums is not None:
+            sums.readout[:, :-1] += dy @ x.T
+            sums.readout[:, -1] += dy.sum(axis=1)
+        return parameters.readout[:, :-1].T @ dy
+
+    def _output_tangent(
+        self, parameters: Parameters, direction: Parameters, x: Array, dx: Array
+    ) -> Array:
+        if not self.network.linear_readout:
+            return dx[: self.network.outputs].copy()
+        return parameters.readout[:, :-1] @ dx + self.network.read(direction, x)
+
+    def _input_tangent(self, tile: int, direction: Parameters, d_xi0: Array) -> Array:
+        if self.network.linear_lift:
+            dx = self.network.lift(direction, self.inputs[tile])
+        else:
+            dx = np.zeros((self.network.index.neurons, self.inputs[tile].shape[1]))
+        if d_xi0.size:
+            dx += d_xi0
+        return dx
+
+    def _input_adjoint(self, tile: int, q: Array, sums: Sums, xi0_out: Array) -> None:
+        if self.network.linear_lift:
+            sums.lift[:, :-1] += q @ self.inputs[tile].T
+            sums.lift[:, -1] += q.sum(axis=1)
+        if xi0_out.size:
+            xi0_out[...] = q
