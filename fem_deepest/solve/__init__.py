@@ -1,0 +1,1 @@
+"""Solvers, written against the action protocol: quasi-Newton, Newton, nested iteration in depth."""

@@ -1,0 +1,246 @@
+"""Nested iteration in depth: 2, 4, 8, ... cells, each level started from the one before.
+
+The iterate and the quasi-Newton memory are prolonged by FE interpolation, so a finer level goes on
+where the coarser one stopped; a layer costs the same on every level, so the coarse ones are cheap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from fem_deepest._petsc import PETSc
+from fem_deepest.action.network import NetworkAction, Parts
+from fem_deepest.errors import NumericalFailure
+from fem_deepest.solve.lmvm import Iterate, minimise
+from fem_deepest.solve.memory import LimitedMemory, dual_norm
+from fem_deepest.solve.newton import polish
+from fem_deepest.solve.outcome import Outcome
+from fem_deepest.spaces import prolong
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How far each level is solved.
+
+    Attributes:
+        levels: Depth cells, coarse to fine.
+        tolerance: Dual norm of the gradient on the last level, relative to the start of the run.
+        loosening: A coarser level stops at this multiple of the next one's tolerance.
+        iterations: Most iterations of a level.
+        memory: Pairs of the quasi-Newton method.
+        polish: Newton's method afterwards, to ``polish_tolerance``.
+        polish_tolerance: As ``tolerance``.
+        polish_iterations: Most Newton steps.
+    """
+
+    levels: list[int]
+    tolerance: float = 1e-3
+    loosening: float = 1.2
+    iterations: int = 2000
+    memory: int = 20
+    polish: bool = False
+    polish_tolerance: float = 1e-8
+    polish_iterations: int = 50
+
+    @property
+    def stages(self) -> int:
+        """Number of stages: the levels, and the polish if there is one."""
+        return len(self.levels) + int(self.polish)
+
+    def method(self, stage: int) -> str:
+        """Method of a stage: "lmvm" on a level, "newton" in the polish."""
+        return "lmvm" if stage < len(self.levels) else "newton"
+
+    def cells(self, stage: int) -> int:
+        """Depth cells of a stage; the polish works on the finest level."""
+        return self.levels[min(stage, len(self.levels) - 1)]
+
+    def goal(self, stage: int) -> float:
+        """Dual norm of the gradient at which a stage ends, relative to the start of the run."""
+        if self.method(stage) == "newton":
+            return self.polish_tolerance
+        return self.tolerance * self.loosening ** (len(self.levels) - 1 - stage)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One solve of a run: a level, or the polish at the end.
+
+    Attributes:
+        name: "lmvm" or "newton".
+        cells: Depth cells.
+        outcome: How it ended.
+        parts: The action and its parts at the end.
+        gradient: Dual norm of the gradient at the end.
+        evaluations: Gradients, and ``hessians`` Hessian products, that it took.
+        hessians: See ``evaluations``.
+    """
+
+    name: str
+    cells: int
+    outcome: Outcome
+    parts: Parts
+    gradient: float
+    evaluations: int
+    hessians: int
+
+
+@dataclass
+class Search:
+    """Where a run stands: everything a restart needs beside the problem itself.
+
+    Attributes:
+        stage: Number of the stage: the levels in order, then the polish.
+        iteration: Steps made in this stage.
+        evaluations: Gradients of the finished stages.
+        own: Gradients and Hessian products of this stage so far.
+        reference: Dual norm of the gradient at the start of the run.
+        u: The iterate on the level of ``stage``.
+        memory: Quasi-Newton memory there.
+    """
+
+    stage: int
+    iteration: int
+    evaluations: int
+    own: tuple[int, int]
+    reference: float
+    u: PETSc.Vec
+    memory: LimitedMemory
+
+
+@dataclass
+class NestedIteration:
+    """Runs the stages of a schedule.
+
+    Args:
+        problem: ``problem(cells)`` makes the action on a depth mesh of that many cells.
+        schedule: Levels and tolerances.
+        on_step: Called after every accepted step; an exception it raises ends the run.
+        on_stage: Called at the end of every stage, with a search that stands at the next one, or
+            still at the last.
+
+    Collective: every method.
+    """
+
+    problem: Callable[[int], NetworkAction]
+    schedule: Schedule
+    on_step: Callable[[Search, NetworkAction, Iterate], None] = lambda *_: None
+    on_stage: Callable[[Search, NetworkAction, Stage], None] = lambda *_: None
+    _actions: dict[int, NetworkAction] = field(default_factory=dict, init=False)
+
+    def action(self, cells: int) -> NetworkAction:
+        """Action of a level; made once, and only the newest two are kept."""
+        if cells not in self._actions:
+            self._actions = dict(list(self._actions.items())[-1:])
+            self._actions[cells] = self.problem(cells)
+        return self._actions[cells]
+
+    def begin(self, start: Callable[[NetworkAction], PETSc.Vec]) -> Search:
+        """Search at the start of the coarsest level.
+
+        Raises:
+            NumericalFailure: The action or its gradient is not finite there.
+        """
+        action = self.action(self.schedule.levels[0])
+        u = start(action)
+        g = action.create()
+        action.gradient(u, g)
+        reference = dual_norm(action.metric, g)
+        if not np.isfinite(reference):
+            raise NumericalFailure(
+                "the action or its gradient is not finite at the start; take smaller start weights"
+            )
+        g.destroy()
+        action.evaluations = 0
+        memory = LimitedMemory(action.metric, self.schedule.memory)
+        return Search(0, 0, 0, (0, 0), reference, u, memory)
+
+    def run(self, search: Search) -> list[Stage]:
+        """Go through the stages from where ``search`` stands, changing it in place.
+
+        Raises:
+            NumericalFailure: The action is not finite; ``search.u`` holds the last good iterate.
+        """
+        schedule, stages = self.schedule, list[Stage]()
+        while True:
+            cells = schedule.cells(search.stage)
+            action = self.action(cells)
+            # The first evaluation of a resumed stage repeats the last one before it.
+            action.evaluations = max(search.own[0] - 1, 0)
+            action.hessians = search.own[1]
+            gradient = [0.0]
+
+            def monitor(
+                iterate: Iterate, action: NetworkAction = action, gradient: list[float] = gradient
+            ) -> None:
+                repeated = search.own[0] > 0 and iterate.iteration == search.iteration
+                search.iteration, gradient[0] = iterate.iteration, iterate.gradient
+                search.own = action.evaluations, action.hessians
+                iterate.u.copy(search.u)
+                if not repeated:
+                    self.on_step(search, action, iterate)
+
+            outcome = self._solve(search, action, monitor)
+            outcome = replace(outcome, iterations=search.iteration)
+            action.value(search.u)
+            stage = Stage(
+                schedule.method(search.stage),
+                cells,
+                outcome,
+                action.parts,
+                gradient[0],
+                action.evaluations,
+                action.hessians,
+            )
+            stages.append(stage)
+            more = search.stage + 1 < schedule.stages
+            if more:
+                self._advance(search, action)
+            self.on_stage(search, action, stage)
+            if not more:
+                break
+        return stages
+
+    def _solve(
+        self, search: Search, action: NetworkAction, monitor: Callable[[Iterate], None]
+    ) -> Outcome:
+        schedule = self.schedule
+        tolerance = schedule.goal(search.stage) * search.reference
+        if schedule.method(search.stage) == "newton":
+            return polish(
+                action,
+                search.u,
+                tolerance=tolerance,
+                iterations=schedule.polish_iterations,
+                monitor=monitor,
+                offset=search.iteration,
+            )
+        return minimise(
+            action,
+            search.u,
+            search.memory,
+            tolerance=tolerance,
+            iterations=schedule.iterations,
+            monitor=monitor,
+            offset=search.iteration,
+        )
+
+    def _advance(self, search: Search, action: NetworkAction) -> None:
+        """Stand at the beginning of the next stage."""
+        search.evaluations += action.evaluations
+        search.stage, search.iteration, search.own = search.stage + 1, 0, (0, 0)
+        if self.schedule.method(search.stage) == "newton":
+            return
+        fine = self.action(self.schedule.cells(search.stage))
+
+        def primal(v: PETSc.Vec) -> PETSc.Vec:
+            return prolong(action.space, fine.space, action.network.depth, fine.network.depth, v)
+
+        memory = search.memory.moved(fine.metric, primal)
+        search.memory.clear()
+        u = primal(search.u)
+        search.u.destroy()
+        search.u, search.memory = u, memory

@@ -1,0 +1,133 @@
+"""Newton's method by SNES to a stationary point of the Euler-Lagrange system ``dA/du = 0``.
+
+The Hessian is matrix-free and exact, its preconditioner is the metric. Conjugate gradients stop at
+negative curvature (Steihaug 1983, doi:10.1137/0720042), and the line search works on the action, not
+on the residual: plain Newton on the Euler-Lagrange system is attracted to saddles. Nothing but the
+iterate is carried from step to step, so a resumed solve makes the same steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from fem_deepest._petsc import PETSc
+from fem_deepest.action.protocol import Action, Metric
+from fem_deepest.errors import NumericalFailure
+from fem_deepest.solve.guard import Guard
+from fem_deepest.solve.lmvm import Iterate, shell
+from fem_deepest.solve.memory import dual_norm
+from fem_deepest.solve.outcome import Outcome, reason_name
+
+_LOOSEST = 0.1  # relative tolerance of the first linear solve
+
+
+def polish(
+    action: Action,
+    u: PETSc.Vec,
+    *,
+    tolerance: float,
+    iterations: int,
+    monitor: Callable[[Iterate], None] | None = None,
+    offset: int = 0,
+) -> Outcome:
+    """Go from ``u`` to a stationary point, in place.
+
+    PETSc options ``-snes_*`` and ``-ksp_*`` are obeyed.
+
+    Args:
+        action: The action.
+        u: Start, near a minimum; on return the last accepted point.
+        tolerance: Dual norm of the gradient to reach.
+        iterations: Largest number of Newton steps, those before a restart included.
+        monitor: Called at the start and after every accepted step; an exception it raises ends the
+            solve.
+        offset: Steps made before a restart, for the count.
+
+    Raises:
+        NumericalFailure: The action or its gradient is not finite; ``u`` holds the last good point.
+
+    Collective.
+    """
+    comm, guard = u.getComm(), Guard()
+    # SNES works on its own vector: an exception from a callback leaves that one locked.
+    good, work = u.copy(), u.copy()
+    snes = PETSc.SNES().create(comm)
+    linear = _Linearised(action, u)
+    hessian = shell(guard.wrap(linear.mult), u)
+    residual = u.duplicate()
+
+    def finite(value: float) -> float:
+        if not np.isfinite(value):
+            raise NumericalFailure(f"the action is {value} at a trial point")
+        return value
+
+    def function(_: PETSc.SNES, x: PETSc.Vec, g: PETSc.Vec) -> None:
+        finite(action.gradient(x, g))
+
+    def jacobian(_: PETSc.SNES, x: PETSc.Vec, *__: PETSc.Mat) -> None:
+        x.copy(linear.point)
+
+    def converged(
+        snes: PETSc.SNES, iteration: int, _: tuple[float, float, float]
+    ) -> PETSc.SNES.ConvergedReason:
+        x = snes.getSolution()
+        norm = dual_norm(action.metric, snes.getFunction()[0])
+        x.copy(good)
+        if monitor is not None:
+            monitor(Iterate(x, action.value(x), norm, offset + iteration))
+        if norm <= tolerance:
+            return PETSc.SNES.ConvergedReason.CONVERGED_FNORM_ABS
+        if offset + iteration >= iterations:
+            return PETSc.SNES.ConvergedReason.DIVERGED_MAX_IT
+        # Superlinear: the linear solve is as exact as the gradient is small, and no exacter.
+        rtol = min(_LOOSEST, max(np.sqrt(norm), 0.1 * tolerance / norm, 1e-10))
+        snes.getKSP().setTolerances(rtol=rtol)
+        return PETSc.SNES.ConvergedReason.CONVERGED_ITERATING
+
+    try:
+        snes.setType("newtonls")
+        snes.setFunction(guard.wrap(function), residual)
+        snes.setObjective(guard.wrap(lambda _, x: finite(action.value(x))))
+        snes.setJacobian(jacobian, hessian)
+        snes.setConvergenceTest(guard.wrap(converged))
+        snes.setTolerances(max_it=iterations)
+        snes.setMaxLinearSolveFailures(iterations)
+        ksp = snes.getKSP()
+        ksp.setType("stcg")
+        ksp.setNormType(PETSc.KSP.NormType.PRECONDITIONED)
+        ksp.setTolerances(max_it=500)
+        ksp.getPC().setType("python")
+        ksp.getPC().setPythonContext(_Riesz(action.metric))
+        snes.setFromOptions()
+        with guard:
+            snes.solve(None, work)
+        code = snes.getConvergedReason()
+        return Outcome(
+            code > 0, reason_name(PETSc.SNES.ConvergedReason, code), snes.getIterationNumber()
+        )
+    finally:
+        good.copy(u)
+        for thing in (snes, hessian, residual, good, work, linear.point):
+            thing.destroy()
+
+
+class _Linearised:
+    """Second variation at a point."""
+
+    def __init__(self, action: Action, u: PETSc.Vec) -> None:
+        self._action, self.point = action, u.copy()
+
+    def mult(self, d: PETSc.Vec, r: PETSc.Vec) -> None:
+        self._action.hessian(self.point, d, r)
+
+
+class _Riesz:
+    """The metric as a preconditioner."""
+
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
+
+    def apply(self, _: PETSc.PC, x: PETSc.Vec, y: PETSc.Vec) -> None:
+        self._metric.solve(x, y)
