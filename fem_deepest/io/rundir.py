@@ -1,0 +1,154 @@
+"""The run directory: ``run.json``, ``history.csv`` and the places of the rest."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+from fem_deepest.errors import InputError
+
+COLUMNS = (
+    "stage",
+    "cells",
+    "iteration",
+    "evaluations",
+    "seconds",
+    "action",
+    "misfit",
+    "model",
+    "prior",
+    "gradient",
+    "score",
+)
+
+
+class RunDirectory:
+    """A directory that one run owns; rank 0 writes.
+
+    Args:
+        path: Directory.
+        comm: All ranks of the run.
+
+    Attributes:
+        checkpoint: Path of ``checkpoint.h5``.
+        figures: Path of ``figures/``.
+        fields: Path of ``fields/``.
+    """
+
+    def __init__(self, path: Path, comm: MPI.Intracomm) -> None:
+        self.path, self.comm = path, comm
+        self.checkpoint = path / "checkpoint.h5"
+        self.figures = path / "figures"
+        self.fields = path / "fields"
+        self._history = path / "history.csv"
+        self.rows = 0
+
+    def prepare(self, *, resume: bool, force: bool) -> None:
+        """Make the directory, or refuse one in use. Collective.
+
+        Raises:
+            InputError: It is not empty and neither ``resume`` nor ``force`` is given, or it cannot
+                be made. Nothing is written over.
+        """
+        problem = None
+        if self.comm.rank == 0:
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                if any(self.path.iterdir()) and not (resume or force):
+                    problem = (
+                        f"the directory {self.path} is not empty; give --resume to go on with its "
+                        "run, --force to write over it, or another --out"
+                    )
+            except OSError as error:
+                problem = f"cannot use {self.path} as run directory: {error}; give another --out"
+        problem = self.comm.bcast(problem, root=0)
+        if problem:
+            raise InputError(problem)
+        if self.comm.rank == 0 and force and not resume:
+            for stale in (self.checkpoint, self._history, self.path / "run.json"):
+                stale.unlink(missing_ok=True)
+            for folder in (self.figures, self.fields):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def keep_rows(self, rows: int) -> None:
+        """Keep the first rows of the history: those a checkpoint knows of. Rank 0 writes."""
+        self.rows = rows
+        if self.comm.rank == 0 and self._history.exists():
+            lines = self._history.read_text().splitlines(keepends=True)[: rows + 1]
+            _replace(self._history, "".join(lines))
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Add a line to the history at once. Rank 0 writes."""
+        self.rows += 1
+        if self.comm.rank == 0:
+            new = not self._history.exists()
+            with self._history.open("a", newline="") as file:
+                writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+                if new:
+                    writer.writeheader()
+                writer.writerow({k: _plain(row[k]) for k in COLUMNS})
+
+    def history(self) -> dict[str, NDArray]:
+        """Columns of the history. Not collective."""
+        with self._history.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        return {
+            name: np.array([row[name] if name == "stage" else float(row[name]) for row in rows])
+            for name in COLUMNS
+        }
+
+    def write_json(self, values: Mapping[str, Any]) -> None:
+        """Write ``run.json`` as a whole. Rank 0 writes."""
+        if self.comm.rank == 0:
+            _replace(
+                self.path / "run.json", json.dumps(jsonable(values), indent=2, allow_nan=False)
+            )
+
+    def read_json(self) -> dict[str, Any]:
+        """Contents of ``run.json``.
+
+        Raises:
+            InputError: There is none, or it is not JSON.
+        """
+        path = self.path / "run.json"
+        try:
+            return dict(json.loads(path.read_text()))
+        except FileNotFoundError:
+            raise InputError(
+                f"{self.path} holds no run (no run.json); give the directory of a run"
+            ) from None
+        except (OSError, ValueError) as error:
+            raise InputError(f"cannot read {path}: {error}") from None
+
+
+def jsonable(value: Any) -> Any:
+    """The value in plain Python types; infinite and undefined numbers become null."""
+    if isinstance(value, Mapping):
+        return {str(k): jsonable(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [jsonable(v) for v in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _plain(value: Any) -> Any:
+    return f"{value:.17g}" if isinstance(value, float) else value
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(text)
+    os.replace(temporary, path)

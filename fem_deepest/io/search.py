@@ -1,0 +1,137 @@
+"""A search as a checkpoint: where a run stands, stored and found again bit for bit."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from fem_deepest.action.network import NetworkAction
+from fem_deepest.config import Config
+from fem_deepest.data import DataSet
+from fem_deepest.errors import InputError
+from fem_deepest.io import checkpoint
+from fem_deepest.io.rundir import jsonable
+from fem_deepest.solve.memory import LimitedMemory
+from fem_deepest.solve.nested import Search
+
+
+def signature(config: Config, data: DataSet) -> dict[str, Any]:
+    """What a checkpoint and a configuration with its training data must agree in, in plain types.
+
+    Tolerances and limits are left out: a run may be resumed with others.
+    """
+    values = config.model_dump(mode="python", by_alias=True)
+    values.pop("output")
+    solve = values.pop("solve")
+    values["levels"], values["memory"] = config.depth_levels, solve["memory"]
+    values["samples"] = data.samples
+    content = (
+        np.ascontiguousarray(data.inputs).tobytes() + np.ascontiguousarray(data.targets).tobytes()
+    )
+    values["checksum of the data"] = zlib.crc32(content)
+    return dict(jsonable(values))
+
+
+def save(path: Path, search: Search, meta: Mapping[str, Any], comm: MPI.Intracomm) -> None:
+    """Write a search with whatever else belongs to it. Collective.
+
+    Args:
+        path: Checkpoint file; replaced as a whole or not at all.
+        search: Where the run stands.
+        meta: More, JSON-able; has at least ``signature``.
+        comm: All ranks.
+    """
+    vectors = {"control": search.u}
+    for i, (s, y) in enumerate(zip(search.memory.s, search.memory.y, strict=True)):
+        vectors[f"s{i}"], vectors[f"y{i}"] = s, y
+    state = {
+        "stage": search.stage,
+        "iteration": search.iteration,
+        "evaluations": search.evaluations,
+        "own": list(search.own),
+        "reference": search.reference,
+        "pairs": len(search.memory.s),
+        "scale": search.memory.scale,
+    }
+    checkpoint.write(path, vectors, {**meta, "search": state}, comm)
+
+
+def find(path: Path, wanted: Mapping[str, Any], comm: MPI.Intracomm) -> dict[str, Any] | None:
+    """What a checkpoint holds beside its vectors, or nothing where there is none. Collective.
+
+    Args:
+        path: Checkpoint file.
+        wanted: The signature that it must have.
+        comm: All ranks.
+
+    Raises:
+        InputError: The file is no checkpoint, or one of another run.
+    """
+    problem, meta = None, None
+    if comm.rank == 0 and path.exists():
+        try:
+            meta = checkpoint.read_meta(path)
+            problem = _difference(meta.get("signature", {}), wanted)
+        except InputError as error:
+            problem = str(error)
+    problem, meta = comm.bcast((problem, meta), root=0)
+    if problem:
+        raise InputError(problem)
+    return meta
+
+
+def restore(
+    path: Path, meta: Mapping[str, Any], action: NetworkAction, size: int, comm: MPI.Intracomm
+) -> Search:
+    """The search of a checkpoint. Collective.
+
+    Args:
+        path: Checkpoint file.
+        meta: What :func:`find` gave.
+        action: The action of the level that the search stands at.
+        size: Pairs of the quasi-Newton memory.
+        comm: All ranks.
+
+    Raises:
+        InputError: The vectors do not fit.
+    """
+    state = meta["search"]
+    memory = LimitedMemory(action.metric, size)
+    vectors = {"control": action.create()}
+    for i in range(state["pairs"]):
+        vectors[f"s{i}"], vectors[f"y{i}"] = action.create(), action.create()
+    checkpoint.read(path, vectors, comm)
+    for i in range(state["pairs"]):
+        memory.push(vectors[f"s{i}"], vectors[f"y{i}"])
+    memory.scale = state["scale"]
+    return Search(
+        stage=state["stage"],
+        iteration=state["iteration"],
+        evaluations=state["evaluations"],
+        own=(state["own"][0], state["own"][1]),
+        reference=state["reference"],
+        u=vectors["control"],
+        memory=memory,
+    )
+
+
+def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
+    """Sentence on the first key in which a checkpoint and a configuration differ, if any."""
+    for section, value in new.items():
+        stored = old.get(section)
+        pairs = value.items() if isinstance(value, dict) else [("", value)]
+        for key, wanted in pairs:
+            found = stored.get(key) if isinstance(stored, dict) else stored
+            if found != wanted:
+                name = f"{section}.{key}" if key else section
+                return (
+                    f"the checkpoint belongs to another run: it has {name} = {found}, the "
+                    f"configuration {wanted}; use the configuration it was made with, or "
+                    "another --out"
+                )
+    return None
