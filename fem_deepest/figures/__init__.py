@@ -1,0 +1,21 @@
+"""Figures: plain arrays in, a `matplotlib.figure.Figure` out, `save` writes it.
+
+Needs Matplotlib; import this package only where a figure is wanted.
+"""
+
+from fem_deepest.figures.confusion import confusion
+from fem_deepest.figures.features import features
+from fem_deepest.figures.history import history
+from fem_deepest.figures.prediction import decision, prediction
+from fem_deepest.figures.style import save
+from fem_deepest.figures.weights import weights
+
+__all__ = [
+    "confusion",
+    "decision",
+    "features",
+    "history",
+    "prediction",
+    "save",
+    "weights",
+]
