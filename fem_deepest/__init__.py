@@ -1,0 +1,55 @@
+"""Deepest learning: neural networks of continuous depth as statistical data assimilation.
+
+Abarbanel, Rozdeba, Shirman, Machine learning; deepest learning as statistical data assimilation
+problems, Neural Computation 30 (2018) 2025-2055, arXiv:1707.01415.
+
+Every verb of the command is a function here: ``run = fem_deepest.train("demos/digits.toml")``.
+"""
+
+from __future__ import annotations
+
+import sys
+
+__version__ = "0.1.0"
+
+try:
+    from fem_deepest import _petsc  # noqa: F401  (first: starts PETSc with what follows "--")
+
+    import dolfinx  # noqa: F401
+except ImportError as error:
+    _message = (
+        f"fem_deepest needs DOLFINx 0.9 or later with petsc4py ({error}); run your command with "
+        "docker/run, or install it with 'conda install -c conda-forge fenics-dolfinx' or, on "
+        "Debian 13, 'apt install python3-dolfinx'."
+    )
+    # The command says it without a traceback: python -m fem_deepest imports this file first.
+    if sys.orig_argv[1:3] == ["-m", "fem_deepest"] or sys.argv[0].endswith("fem-deepest"):
+        sys.exit(f"fem-deepest: {_message}")
+    raise ImportError(_message) from None
+
+from fem_deepest.cli.info import info
+from fem_deepest.cli.plot import plot
+from fem_deepest.cli.predict import predict
+from fem_deepest.cli.train import train
+from fem_deepest.config import Config, load
+from fem_deepest.errors import (
+    FemDeepestError,
+    InputError,
+    NotConverged,
+    NumericalFailure,
+)
+from fem_deepest.run import Run
+
+__all__ = [
+    "Config",
+    "FemDeepestError",
+    "InputError",
+    "NotConverged",
+    "NumericalFailure",
+    "Run",
+    "info",
+    "load",
+    "plot",
+    "predict",
+    "train",
+]

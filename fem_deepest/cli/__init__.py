@@ -1,0 +1,1 @@
+"""The ``fem-deepest`` command, one file a verb; every verb is also a function."""

@@ -1,0 +1,143 @@
+"""The ``fem-deepest`` command."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from mpi4py import MPI
+from rich.console import Console
+from rich.table import Table
+
+from fem_deepest.cli.info import info, version
+from fem_deepest.cli.plot import plot
+from fem_deepest.cli.predict import predict
+from fem_deepest.cli.progress import Printer
+from fem_deepest.cli.train import train
+from fem_deepest.errors import FemDeepestError
+
+app = typer.Typer(
+    name="fem-deepest",
+    help="Train neural networks of continuous depth. What follows '--' goes to PETSc.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Directory = Annotated[Path, typer.Argument(metavar="DIR", help="run directory")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        if MPI.COMM_WORLD.rank == 0:
+            print(f"fem-deepest {version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="show the version")
+    ] = False,
+) -> None:
+    """Options of the command itself."""
+
+
+@app.command("train")
+def _train(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="what to train, on what")],
+    out: Annotated[Path | None, typer.Option(help="run directory; default: runs/NAME")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on from the checkpoint")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="write over a run directory in use")
+    ] = False,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="override a key")
+    ] = None,
+) -> None:
+    """Train a network; exit code 0 converged, 2 wrong input, 3 not converged, 4 numerical failure."""
+    reporter = Printer() if MPI.COMM_WORLD.rank == 0 else None
+    run = train(
+        config, out=out, resume=resume, force=force, settings=settings or (), reporter=reporter
+    )
+    raise typer.Exit(run.exit_code)
+
+
+@app.command("predict")
+def _predict(
+    directory: Directory,
+    data: Annotated[Path, typer.Option(metavar="FILE", help="CSV or NPZ file with the inputs")],
+    out: Annotated[Path | None, typer.Option(help="CSV file to write; default: print")] = None,
+    force: Annotated[bool, typer.Option("--force", help="write over an existing file")] = False,
+) -> None:
+    """Class and probabilities, or values, for every row of a file."""
+    if MPI.COMM_WORLD.rank > 0:
+        return
+    header, rows = predict(directory, data, out=out, force=force)
+    if out is None:
+        for row in [header, *rows]:
+            print(",".join(row))
+    else:
+        print(f"{len(rows)} rows written to {out}")
+
+
+@app.command("plot")
+def _plot(directory: Directory) -> None:
+    """Draw the figures of a run again."""
+    if MPI.COMM_WORLD.rank == 0:
+        for path in plot(directory):
+            print(path)
+
+
+@app.command("info")
+def _info() -> None:
+    """Versions, BLAS and its speed, MPI, PETSc packages, and what is missing."""
+    values = info()
+    if MPI.COMM_WORLD.rank > 0:
+        return
+    table = Table(show_header=False, box=None)
+    for name, value in {**values.pop("versions"), **values}.items():
+        if name != "advice":
+            table.add_row(name, ", ".join(value) if isinstance(value, list) else str(value))
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(table)
+    for line in values["advice"]:
+        console.print(f"! {line}")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command and exit; an error on one rank ends all ranks."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if "--" in words:
+        words = words[: words.index("--")]
+    comm = MPI.COMM_WORLD
+    try:
+        code = app(words, standalone_mode=False, prog_name="fem-deepest")
+        sys.exit(code if isinstance(code, int) else 0)
+    except FemDeepestError as error:
+        _leave(f"fem-deepest: {error}", error.exit_code)
+    except typer.Exit as request:
+        sys.exit(request.exit_code)
+    except typer.Abort:
+        _leave("fem-deepest: interrupted", 130)
+    except KeyboardInterrupt:
+        _leave("fem-deepest: interrupted", 130)
+    except Exception as error:
+        if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # click's own
+            _leave(f"fem-deepest: {error.format_message()}", 2)
+        traceback.print_exc()
+        if comm.size > 1:
+            sys.stderr.flush()
+            comm.Abort(1)
+        sys.exit(1)
+
+
+def _leave(message: str, code: int) -> Any:
+    """Say why on rank 0 and exit with the code on all ranks, which all come here."""
+    if MPI.COMM_WORLD.rank == 0:
+        print(message, file=sys.stderr)
+    sys.stdout.flush()
+    sys.exit(code)

@@ -1,0 +1,94 @@
+"""The verb ``plot``: the figures of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fem_deepest.data import DataSet
+from fem_deepest.run import Run, load_data
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def plot(directory: str | Path) -> list[Path]:
+    """Draw the figures of a run directory again.
+
+    Raises:
+        InputError: There is no run, or its data cannot be read any more.
+
+    Not collective.
+    """
+    run = Run.load(directory)
+    return draw(run, *load_data(run.config))
+
+
+def draw(run: Run, train: DataSet, test: DataSet | None) -> list[Path]:
+    """Write the figures of a run into its ``figures/``; returns their paths. Not collective."""
+    # Matplotlib takes half a second to import; a run without figures does not wait for it.
+    from fem_deepest import figures
+    from fem_deepest.figures.style import depths, subsample
+
+    model, folder = run.model, run.directory / "figures"
+    network = model.network
+    made = {"history": figures.history(*_history(run))}
+    theta = model.parameters.theta * network.column_scale
+    made["weights"] = figures.weights(network.depth.nodes, theta[:, :, :-1], theta[:, :, -1])
+
+    shown = test if test is not None else train
+    part = "test" if test is not None else "training"
+    few = shown.take(subsample(shown.samples))
+    nodes = depths(network.depth.cells + 1)
+    states = model.states(few.inputs)[nodes]
+    labels = few.targets if few.is_classification else few.targets[:, 0]
+    made["features"] = figures.features(
+        [float(t) for t in network.depth.nodes[nodes]], list(states), labels, model.classes
+    )
+    predicted = model.predict(shown.inputs)
+    if model.classes is None:
+        made["prediction"] = figures.prediction(shown.targets, predicted)
+    else:
+        counts = np.zeros((len(model.classes),) * 2, dtype=np.int64)
+        np.add.at(counts, (shown.targets.astype(np.int64), predicted.argmax(axis=1)), 1)
+        made["confusion"] = figures.confusion(
+            counts, model.classes, f"{shown.name}, {shown.samples} {part} samples"
+        )
+        if model.network.inputs == 2:
+            made["decision"] = _decision(run, shown)
+    return [figures.save(figure, folder / f"{name}.png") for name, figure in made.items()]
+
+
+def _history(run: Run) -> tuple[dict[str, np.ndarray], list[tuple[float, str]]]:
+    """Columns of the history, and where each stage begins."""
+    columns = run.history()
+    keys = list(zip(columns["stage"], columns["cells"], strict=True))
+    levels = []
+    for i, (stage, cells) in enumerate(keys):
+        if i == 0 or keys[i - 1] != (stage, cells):
+            label = f"{int(cells)} cells" if stage == "lmvm" else "Newton"
+            levels.append((float(columns["evaluations"][i]), label))
+    return {k: v for k, v in columns.items() if k != "stage"}, levels
+
+
+def _decision(run: Run, shown: DataSet, resolution: int = 200) -> Figure:
+    """Class regions of a network with two inputs."""
+    from fem_deepest import figures
+
+    low, high = shown.inputs.min(axis=0), shown.inputs.max(axis=0)
+    margin = 0.08 * (high - low)
+    axes = [np.linspace(a, b, resolution) for a, b in zip(low - margin, high + margin, strict=True)]
+    x, y = np.meshgrid(*axes)
+    probability = run.model.predict(np.column_stack([x.ravel(), y.ravel()]))
+    assert run.model.classes is not None
+    return figures.decision(
+        (axes[0][0], axes[0][-1]),
+        (axes[1][0], axes[1][-1]),
+        probability.reshape(resolution, resolution, -1),
+        shown.inputs,
+        shown.targets,
+        run.model.classes,
+        columns=(shown.columns[0], shown.columns[1]),
+    )

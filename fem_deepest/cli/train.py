@@ -1,0 +1,304 @@
+"""The verb ``train``: from a configuration to a trained network in a run directory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from fem_deepest._petsc import PETSc
+from fem_deepest.action.network import NetworkAction
+from fem_deepest.cli.info import versions
+from fem_deepest.cli.interrupt import Interrupt
+from fem_deepest.cli.progress import Progress, Reporter, Silent
+from fem_deepest.config import Config, load
+from fem_deepest.errors import Interrupted, NumericalFailure
+from fem_deepest.io.rundir import RunDirectory, jsonable
+from fem_deepest.io.search import find, restore, save, signature
+from fem_deepest.model import Problem, initial_parameters
+from fem_deepest.run import Run, load_data
+from fem_deepest.solve.lmvm import Iterate
+from fem_deepest.solve.nested import NestedIteration, Schedule, Search, Stage
+from fem_deepest.spaces import ProcessGrid
+
+_BETWEEN_STAGES = 10.0  # seconds since the last checkpoint after which a stage ends with one
+
+
+def train(
+    config: str | Path | Mapping[str, Any] | Config,
+    *,
+    out: str | Path | None = None,
+    resume: bool = False,
+    force: bool = False,
+    settings: Iterable[str] = (),
+    comm: MPI.Intracomm = MPI.COMM_WORLD,
+    reporter: Reporter | None = None,
+) -> Run:
+    """Train a network of continuous depth.
+
+    Args:
+        config: TOML file, mapping or configuration.
+        out: Run directory; default ``output.directory``, or ``runs/NAME`` of the file.
+        resume: Go on from the checkpoint in the run directory, if there is one.
+        force: Write over a run directory in use.
+        settings: Overrides ``section.key=value``.
+        comm: All ranks; the samples are dealt out over them.
+        reporter: Told of every step; default: nobody.
+
+    Returns:
+        The run. Its ``status`` says whether it converged; see ``EXIT_CODES``.
+
+    Raises:
+        InputError: Wrong input; nothing has been written.
+
+    Collective on ``comm``.
+    """
+    settled = load(config, settings)
+    train_data, test_data = load_data(settled)
+    problem = Problem.create(settled, train_data, test_data)
+    name = Path(config).stem if isinstance(config, str | Path) else "run"
+    path = Path(out or settled.output.directory or Path("runs") / name)
+    session = _Session(problem, RunDirectory(path, comm), comm, reporter or Silent())
+    return session.run(resume=resume, force=force)
+
+
+class _Session:
+    """One call of :func:`train`: the solve with its bookkeeping."""
+
+    def __init__(
+        self, problem: Problem, directory: RunDirectory, comm: MPI.Intracomm, reporter: Reporter
+    ) -> None:
+        self.problem, self.config, self.directory = problem, problem.config, directory
+        self.comm, self.grid = comm, ProcessGrid.create(comm)
+        self.reporter: Reporter = reporter if comm.rank == 0 else Silent()
+        section = self.config.solve
+        self.schedule = Schedule(
+            levels=self.config.depth_levels,
+            tolerance=section.tolerance,
+            loosening=section.loosening,
+            iterations=section.iterations,
+            memory=section.memory,
+            polish=section.polish,
+            polish_tolerance=section.polish_tolerance,
+            polish_iterations=section.polish_iterations,
+        )
+        self.nested = NestedIteration(
+            lambda cells: problem.action(cells, self.grid), self.schedule, self._step, self._stage
+        )
+        self.stages: list[dict[str, Any]] = []
+        self.earlier = 0.0
+        self.interrupt = Interrupt()
+
+    def run(self, *, resume: bool, force: bool) -> Run:
+        # Everything that can be wrong with the input is found before the directory is touched.
+        self.nested.action(self.schedule.levels[0])
+        meta = None
+        if resume:
+            meta = find(self.directory.checkpoint, self._signature(), self.comm)
+        self.directory.prepare(resume=resume, force=force)
+        self.begun = self.saved = time.monotonic()
+        if not meta:
+            self.directory.keep_rows(0)
+        try:
+            search = self._resume(meta) if meta else self.nested.begin(self._start)
+        except NumericalFailure:
+            self._write("failed", {}, 0)
+            raise
+        self.stage_begun = self._seconds()
+        self._describe(search, resumed=meta is not None)
+        self._write("interrupted", {}, search.evaluations + search.own[0])
+        status = "interrupted"
+        try:
+            with self.interrupt:
+                stages = self.nested.run(search)
+            status = "converged" if stages[-1].outcome.converged else "not_converged"
+        except Interrupted:
+            self.reporter.note(
+                f"Interrupted; the checkpoint is in {self.directory.path}, go on with --resume."
+            )
+        except NumericalFailure as error:
+            status = "failed"
+            self.reporter.note(f"Numerical failure: {error}. The last good iterate is kept.")
+        self._save(search)
+        return self._finish(search, status)
+
+    # Begin --------------------------------------------------------------------------------------
+
+    def _start(self, action: NetworkAction) -> PETSc.Vec:
+        u = action.create()
+        array = u.array_w
+        if self.grid.owner:
+            initial_parameters(action.space.parameters(array), self.config)
+        return u
+
+    def _signature(self) -> dict[str, Any]:
+        return signature(self.config, self.problem.train)
+
+    def _resume(self, meta: dict[str, Any]) -> Search:
+        action = self.nested.action(meta["cells"])
+        search = restore(self.directory.checkpoint, meta, action, self.schedule.memory, self.comm)
+        self.stages, self.earlier = meta["stages"], meta["seconds"]
+        self.directory.keep_rows(meta["rows"])
+        return search
+
+    def _describe(self, search: Search, resumed: bool) -> None:
+        train, test = self.problem.train, self.problem.test
+        network = self.nested.action(self.schedule.levels[-1]).network
+        self.reporter.note(
+            f"{train.name}: {train.samples} training"
+            + (f" and {test.samples} test" if test else "")
+            + f" samples, {train.features} inputs, {train.outputs} outputs; "
+            f"{network.index.neurons} neurons, {network.depth.cells} depth cells, "
+            f"{network.shapes.size} parameters; "
+            f"{self.comm.size} rank{'s' if self.comm.size > 1 else ''}, grid {self.grid}"
+        )
+        if resumed:
+            self.reporter.note(
+                f"resuming at {search.evaluations + search.own[0]} gradients, stage "
+                f"{search.stage + 1} of {self.schedule.stages}"
+            )
+
+    # Steps --------------------------------------------------------------------------------------
+
+    def _seconds(self) -> float:
+        return self.earlier + time.monotonic() - self.begun
+
+    def _step(self, search: Search, action: NetworkAction, iterate: Iterate) -> None:
+        parts, cells = action.parts, action.network.depth.cells
+        name = self.schedule.method(search.stage)
+        evaluations = search.evaluations + search.own[0]
+        self.directory.append(
+            {
+                "stage": name,
+                "cells": cells,
+                "iteration": iterate.iteration,
+                "evaluations": evaluations,
+                "seconds": self._seconds(),
+                "action": iterate.action,
+                "misfit": parts.misfit,
+                "model": parts.model,
+                "prior": parts.prior,
+                "gradient": iterate.gradient,
+                "score": parts.score,
+            }
+        )
+        self.reporter.step(
+            Progress(
+                name,
+                cells,
+                evaluations,
+                iterate.action,
+                iterate.gradient / search.reference if search.reference else 0.0,
+                self.schedule.goal(search.stage),
+                parts.score,
+                action.loss.metric,
+            )
+        )
+        due = time.monotonic() - self.saved >= 60.0 * self.config.output.checkpoint_minutes
+        flags = np.array([self.interrupt.asked, due and self.comm.rank == 0], dtype=np.int32)
+        self.comm.Allreduce(MPI.IN_PLACE, flags, op=MPI.MAX)
+        if flags[0]:
+            raise Interrupted
+        if flags[1]:
+            self._save(search)
+
+    def _stage(self, search: Search, action: NetworkAction, stage: Stage) -> None:
+        reference = search.reference or 1.0
+        self.stages.append(
+            {
+                "stage": stage.name,
+                "cells": stage.cells,
+                "neurons": action.network.index.neurons,
+                "R_f": self.config.action.R_f,
+                **{k: v for k, v in asdict(stage.parts).items() if k != "score"},
+                "score": stage.parts.score,
+                "gradient": stage.gradient,
+                "gradient_relative": stage.gradient / reference,
+                "iterations": stage.outcome.iterations,
+                "evaluations": stage.evaluations,
+                "hessians": stage.hessians,
+                "converged": stage.outcome.converged,
+                "reason": stage.outcome.reason,
+                "seconds": self._seconds() - self.stage_begun,
+            }
+        )
+        self.stage_begun = self._seconds()
+        verdict = "" if stage.outcome.converged else "  NOT CONVERGED"
+        self.reporter.note(
+            f"{stage.name} {stage.cells:4d} cells: action {stage.parts.action:.6f}, "
+            f"|gradient| {stage.gradient / reference:.1e}, {stage.outcome.iterations} iterations, "
+            f"{stage.evaluations} gradients, {self._seconds():.1f} s, {stage.outcome.reason}{verdict}"
+        )
+        if time.monotonic() - self.saved > _BETWEEN_STAGES:
+            self._save(search)
+
+    def _save(self, search: Search) -> None:
+        """Write the checkpoint. Collective."""
+        self.saved = time.monotonic()
+        cells = self.schedule.cells(search.stage)
+        action = self.nested.action(cells)
+        meta = {
+            "signature": self._signature(),
+            "cells": cells,
+            "stages": jsonable(self.stages[: search.stage]),
+            "rows": self.directory.rows,
+            "seconds": self._seconds(),
+            "model": self.problem.model(action.network, np.empty(0)).scaling(),
+        }
+        save(self.directory.checkpoint, search, meta, self.comm)
+
+    # End ----------------------------------------------------------------------------------------
+
+    def _finish(self, search: Search, status: str) -> Run:
+        cells = self.schedule.cells(search.stage)
+        action = self.nested.action(cells)
+        value = action.value(search.u)
+        flat = np.array(action.space.share(search.u))
+        model = self.problem.model(action.network, flat)
+        metrics = {"action": value}
+        for part, samples in (("train", self.problem.train), ("test", self.problem.test)):
+            if samples is not None:
+                name, score = model.score(samples)
+                metrics[f"{part}_{name}"] = score
+        values = self._write(status, metrics, search.evaluations + search.own[0])
+        run = Run(
+            self.directory.path, status, self.config, self.stages, metrics, values["seconds"], model
+        )
+        if self.comm.rank == 0 and status != "interrupted":
+            self._draw(run)
+        self.comm.barrier()
+        scores = ", ".join(f"{k.replace('_', ' ')} {v:.6g}" for k, v in metrics.items())
+        self.reporter.note(f"{status.replace('_', ' ')}: {scores}; {self.directory.path}")
+        return run
+
+    def _write(self, status: str, metrics: dict[str, float], evaluations: int) -> dict[str, Any]:
+        values = {
+            "verb": "train",
+            "status": status,
+            "config": self.config.model_dump(mode="python", by_alias=True),
+            "seed": self.config.seed,
+            "ranks": self.comm.size,
+            "grid": str(self.grid),
+            "versions": versions(),
+            "stages": self.stages,
+            "evaluations": evaluations,
+            "metrics": metrics,
+            "seconds": self._seconds(),
+        }
+        self.directory.write_json(values)
+        return values
+
+    def _draw(self, run: Run) -> None:
+        """Figures and fields; rank 0 alone, nothing in here is collective."""
+        from fem_deepest.cli.plot import draw
+        from fem_deepest.io.fields import write_fields
+
+        if self.config.output.figures:
+            draw(run, self.problem.train, self.problem.test)
+        if self.config.output.fields:
+            write_fields(self.directory.fields, run.model, self.problem.train)
