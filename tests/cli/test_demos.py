@@ -1,0 +1,80 @@
+"""Every configuration of demos/ does what its comments say; the larger ones in reduced size."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import math
+
+import pytest
+from launch import DEMOS
+
+import fem_deepest
+
+QUIET = ["output.figures=false", "output.fields=false"]
+# Fewer layers and samples and a coarse tolerance; in full size peaks reaches 0.995, the Swiss roll 1.
+REDUCED = {
+    "digits": (["network.cells=4", "solve.tolerance=2e-2"], 0.93),
+    "toy_peaks": (["network.cells=4", "data.samples=500", "solve.tolerance=1e-2"], 0.9),
+    "toy_swiss_roll": (["network.cells=4", "data.samples=300", "solve.tolerance=2e-2"], 0.9),
+}
+STATIONARY = ["toy_donut", "toy_spiral", "toy_squares"]
+
+
+def test_every_demo_is_here():
+    here = {*REDUCED, *STATIONARY, "own_data"}
+    assert {path.stem for path in DEMOS.glob("*.toml")} <= here
+
+
+@pytest.mark.parametrize("name", STATIONARY)
+def test_toys_reach_a_stationary_point_and_full_accuracy(tmp_path, name):
+    """The whole claim, in full size."""
+    run = fem_deepest.train(DEMOS / f"{name}.toml", out=tmp_path / "out", settings=QUIET)
+    assert run.config.network.neurons <= 16
+    assert run.metrics["test_accuracy"] >= 0.99
+    assert run.status == "converged"
+    assert {stage["stage"] for stage in run.stages[:-1]} == {"lmvm"}
+    assert run.stages[-1]["stage"] == "newton"
+    assert all(stage["converged"] for stage in run.stages)
+    assert run.stages[-1]["gradient_relative"] <= 1e-8
+
+
+@pytest.mark.parametrize("name", REDUCED)
+def test_demo_in_reduced_size(tmp_path, name):
+    if not (DEMOS / f"{name}.toml").exists():
+        pytest.skip("not in this checkout")
+    settings, accuracy = REDUCED[name]
+    run = fem_deepest.train(
+        DEMOS / f"{name}.toml", out=tmp_path / "out", settings=[*QUIET, *settings]
+    )
+    assert run.status == "converged"
+    assert run.metrics["test_accuracy"] >= accuracy
+
+
+def test_own_data(tmp_path):
+    """The dew point to 0.2 degrees, where a plane fitted to the same data is off by two."""
+    run = fem_deepest.train(DEMOS / "own_data.toml", out=tmp_path / "out", settings=QUIET)
+    assert run.status == "converged"
+    assert run.metrics["test_rmse"] < 0.2
+
+
+def test_own_data_is_the_formula_of_its_comments():
+    with (DEMOS / "own_data.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 200
+    for row in rows:
+        temperature, humidity = float(row["temperature"]), float(row["humidity"])
+        assert -10 <= temperature <= 40
+        assert 10 <= humidity <= 100
+        g = math.log(humidity / 100) + 17.62 * temperature / (243.12 + temperature)
+        assert abs(243.12 * g / (17.62 - g) - float(row["dew_point"])) <= 0.05 + 1e-9
+
+
+def test_nested_iteration_saves_work(tmp_path):
+    """The literate demo, on 8 layers of 16 neurons."""
+    spec = importlib.util.spec_from_file_location("nested_depth", DEMOS / "nested_depth.py")
+    demo = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(demo)
+    ratio = demo.main(cells=8, neurons=16, tolerance=3e-3, out=tmp_path / "work.png")
+    assert 0.0 < ratio < 0.8
+    assert (tmp_path / "work.png").stat().st_size > 10_000

@@ -1,0 +1,38 @@
+"""The tests that need several ranks, on 2 and on 3 of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_on_ranks(ranks: int) -> None:
+    if "OMPI_COMM_WORLD_SIZE" in os.environ or "PMI_SIZE" in os.environ:
+        pytest.skip("already under mpirun")
+    if shutil.which("mpirun") is None:
+        pytest.skip("there is no mpirun")
+    # mpi4py's own runner: an exception on one rank ends all of them.
+    command = [
+        "mpirun",
+        "-n",
+        str(ranks),
+        sys.executable,
+        "-m",
+        "mpi4py",
+        "-m",
+        "pytest",
+        "tests/mpi",
+    ]
+    done = subprocess.run(
+        [*command, "-p", "no:cacheprovider"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
+    assert " passed" in done.stdout

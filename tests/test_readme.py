@@ -1,0 +1,32 @@
+"""The README agrees with the code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from fem_deepest.config import reference
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def test_table_of_keys_is_that_of_the_configuration() -> None:
+    table = README.split("<!-- keys -->")[1].split("<!-- /keys -->")[0].strip()
+    assert table == reference(), "put the output of fem_deepest.config.reference() there"
+
+
+def test_files_it_names_exist() -> None:
+    names = set(re.findall(r"(?:demos|docker|tests)/[\w./]+", README))
+    missing = [n for n in names if not (ROOT / n.rstrip(".")).exists()]
+    assert not missing
+
+
+def test_commands_it_shows_are_verbs() -> None:
+    from typer.main import get_command
+
+    from fem_deepest.cli.main import app
+
+    verbs = set(re.findall(r"fem-deepest ([a-z]+)", README))
+    assert verbs <= set(get_command(app).commands), verbs  # type: ignore[attr-defined]
+    assert {"train", "predict", "plot", "info"} <= verbs
