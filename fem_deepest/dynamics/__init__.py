@@ -1,0 +1,1 @@
+"""Dynamical systems ``dx/dt = F(x, w; t)`` and their transcription into discrete defects."""

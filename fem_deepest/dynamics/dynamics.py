@@ -1,0 +1,41 @@
+"""What a dynamical system ``dx/dt = F(x, w; t)`` owes: its right-hand side and two derivatives.
+
+Everything is vectorised over leading axes, so that one call serves all cells, points and paths.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+class Dynamics(Protocol):
+    """Right-hand side ``F`` with exact derivatives.
+
+    Leading axes of all arguments broadcast; nothing here is collective.
+
+    Attributes:
+        name: What it is called in a configuration.
+        states: ``D``, dimension of ``x``.
+        parameters: Names of the ``P`` entries of ``w``; may be empty.
+    """
+
+    name: str
+    states: int
+    parameters: tuple[str, ...]
+
+    def value(self, t: Array, x: Array, w: Array) -> Array:
+        """``F``: ``t`` (...), ``x`` (..., D) and ``w`` (..., P) to (..., D)."""
+
+    def jacobian(self, t: Array, x: Array, w: Array) -> tuple[Array, Array]:
+        """``F_x`` (..., D, D) and ``F_w`` (..., D, P)."""
+
+    def curvature(self, t: Array, x: Array, w: Array, p: Array) -> tuple[Array, Array, Array]:
+        """``p . F_xx`` (..., D, D), ``p . F_xw`` (..., D, P), ``p . F_ww`` (..., P, P).
+
+        ``p`` (..., D) is a costate; the last two axes are those of the derivatives.
+        """
