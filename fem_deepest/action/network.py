@@ -144,7 +144,7 @@ class NetworkAction:
         """``A(u)``; the parts are left in :attr:`parts`."""
         point, array, totals = self._point(u), u.array_r, self._sums[-SCALARS:]
 
-        def add(tile: int, scalars: Array) -> None:
+        def add(tile: int, scalars: Array, _: bool) -> None:
             self.tiles.value(tile, point, self.space.forcing(array, tile), scalars)
 
         self.blocks.sum(self._over_tiles(add), totals)
@@ -155,11 +155,11 @@ class NetworkAction:
         point, array, out = self._point(u), u.array_r, g.array_w
         self.evaluations += 1
 
-        def add(tile: int, flat: Array) -> None:
+        def add(tile: int, flat: Array, first: bool) -> None:
             forcing, target = self.space.forcing(array, tile), self.space.forcing(out, tile)
-            self.tiles.gradient(tile, point, forcing, self._view(flat), target)
+            self.tiles.gradient(tile, point, forcing, self._view(flat), target, first)
 
-        self.blocks.sum(self._over_tiles(add), self._sums)
+        self.blocks.sum(self._over_tiles(add, self._view(self._sums).stages.size), self._sums)
         value = self._finish(u, self._sums[-SCALARS:])
         self._collect(out)
         return value
@@ -177,7 +177,7 @@ class NetworkAction:
         array, d_array, out = u.array_r, d.array_r, r.array_w
         self.hessians += 1
 
-        def add(tile: int, flat: Array) -> None:
+        def add(tile: int, flat: Array, _: bool) -> None:
             forcing, d_forcing, target = (
                 self.space.forcing(a, tile) for a in (array, d_array, out)
             )
@@ -200,13 +200,16 @@ class NetworkAction:
         parameters = self.space.parameters(self.space.share(u))
         return Point(parameters, self.network.stage_matrices(parameters.theta))
 
-    def _over_tiles(self, add: Callable[[int, Array], None]) -> Callable[[int, Array], None]:
-        """Sum over the tiles of a block."""
+    def _over_tiles(
+        self, add: Callable[[int, Array, bool], None], written: int = 0
+    ) -> Callable[[int, Array], None]:
+        """Sum over the tiles of a block; the first tile writes so many entries instead of adding."""
 
         def block_sum(block: int, value: Array) -> None:
-            value[...] = 0.0
-            for tile in range(self._first[block], self._first[block + 1]):
-                add(tile, value)
+            tiles = range(self._first[block], self._first[block + 1])
+            value[written if tiles else 0 :] = 0.0
+            for tile in tiles:
+                add(tile, value, tile == tiles.start)
 
         return block_sum
 

@@ -107,11 +107,16 @@ class Tiles:
         forcing: tuple[Array, Array],
         sums: Sums,
         out: tuple[Array, Array],
+        fresh: bool,
     ) -> None:
-        """Add what a tile adds to the gradient; its forcing part is written into ``out``."""
+        """Add what a tile adds to the gradient; its forcing part is written into ``out``.
+
+        With ``fresh``, what ``sums.stages`` held is written over.
+        """
         x, dy = self._forward(tile, u, forcing, sums.scalars)
         q = self._readout_adjoint(u.parameters, x, dy, sums)
-        self._flow(tile).adjoint(u.stages, q, sums.stages, out[1] if out[1].size else None)
+        xi_out = out[1] if out[1].size else None
+        self._flow(tile).adjoint(u.stages, q, sums.stages, xi_out, fresh=fresh)
         self._input_adjoint(tile, q, sums, out[0])
 
     def second_variation(

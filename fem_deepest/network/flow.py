@@ -118,6 +118,7 @@ class Flow:
         xi_gradient: Array | None = None,
         keep: bool = False,
         nodes: Array | None = None,
+        fresh: bool = False,
     ) -> None:
         """Transpose of the derivative of the last forward sweep applied to ``q(T)``, in place.
 
@@ -128,9 +129,12 @@ class Flow:
             xi_gradient: Receives the derivative in the forcing, (n, N, K), if given.
             keep: Keep the stage costates, for :meth:`second_adjoint`.
             nodes: Receives the costate at the nodes, (n + 1, N, K), if given.
+            fresh: Write over what ``gradient`` held instead of adding to it.
         """
         a, slot = self.scheme.a, self.scheme.slot
         chi = self._k
+        # Stages come last to first, so the last one of a slot is the one that may write.
+        writes = [fresh and slot[j] not in slot[j + 1 :] for j in range(len(slot))]
         # One explicit stage and nobody who asks for kappa: its factors go straight into v.
         lean = a == ((0.0,),) and not (self.leak or keep or xi_gradient is not None)
         for i in reversed(range(self.steps.size)):
@@ -160,8 +164,11 @@ class Flow:
                     np.multiply(kappa, self.leak, out=self._t)
                     chi[j] -= self._t
                 if gradient is not None:
-                    np.matmul(v, self._stage_state[i, j].T, out=self._product)
-                    gradient[i, slot[j]] += self._product
+                    target = gradient[i, slot[j]]
+                    product = target if writes[j] else self._product
+                    np.matmul(v, self._stage_state[i, j].T, out=product)
+                    if product is not target:
+                        target += product
                 if xi_gradient is not None:
                     xi_gradient[i] += kappa
             for j in range(self.scheme.stages):

@@ -49,10 +49,10 @@ def solve(
         activation.first(value, slope)
         return shift * state - base - factor * value, slope
 
-    def turn(_: Array) -> Array:
-        np.matmul(matrix, full, out=value)
-        activation.value(value, value)
-        return np.divide(base + factor * value, shift)
+    def turn(_: Array, out: Array) -> None:
+        np.matmul(matrix, full, out=out)
+        activation.value(out, out)
+        _affine(out, factor, base, shift)
 
     if not contract(turn, state):
         state[...] = base
@@ -77,10 +77,16 @@ def solve_linear(
     """
     shift = 1.0 + factor * leak
 
-    def turn(y: Array) -> Array:
+    product = np.empty_like(rhs)
+
+    def turn(y: Array, out: Array) -> None:
         if adjoint:
-            return np.divide(rhs + factor * (weights.T @ (slope * y)), shift)
-        return np.divide(rhs + factor * (slope * (weights @ y)), shift)
+            np.multiply(slope, y, out=product)
+            np.matmul(weights.T, product, out=out)
+        else:
+            np.matmul(weights, y, out=out)
+            out *= slope
+        _affine(out, factor, rhs, shift)
 
     y = np.divide(rhs, shift)
     if contract(turn, y):
@@ -88,24 +94,33 @@ def solve_linear(
     return direct(slope, weights, factor, shift, rhs, adjoint)
 
 
-def contract(step: Callable[[Array], Array], y: Array) -> bool:
+def _affine(x: Array, factor: float, base: Array, shift: float) -> None:
+    """``x <- (base + factor x) / shift``."""
+    x *= factor
+    x += base
+    if shift != 1.0:
+        x /= shift
+
+
+def contract(step: Callable[[Array, Array], None], y: Array) -> bool:
     """Fixed-point iteration ``y <- step(y)`` in place.
 
     Args:
-        step: Returns a new array of the shape of ``y``.
+        step: ``step(y, out)`` writes the next iterate into ``out``.
         y: Start, overwritten by the last iterate.
 
     Returns:
         Whether the change came down to rounding; ``False`` as soon as it contracts too slowly.
     """
-    last = np.inf
+    last, new = np.inf, np.empty_like(y)
+    size = max(1.0, _largest(y))
     for turn in range(_SWEEPS):
-        new = step(y)
-        change = float(np.max(np.abs(new - y), initial=0.0))
+        step(y, new)
+        np.subtract(new, y, out=y)
+        change = _largest(y)
         y[...] = new
         if not np.isfinite(change):
             return False
-        size = max(1.0, float(np.max(np.abs(new), initial=0.0)))
         # Near rounding the change stops falling before it reaches the last bit.
         if change <= _ROUNDING * size or (change <= 100 * _ROUNDING * size and change >= last):
             return True
@@ -113,6 +128,11 @@ def contract(step: Callable[[Array], Array], y: Array) -> bool:
             return False
         last = change
     return False
+
+
+def _largest(y: Array) -> float:
+    """Largest absolute value."""
+    return max(float(y.max(initial=0.0)), -float(y.min(initial=0.0)))
 
 
 def direct(

@@ -134,9 +134,9 @@ def implicit_turns(action: NetworkAction, gradient) -> tuple[float, float]:
         # The linear stage of the adjoint solves for a new array, the forward one in the buffer.
         kind = int(y.base is None)
 
-        def turn(z):
+        def turn(z, out):
             counts[kind] += 1
-            return step(z)
+            step(z, out)
 
         return original(turn, y)
 
