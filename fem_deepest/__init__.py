@@ -30,6 +30,7 @@ except ImportError as error:
 from fem_deepest.cli.info import info
 from fem_deepest.cli.plot import plot
 from fem_deepest.cli.predict import predict
+from fem_deepest.cli.study import StudyRun, study
 from fem_deepest.cli.train import train
 from fem_deepest.config import Config, load
 from fem_deepest.errors import (
@@ -47,9 +48,11 @@ __all__ = [
     "NotConverged",
     "NumericalFailure",
     "Run",
+    "StudyRun",
     "info",
     "load",
     "plot",
     "predict",
+    "study",
     "train",
 ]

@@ -21,7 +21,7 @@ _DASHES = ("-", "--", "-.")
 
 
 @styled
-def convergence(table: Table, title: str = "") -> Figure:
+def convergence(table: Table, title: str = "", last: int | None = None) -> Figure:
     """Errors on logarithmic axes, one line for each column, with intervals where they are sampled.
 
     Every expected order has one triangle, below the lowest line that it is expected of and at its
@@ -30,6 +30,7 @@ def convergence(table: Table, title: str = "") -> Figure:
     Args:
         table: The study.
         title: Title, if any.
+        last: Rows that are fitted, from the finest; default all.
 
     Returns:
         A figure with one pair of axes. Errors that are not positive are left out.
@@ -47,7 +48,7 @@ def convergence(table: Table, title: str = "") -> Figure:
         bars = None
         if errors.low is not None and errors.high is not None:
             bars = [errors.values - errors.low, errors.high - errors.values]
-        order, colour = table.fit(name).order, LINES[i % len(LINES)]
+        order, colour = table.fit(name, last).order, LINES[i % len(LINES)]
         axes.errorbar(
             table.refined,
             values,

@@ -80,6 +80,7 @@ class DepthStudy:
     """
 
     title = "Refinement in depth against a finer network"
+    Config = DepthConfig
 
     def __init__(self, config: DepthConfig) -> None:
         self.config = config
@@ -92,6 +93,10 @@ class DepthStudy:
             {"kind": "trained", "config": base | {"network": base["network"] | {"cells": cells}}}
             for cells in [*self.config.study.values, self._finest]
         ]
+
+    def label(self, parameters: Parameters) -> str:
+        """What tells a point from others. Not collective."""
+        return f"{parameters['config']['network']['cells']} cells"
 
     def solve(self, parameters: Parameters, comm: MPI.Intracomm) -> Mapping[str, ArrayLike]:
         """Action and parameters. Collective."""

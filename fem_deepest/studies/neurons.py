@@ -106,6 +106,7 @@ class NeuronsStudy:
     """
 
     title = "Refinement of the neuron index against a finer field"
+    Config = NeuronsConfig
 
     def __init__(self, config: NeuronsConfig) -> None:
         self.config = config
@@ -123,6 +124,10 @@ class NeuronsStudy:
             }
             for neurons in [*self.config.study.values, self._finest]
         ]
+
+    def label(self, parameters: Parameters) -> str:
+        """What tells a point from others. Not collective."""
+        return f"{parameters['config']['network']['neurons']} neurons"
 
     def solve(self, parameters: Parameters, comm: MPI.Intracomm) -> Mapping[str, ArrayLike]:
         """Action and parameters. Collective."""

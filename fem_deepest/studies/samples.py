@@ -52,8 +52,8 @@ class SamplesConfig(StudyConfig):
 
     study: SamplesSection
     data: NoisySection = NoisySection()
-    network: NetworkSection = NetworkSection(neurons=4, cells=4, scheme="rk2")
-    action: ActionSection = ActionSection.model_validate({"lambda": 1e-2})
+    network: NetworkSection = NetworkSection(neurons=3, cells=2, scheme="rk2")
+    action: ActionSection = ActionSection.model_validate({"lambda": 3e-2})
     solve: Solve = Solve(polish=True)
 
     @model_validator(mode="after")
@@ -81,6 +81,7 @@ class SamplesStudy:
     """
 
     title = "Number of samples against very many of the same law"
+    Config = SamplesConfig
 
     def __init__(self, config: SamplesConfig) -> None:
         self.config = config
@@ -105,6 +106,12 @@ class SamplesStudy:
             }
             for samples, repetition in [*draws, (self._most, _REFERENCE)]
         ]
+
+    def label(self, parameters: Parameters) -> str:
+        """What tells a point from others. Not collective."""
+        if parameters["repetition"] == _REFERENCE:
+            return f"{parameters['samples']} samples, the reference"
+        return f"{parameters['samples']} samples, draw {parameters['repetition'] + 1}"
 
     def solve(self, parameters: Parameters, comm: MPI.Intracomm) -> Mapping[str, ArrayLike]:
         """Action, and outputs on the fresh inputs. Collective."""
@@ -140,13 +147,13 @@ class SamplesStudy:
 
 
 def draw(samples: int, noise: float, seed: list[int]) -> DataSet:
-    """``y = tanh(z_1 + z_2) - z_2/2 + noise N(0, 1)`` with ``z ~ N(0, 1)^2``.
+    """``y = tanh(z_1 + z_2) - z_2/2 + noise N(0, 1)`` with ``z`` uniform on ``(-2, 2)^2``.
 
     The target has a large linear part, so that the search leaves zero at once: of data that is
     symmetric about zero, such as the toy sets, few samples train a network and many stay at the
     saddle.
     """
     random = np.random.Generator(np.random.Philox(np.random.SeedSequence(seed)))
-    z = random.standard_normal((samples, 2))
+    z = random.uniform(-2.0, 2.0, (samples, 2))
     y = np.tanh(z.sum(axis=1)) - 0.5 * z[:, 1] + noise * random.standard_normal(samples)
     return DataSet("law", z, y[:, None], None, ("z1", "z2"))

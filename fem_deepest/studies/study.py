@@ -24,8 +24,8 @@ class Check(Section):
     tolerance: Positive = Field(
         default=0.25, description="how far a fitted order may be from the expected one"
     )
-    last: Annotated[int, Field(ge=2)] | None = Field(
-        default=None, description="rows that are fitted, from the finest; default: all"
+    last: Annotated[int, Field(ge=2)] = Field(
+        default=3, description="rows that are fitted, from the finest"
     )
     caps: dict[str, Positive] = Field(
         default={}, description="largest finest error, by name of the column"
@@ -69,12 +69,21 @@ class Study(Protocol):
 
     Attributes:
         title: Title of the figure.
+        Config: Model of its configuration.
     """
 
     title: ClassVar[str]
+    Config: ClassVar[type[StudyConfig]]
+
+    @property
+    def config(self) -> StudyConfig:
+        """Its configuration."""
 
     def points(self) -> list[dict[str, Any]]:
         """Parameters of all points, cheap ones first. Not collective."""
+
+    def label(self, parameters: Parameters) -> str:
+        """What tells a point from others, for a reader. Not collective."""
 
     def solve(self, parameters: Parameters, comm: MPI.Intracomm) -> Mapping[str, ArrayLike]:
         """Compute one point; ``converged`` among the values says whether a solver did. Collective."""

@@ -209,14 +209,14 @@ class Table:
         csv.writer(out, lineterminator="\n").writerows(self._grid(_exact, _exact, _exact))
         return out.getvalue()
 
-    def to_markdown(self) -> str:
-        """The table for readers: four digits, and a last row with the fitted orders."""
+    def to_markdown(self, last: int | None = None) -> str:
+        """The table for readers: four digits, and at the end the orders fitted through the last rows."""
         header, *rows = self._grid(_digits, _four, _hundredths)
-        last = [""] * len(header)
-        last[0] = FITTED
+        fitted = [""] * len(header)
+        fitted[0] = FITTED
         for name in self.errors:
-            last[header.index(name + _ORDER)] = _hundredths(self.fit(name).order)
-        lines = [header, ["---:"] * len(header), *rows, last]
+            fitted[header.index(name + _ORDER)] = _hundredths(self.fit(name, last).order)
+        lines = [header, ["---:"] * len(header), *rows, fitted]
         return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
     @classmethod

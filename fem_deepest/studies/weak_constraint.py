@@ -84,6 +84,7 @@ class WeakConstraintStudy:
     """
 
     title = "Linear weak-constraint problem against its closed form"
+    Config = WeakConstraintConfig
 
     def __init__(self, config: WeakConstraintConfig) -> None:
         self.config = config
@@ -103,6 +104,10 @@ class WeakConstraintStudy:
             for cells in self.config.study.values
             for method in self._methods
         ]
+
+    def label(self, parameters: Parameters) -> str:
+        """What tells a point from others. Not collective."""
+        return f"{parameters['method']}, {parameters['cells']} cells"
 
     def solve(self, parameters: Parameters, comm: MPI.Intracomm) -> Mapping[str, ArrayLike]:
         """Errors ``L2``, ``H1`` and ``ends``. Not collective."""
