@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ from numpy.typing import ArrayLike
 from pydantic import Field, model_validator
 
 from fem_deepest.config import ActionSection, Config, Data, NetworkSection, Solve
-from fem_deepest.model import Problem, make_network
+from fem_deepest.model import Problem, make_loss, make_network
 from fem_deepest.run import load_data
 from fem_deepest.spaces import Parameters as ControlParameters
 from fem_deepest.spaces import ProcessGrid
@@ -81,16 +82,30 @@ class DepthStudy:
 
     title = "Refinement in depth against a finer network"
     Config = DepthConfig
+    columns = ("weights", "weights H1", "action")
 
     def __init__(self, config: DepthConfig) -> None:
         self.config = config
         self._finest = config.study.values[-1] * config.study.reference
+        values = config.model_dump(exclude={"study", "check", "output"}, by_alias=True)
+        coarsest = Config.model_validate(values)
+        self._data = load_data(coarsest)[0]
+        # Refuses a network or a loss that does not go with the data.
+        make_network(coarsest, self._data.features, self._data.outputs, config.study.values[0])
+        make_loss(coarsest, self._data.is_classification)
 
     def points(self) -> list[dict[str, Any]]:
         """One for each number of cells, the reference last."""
         base = self.config.model_dump(exclude={"study", "check", "output"}, by_alias=True)
+        # The name of a file is not enough: its contents may have changed.
+        content = self._data.inputs.tobytes() + self._data.targets.tobytes()
+        digest = hashlib.sha256(content).hexdigest()
         return [
-            {"kind": "trained", "config": base | {"network": base["network"] | {"cells": cells}}}
+            {
+                "kind": "trained",
+                "config": base | {"network": base["network"] | {"cells": cells}},
+                "data": digest,
+            }
             for cells in [*self.config.study.values, self._finest]
         ]
 
@@ -101,7 +116,7 @@ class DepthStudy:
     def solve(self, parameters: Parameters, comm: MPI.Intracomm) -> Mapping[str, ArrayLike]:
         """Action and parameters. Collective."""
         config = Config.model_validate(parameters["config"])
-        problem = Problem.create(config, *load_data(config))
+        problem = Problem.create(config, self._data, None)
         grid = ProcessGrid.create(comm)
         trained = train(config, lambda cells: problem.action(cells, grid))
         return {

@@ -34,7 +34,8 @@ def load_study(
         settings: Overrides ``section.key=value``.
 
     Raises:
-        InputError: See :func:`fem_deepest.config.load`; or there is no study of that name.
+        InputError: See :func:`fem_deepest.config.load`; there is no study of that name; or what it
+            reads (data, sizes of a network) is not right.
 
     Not collective.
     """
@@ -48,4 +49,10 @@ def load_study(
         near = difflib.get_close_matches(name, STUDIES, n=1, cutoff=0.0)[0]
         raise InputError(f"there is no study '{name}'; did you mean '{near}'? Known: {known}")
     study: Study = STUDIES[name](validate(STUDIES[name].Config, values))
+    for column in study.config.check.caps:
+        if column not in study.columns:
+            raise InputError(
+                f"check.caps names '{column}', but the errors of this study are "
+                f"{', '.join(study.columns)}"
+            )
     return study

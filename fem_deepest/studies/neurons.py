@@ -107,6 +107,7 @@ class NeuronsStudy:
 
     title = "Refinement of the neuron index against a finer field"
     Config = NeuronsConfig
+    columns = ("weights", "means", "action")
 
     def __init__(self, config: NeuronsConfig) -> None:
         self.config = config

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from fem_deepest.config import ActionSection, Config, NetworkSection, Section, Solve
 from fem_deepest.data import DataSet
-from fem_deepest.model import Problem
+from fem_deepest.model import Problem, make_network
 from fem_deepest.spaces import ProcessGrid
 from fem_deepest.studies.points import Parameters, Point
 from fem_deepest.studies.study import Factor, StudyConfig, StudySection
@@ -21,6 +21,7 @@ from fem_deepest.studies.training import train
 
 Array = NDArray[np.float64]
 
+INPUTS = 2
 _REFERENCE, _FRESH = 2**20, 2**20 + 1  # numbers of draws that no repetition has
 
 
@@ -82,9 +83,13 @@ class SamplesStudy:
 
     title = "Number of samples against very many of the same law"
     Config = SamplesConfig
+    columns = ("predictor", "action")
 
     def __init__(self, config: SamplesConfig) -> None:
         self.config = config
+        # Refuses a network that cannot hold the inputs.
+        sizes = config.model_dump(include={"network"})
+        make_network(Config.model_validate(sizes), INPUTS, 1, config.network.cells)
         self._most = config.study.values[-1] * config.study.reference
 
     def points(self) -> list[dict[str, Any]]:
@@ -154,6 +159,6 @@ def draw(samples: int, noise: float, seed: list[int]) -> DataSet:
     saddle.
     """
     random = np.random.Generator(np.random.Philox(np.random.SeedSequence(seed)))
-    z = random.uniform(-2.0, 2.0, (samples, 2))
+    z = random.uniform(-2.0, 2.0, (samples, INPUTS))
     y = np.tanh(z.sum(axis=1)) - 0.5 * z[:, 1] + noise * random.standard_normal(samples)
     return DataSet("law", z, y[:, None], None, ("z1", "z2"))

@@ -79,6 +79,10 @@ class Study(Protocol):
     def config(self) -> StudyConfig:
         """Its configuration."""
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the errors in the table."""
+
     def points(self) -> list[dict[str, Any]]:
         """Parameters of all points, cheap ones first. Not collective."""
 

@@ -90,6 +90,11 @@ class WeakConstraintStudy:
         self.config = config
         self._methods: tuple[str, ...] = tuple(config.study.methods)
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Method and norm."""
+        return tuple(f"{m} {norm}" for m in self._methods for norm in _orders(m))
+
     def points(self) -> list[dict[str, Any]]:
         """One for each number of cells and method."""
         problem = self.config.problem
