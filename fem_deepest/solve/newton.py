@@ -54,7 +54,7 @@ def polish(
     # SNES works on its own vector: an exception from a callback leaves that one locked.
     good, work = u.copy(), u.copy()
     snes = PETSc.SNES().create(comm)
-    linear = _Linearised(action, u)
+    linear = Linearised(action, u)
     hessian = shell(guard.wrap(linear.mult), u)
     residual = u.duplicate()
 
@@ -99,7 +99,7 @@ def polish(
         ksp.setNormType(PETSc.KSP.NormType.PRECONDITIONED)
         ksp.setTolerances(max_it=500)
         ksp.getPC().setType("python")
-        ksp.getPC().setPythonContext(_Riesz(action.metric))
+        ksp.getPC().setPythonContext(Riesz(action.metric))
         snes.setFromOptions()
         with guard:
             snes.solve(None, work)
@@ -113,21 +113,23 @@ def polish(
             thing.destroy()
 
 
-class _Linearised:
+class Linearised:
     """Second variation at a point."""
 
     def __init__(self, action: Action, u: PETSc.Vec) -> None:
         self._action, self.point = action, u.copy()
 
     def mult(self, d: PETSc.Vec, r: PETSc.Vec) -> None:
+        """``r = A'' d``."""
         self._action.hessian(self.point, d, r)
 
 
-class _Riesz:
+class Riesz:
     """The metric as a preconditioner."""
 
     def __init__(self, metric: Metric) -> None:
         self._metric = metric
 
     def apply(self, _: PETSc.PC, x: PETSc.Vec, y: PETSc.Vec) -> None:
+        """``y = P^{-1} x``."""
         self._metric.solve(x, y)
