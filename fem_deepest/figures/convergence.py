@@ -75,7 +75,8 @@ def convergence(table: Table, title: str = "", last: int | None = None) -> Figur
     axes.set_ylabel("error")
     if title:
         axes.set_title(title)
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), title="fitted order")
+    if axes.containers:
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), title="fitted order")
     return figure
 
 

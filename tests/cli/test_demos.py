@@ -18,11 +18,12 @@ REDUCED = {
     "toy_peaks": (["network.cells=4", "data.samples=500", "solve.tolerance=1e-2"], 0.9),
     "toy_swiss_roll": (["network.cells=4", "data.samples=300", "solve.tolerance=2e-2"], 0.9),
 }
+STUDIES = ["study_depth", "study_neurons"]
 STATIONARY = ["toy_donut", "toy_spiral", "toy_squares"]
 
 
 def test_every_demo_is_here():
-    here = {*REDUCED, *STATIONARY, "own_data"}
+    here = {*REDUCED, *STATIONARY, *STUDIES, "own_data"}
     assert {path.stem for path in DEMOS.glob("*.toml")} <= here
 
 
@@ -78,3 +79,27 @@ def test_nested_iteration_saves_work(tmp_path):
     ratio = demo.main(cells=8, neurons=16, tolerance=3e-3, out=tmp_path / "work.png")
     assert 0.0 < ratio < 0.8
     assert (tmp_path / "work.png").stat().st_size > 10_000
+
+
+def test_study_of_the_depth(tmp_path):
+    """P2 on 32 cells: order 3 in L2, and an error that the full demo halves three times three times."""
+    run = fem_deepest.study(
+        DEMOS / "study_depth.toml",
+        out=tmp_path / "out",
+        settings=["study.values=[4,8,16,32]", "check.caps={}", "check.tolerance=0.2"],
+    )
+    assert run.status == "converged"
+    assert run.metrics["P1 L2 order"] == pytest.approx(2.0, abs=0.03)
+    assert run.metrics["P2 L2 order"] == pytest.approx(3.0, abs=0.03)
+    assert run.metrics["P2 L2"] < 2e-5
+    assert (tmp_path / "out" / "figures" / "convergence.png").stat().st_size > 10_000
+
+
+def test_study_of_the_neurons(tmp_path):
+    run = fem_deepest.study(
+        DEMOS / "study_neurons.toml",
+        out=tmp_path / "out",
+        settings=["study.values=[4,8]", "study.reference=8", "output.figures=false"],
+    )
+    assert run.status == "converged"
+    assert run.metrics["action order"] == pytest.approx(2.0, abs=0.1)
