@@ -15,7 +15,7 @@ from mpi4py import MPI
 from fem_deepest.cli.info import version, versions
 from fem_deepest.cli.interrupt import Interrupt
 from fem_deepest.cli.progress import Reporter, Silent
-from fem_deepest.errors import InputError, Interrupted, NumericalFailure
+from fem_deepest.errors import InputError, Interrupted, NotConverged, NumericalFailure
 from fem_deepest.io.rundir import RunDirectory, write_text
 from fem_deepest.run import EXIT_CODES
 from fem_deepest.studies.named import load_study
@@ -144,6 +144,8 @@ class _Session:
         except NumericalFailure as error:
             status, failures = "failed", [str(error)]
             self.reporter.note(f"Numerical failure: {error}. The points before it are kept.")
+        except NotConverged as error:
+            status, failures = "not_converged", [str(error)]
         metrics = {} if table is None else self._metrics(table)
         if table is not None:
             self._leave(table, metrics)

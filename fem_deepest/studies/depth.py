@@ -11,13 +11,13 @@ from mpi4py import MPI
 from numpy.typing import ArrayLike
 from pydantic import Field, model_validator
 
-from fem_deepest.config import ActionSection, Config, Data, NetworkSection, Solve
+from fem_deepest.config import ActionSection, Config, Data, NetworkSection
 from fem_deepest.model import Problem, make_loss, make_network
 from fem_deepest.run import load_data
 from fem_deepest.spaces import Parameters as ControlParameters
 from fem_deepest.spaces import ProcessGrid
 from fem_deepest.studies.points import Parameters, Point
-from fem_deepest.studies.study import Factor, StudyConfig, StudySection
+from fem_deepest.studies.study import Factor, StudyConfig, StudySection, StudySolve
 from fem_deepest.studies.table import Errors, Table
 from fem_deepest.studies.training import column_measure, depth_norm, train
 
@@ -49,7 +49,7 @@ class DepthConfig(StudyConfig):
     data: Data = Data()
     network: NetworkSection = NetworkSection()
     action: ActionSection = ActionSection()
-    solve: Solve = Solve(polish=True)
+    solve: StudySolve = StudySolve()
 
     @model_validator(mode="after")
     def _no_cells(self) -> DepthConfig:

@@ -11,13 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
 
 from fem_deepest.action.network import NetworkAction
-from fem_deepest.config import ActionSection, Config, NetworkSection, Section, Solve
+from fem_deepest.config import ActionSection, Config, NetworkSection, Section
 from fem_deepest.model import make_network
 from fem_deepest.network.loss import LeastSquares
 from fem_deepest.spaces import Parameters as ControlParameters
 from fem_deepest.spaces import ProcessGrid
 from fem_deepest.studies.points import Parameters, Point
-from fem_deepest.studies.study import Count, Factor, StudyConfig, StudySection
+from fem_deepest.studies.study import Count, Factor, Positive, StudyConfig, StudySection, StudySolve
 from fem_deepest.studies.table import Errors, Table
 from fem_deepest.studies.training import column_measure, depth_norm, train
 
@@ -62,14 +62,30 @@ class FieldsSection(Section):
     )
 
 
+class FieldNetworkSection(NetworkSection):
+    """``[network]``: as for a training, without the keys that the study decides."""
+
+    depth: Positive = Field(default=1.0, description="`T`")
+    cells: Count = Field(default=4, description="depth cells")
+    scheme: Literal["euler", "midpoint", "rk2", "rk4"] = Field(
+        default="rk2", description="depth scheme"
+    )
+
+
+class FieldActionSection(ActionSection):
+    """``[action]``: as for a training, with a strong prior."""
+
+    strength: Positive = Field(default=1e-2, alias="lambda", description="strength of the prior")
+
+
 class NeuronsConfig(StudyConfig):
     """Configuration of :class:`NeuronsStudy`."""
 
     study: NeuronsSection
     data: FieldsSection = FieldsSection()
-    network: NetworkSection = NetworkSection(cells=4, depth=1.0, scheme="rk2")
-    action: ActionSection = ActionSection.model_validate({"lambda": 1e-2})
-    solve: Solve = Solve(polish=True)
+    network: FieldNetworkSection = FieldNetworkSection()
+    action: FieldActionSection = FieldActionSection()
+    solve: StudySolve = StudySolve()
 
     @model_validator(mode="after")
     def _only_what_is_read(self) -> NeuronsConfig:

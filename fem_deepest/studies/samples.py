@@ -10,12 +10,12 @@ from mpi4py import MPI
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
 
-from fem_deepest.config import ActionSection, Config, NetworkSection, Section, Solve
+from fem_deepest.config import ActionSection, Config, NetworkSection, Section
 from fem_deepest.data import DataSet
 from fem_deepest.model import Problem, make_network
 from fem_deepest.spaces import ProcessGrid
 from fem_deepest.studies.points import Parameters, Point
-from fem_deepest.studies.study import Factor, StudyConfig, StudySection
+from fem_deepest.studies.study import Count, Factor, Positive, StudyConfig, StudySection, StudySolve
 from fem_deepest.studies.table import Errors, Table
 from fem_deepest.studies.training import train
 
@@ -48,14 +48,30 @@ class NoisySection(Section):
     )
 
 
+class SmallNetworkSection(NetworkSection):
+    """``[network]``: as for a training, with few neurons."""
+
+    neurons: Count = Field(default=3, description="`N`")
+    cells: Count = Field(default=2, description="depth cells")
+    scheme: Literal["euler", "midpoint", "rk2", "rk4"] = Field(
+        default="rk2", description="depth scheme"
+    )
+
+
+class StrongActionSection(ActionSection):
+    """``[action]``: as for a training, with a strong prior."""
+
+    strength: Positive = Field(default=3e-2, alias="lambda", description="strength of the prior")
+
+
 class SamplesConfig(StudyConfig):
     """Configuration of :class:`SamplesStudy`."""
 
     study: SamplesSection
     data: NoisySection = NoisySection()
-    network: NetworkSection = NetworkSection(neurons=3, cells=2, scheme="rk2")
-    action: ActionSection = ActionSection.model_validate({"lambda": 3e-2})
-    solve: Solve = Solve(polish=True)
+    network: SmallNetworkSection = SmallNetworkSection()
+    action: StrongActionSection = StrongActionSection()
+    solve: StudySolve = StudySolve()
 
     @model_validator(mode="after")
     def _regression(self) -> SamplesConfig:

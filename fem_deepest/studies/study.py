@@ -9,7 +9,7 @@ from mpi4py import MPI
 from numpy.typing import ArrayLike
 from pydantic import Field, field_validator
 
-from fem_deepest.config import Section
+from fem_deepest.config import Section, Solve
 from fem_deepest.studies.points import Parameters, Point, Points
 from fem_deepest.studies.table import Table
 
@@ -53,6 +53,12 @@ class StudySection(Section):
         if not values or values != sorted(set(values)):
             raise ValueError(f"got {values}, expected numbers that increase, coarse to fine")
         return values
+
+
+class StudySolve(Solve):
+    """``[solve]`` of a study of networks: to a stationary point, or the search would be measured."""
+
+    polish: bool = Field(default=True, description="Newton to a stationary point afterwards")
 
 
 class StudyConfig(Section):

@@ -209,6 +209,18 @@ def test_contents_of_the_data_count_not_only_their_name(tmp_path) -> None:
     assert not found[0] & found[1]
 
 
+@pytest.mark.parametrize("name", ["depth", "neurons", "samples"])
+def test_a_section_that_is_given_keeps_its_other_defaults(name) -> None:
+    """Also where they are not those of a training."""
+    plain = load_study(ALL[name]).config
+    given = load_study(
+        changed(ALL[name], solve={"memory": 20}, network={"leak": 0.0}, action={"kappa": 1.0})
+    ).config
+    assert given == plain
+    assert given.solve.polish
+    assert given.network.scheme == "rk2"
+
+
 REFUSED = [
     ({}, "study.name is missing"),
     ({"study": {"name": 3}}, "study.name is missing"),
