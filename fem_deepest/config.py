@@ -279,15 +279,16 @@ def _sentence(error: ValidationError, model: type[Section]) -> str:
     return f"{name}: got {problem['input']!r}, but {message.replace('input ', 'it ')}"
 
 
-def reference() -> str:
-    """Markdown table of all keys, with defaults and meaning; the one in the README."""
+def reference(model: type[Section] = Config) -> str:
+    """Markdown table of all keys of a configuration, with defaults and meaning; for the README."""
     lines = ["| key | default | meaning |", "| --- | --- | --- |"]
-    for name, field in Config.model_fields.items():
+    for name, field in model.model_fields.items():
         section: Any = field.annotation
         inner = section.model_fields if hasattr(section, "model_fields") else {"": field}
         for key, entry in inner.items():
             full = f"{name}.{entry.alias or key}" if key else name
-            default = "" if entry.default is None else str(entry.default)
+            needed = entry.is_required()
+            default = "" if needed or entry.default is None else str(entry.default)
             choices = _choices(entry.annotation)
             meaning = (entry.description or "") + (f" ({', '.join(choices)})" if choices else "")
             lines.append(

@@ -18,7 +18,7 @@ from fem_deepest.cli.progress import Reporter, Silent
 from fem_deepest.errors import InputError, Interrupted, NotConverged, NumericalFailure
 from fem_deepest.io.rundir import RunDirectory, write_text
 from fem_deepest.run import EXIT_CODES
-from fem_deepest.studies.named import load_study
+from fem_deepest.studies.named import STUDIES, load_study
 from fem_deepest.studies.points import Point, Points
 from fem_deepest.studies.study import Study, StudyConfig, compute
 from fem_deepest.studies.table import Table
@@ -93,6 +93,31 @@ def study(
     directory = RunDirectory(path, comm)
     _prepare(directory, force=force)
     return _Session(asked, directory, reporter or Silent()).run()
+
+
+def redraw(directory: RunDirectory) -> list[Path]:
+    """Draw the figure of a study again from its table. Not collective.
+
+    Raises:
+        InputError: The study has no table yet, or it cannot be read.
+    """
+    section = directory.read_json()["config"]
+    path = directory.path / "table.csv"
+    try:
+        table = Table.from_csv(path.read_text())
+    except OSError as error:
+        raise InputError(
+            f"cannot read the table of the study: {error}; run it to its end first"
+        ) from None
+    title = STUDIES[section["study"]["name"]].title
+    return [_draw(directory.figures, table, title, section["check"]["last"])]
+
+
+def _draw(folder: Path, table: Table, title: str, last: int) -> Path:
+    # Matplotlib takes half a second to import; a study without figures does not wait for it.
+    from fem_deepest.figures import convergence, save
+
+    return save(convergence(table, title, last), folder / "convergence.png")
 
 
 def _prepare(directory: RunDirectory, *, force: bool) -> None:
@@ -211,10 +236,7 @@ class _Session:
         write_text(self.directory.path / "table.csv", table.to_csv())
         write_text(self.directory.path / "table.md", table.to_markdown(last))
         if self.study.config.output.figures:
-            from fem_deepest.figures import convergence, save
-
-            figure = convergence(table, self.study.title, last)
-            save(figure, self.directory.figures / "convergence.png")
+            _draw(self.directory.figures, table, self.study.title, last)
 
     def _write(self, status: str, failures: list[str], metrics: dict[str, float]) -> float:
         seconds = time.monotonic() - self.begun

@@ -12,7 +12,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from fem_deepest.figures.style import LINES, MARKERS, styled
 
 if TYPE_CHECKING:
-    from fem_deepest.studies.table import Table
+    from fem_deepest.studies.table import Errors, Table
 
 __all__ = ["convergence"]
 
@@ -64,12 +64,16 @@ def convergence(table: Table, title: str = "", last: int | None = None) -> Figur
                 lowest[errors.expected] = values[-1], name
             shared = errors.expected in colours
             colours[errors.expected] = "0.3" if shared else colour
-    axes.margins(x=0.08, y=0.12)
+    axes.margins(y=0.12)
+    # Set, not found from the artists: those of error bars hide where the logarithms end.
+    ends = np.log(table.refined.min()), np.log(table.refined.max())
+    margin = 0.08 * (ends[1] - ends[0]) or 0.5
+    axes.set_xlim(np.exp(ends[0] - margin), np.exp(ends[1] + margin))
     for order, (_, name) in lowest.items():
         _triangle(axes, table, name, order, colours[order])
     if table.refined.size <= 10:
         axes.xaxis.set_major_locator(FixedLocator([float(q) for q in table.refined]))
-        axes.xaxis.set_major_formatter(FixedFormatter([f"{q:.3g}" for q in table.refined]))
+        axes.xaxis.set_major_formatter(FixedFormatter([_number(q) for q in table.refined]))
         axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel(table.quantity)
     axes.set_ylabel("error")
@@ -78,6 +82,18 @@ def convergence(table: Table, title: str = "", last: int | None = None) -> Figur
     if axes.containers:
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), title="fitted order")
     return figure
+
+
+def _number(q: float) -> str:
+    return f"{q:.0f}" if q == round(q) else f"{q:.3g}"
+
+
+def _reach(errors: Errors) -> float:
+    """How far the error bars of the last two rows reach below the line, in the logarithm."""
+    if errors.low is None:
+        return 0.0
+    low = np.where(errors.low > 0.0, errors.low, errors.values)[-2:]
+    return float(np.max(np.log(errors.values[-2:] / low)))
 
 
 def _triangle(axes: Axes, table: Table, name: str, order: float, colour: str) -> None:
@@ -90,7 +106,7 @@ def _triangle(axes: Axes, table: Table, name: str, order: float, colour: str) ->
     # The line may be flatter or steeper than the triangle; it must stay above both upper corners.
     rate = np.diff(np.log(e[-2:]))[0] / np.diff(np.log(q[-2:]))[0]
     ends = np.array([fine, coarse])
-    line = np.log(e[-1]) + rate * (ends - np.log(q[-1]))
+    line = np.log(e[-1]) + rate * (ends - np.log(q[-1])) - _reach(table.errors[name])
     high = np.min(line - slope * (ends - fine)) - _GAP * (top - bottom)
     corners = np.array([[fine, high], [coarse, high + slope * (coarse - fine)], [coarse, high]])
     x, y = np.exp(corners).T

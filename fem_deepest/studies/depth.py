@@ -11,7 +11,7 @@ from mpi4py import MPI
 from numpy.typing import ArrayLike
 from pydantic import Field, model_validator
 
-from fem_deepest.config import ActionSection, Config, Data, NetworkSection
+from fem_deepest.config import ActionSection, Config, Data, NetworkSection, validate
 from fem_deepest.model import Problem, make_loss, make_network
 from fem_deepest.run import load_data
 from fem_deepest.spaces import Parameters as ControlParameters
@@ -25,7 +25,7 @@ from fem_deepest.studies.training import column_measure, depth_norm, train
 class DepthSection(StudySection):
     """``[study]`` of this study; ``values`` are numbers of depth cells."""
 
-    name: Literal["depth"]
+    name: Literal["depth"] = Field(description="this study")
     reference: Factor = Field(
         default=4, description="cells of the reference, a multiple of the largest value"
     )
@@ -88,7 +88,7 @@ class DepthStudy:
         self.config = config
         self._finest = config.study.values[-1] * config.study.reference
         values = config.model_dump(exclude={"study", "check", "output"}, by_alias=True)
-        coarsest = Config.model_validate(values)
+        coarsest = validate(Config, values)
         self._data = load_data(coarsest)[0]
         # Refuses a network or a loss that does not go with the data.
         make_network(coarsest, self._data.features, self._data.outputs, config.study.values[0])

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
 
 from fem_deepest.action.network import NetworkAction
-from fem_deepest.config import ActionSection, Config, NetworkSection, Section
+from fem_deepest.config import ActionSection, Config, NetworkSection, Section, validate
 from fem_deepest.model import make_network
 from fem_deepest.network.loss import LeastSquares
 from fem_deepest.spaces import Parameters as ControlParameters
@@ -35,7 +35,7 @@ _DECIDED: dict[str, Any] = {
 class NeuronsSection(StudySection):
     """``[study]`` of this study; ``values`` are numbers of neurons."""
 
-    name: Literal["neurons"]
+    name: Literal["neurons"] = Field(description="this study")
     reference: Factor = Field(
         default=4, description="neurons of the reference, a multiple of the largest value"
     )
@@ -128,6 +128,7 @@ class NeuronsStudy:
     def __init__(self, config: NeuronsConfig) -> None:
         self.config = config
         self._finest = config.study.values[-1] * config.study.reference
+        validate(Config, self.points()[0]["config"])
 
     def points(self) -> list[dict[str, Any]]:
         """One for each number of neurons, the reference last."""

@@ -10,7 +10,7 @@ from mpi4py import MPI
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
 
-from fem_deepest.config import ActionSection, Config, NetworkSection, Section
+from fem_deepest.config import ActionSection, Config, NetworkSection, Section, validate
 from fem_deepest.data import DataSet
 from fem_deepest.model import Problem, make_network
 from fem_deepest.spaces import ProcessGrid
@@ -28,7 +28,7 @@ _REFERENCE, _FRESH = 2**20, 2**20 + 1  # numbers of draws that no repetition has
 class SamplesSection(StudySection):
     """``[study]`` of this study; ``values`` are numbers of samples."""
 
-    name: Literal["samples"]
+    name: Literal["samples"] = Field(description="this study")
     repetitions: Annotated[int, Field(ge=2, lt=_REFERENCE)] = Field(
         default=8, description="independent draws of every number of samples"
     )
@@ -103,10 +103,10 @@ class SamplesStudy:
 
     def __init__(self, config: SamplesConfig) -> None:
         self.config = config
-        # Refuses a network that cannot hold the inputs.
-        sizes = config.model_dump(include={"network"})
-        make_network(Config.model_validate(sizes), INPUTS, 1, config.network.cells)
         self._most = config.study.values[-1] * config.study.reference
+        # Refuses a network that cannot hold the inputs.
+        settled = validate(Config, self.points()[0]["config"])
+        make_network(settled, INPUTS, 1, config.network.cells)
 
     def points(self) -> list[dict[str, Any]]:
         """One for each number of samples and repetition, the reference last."""

@@ -27,7 +27,7 @@ ENDS = {"natural": (False, False), "input": (True, False), "clamped": (True, Tru
 class WeakConstraintSection(StudySection):
     """``[study]`` of this study; ``values`` are numbers of depth cells."""
 
-    name: Literal["weak_constraint"]
+    name: Literal["weak_constraint"] = Field(description="this study")
     values: list[Annotated[int, Field(ge=2)]] = Field(
         default=[4, 8, 16, 32, 64], description="numbers of depth cells, increasing"
     )

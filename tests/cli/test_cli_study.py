@@ -172,6 +172,29 @@ def test_failure_ends_with_4_and_keeps_the_points(tmp_path) -> None:
     assert record(tmp_path / "out")["status"] == "failed"
 
 
+def test_plot_draws_the_figure_again(command, small, tmp_path) -> None:
+    out = tmp_path / "out"
+    fem_deepest.study(small, out=out)
+    figure = out / "figures" / "convergence.png"
+    first = figure.read_bytes()
+    figure.unlink()
+    ended = command("plot", out)
+    assert (ended.code, ended.out) == (0, f"{figure}\n")
+    assert figure.read_bytes() == first
+    (out / "table.csv").unlink()
+    ended = command("plot", out)
+    assert ended.code == 2
+    assert "run it to its end first" in ended.err
+
+
+def test_predict_with_a_study_is_refused(command, small, tmp_path) -> None:
+    fem_deepest.study(small, out=tmp_path / "out", settings=["output.figures=false"])
+    ended = command("predict", tmp_path / "out", "--data", small)
+    assert ended.code == 2
+    assert ended.err.count("\n") == 1
+    assert "checkpoint" in ended.err
+
+
 @pytest.mark.parametrize(
     ("setting", "fragment"),
     [

@@ -18,7 +18,7 @@ REDUCED = {
     "toy_peaks": (["network.cells=4", "data.samples=500", "solve.tolerance=1e-2"], 0.9),
     "toy_swiss_roll": (["network.cells=4", "data.samples=300", "solve.tolerance=2e-2"], 0.9),
 }
-STUDIES = ["study_depth", "study_neurons"]
+STUDIES = ["study_depth", "study_layers", "study_neurons", "study_samples"]
 STATIONARY = ["toy_donut", "toy_spiral", "toy_squares"]
 
 
@@ -93,6 +93,26 @@ def test_study_of_the_depth(tmp_path):
     assert run.metrics["P2 L2 order"] == pytest.approx(3.0, abs=0.03)
     assert run.metrics["P2 L2"] < 2e-5
     assert (tmp_path / "out" / "figures" / "convergence.png").stat().st_size > 10_000
+
+
+def test_study_of_the_layers(tmp_path):
+    run = fem_deepest.study(
+        DEMOS / "study_layers.toml",
+        out=tmp_path / "out",
+        settings=["study.values=[2,4,8]", "output.figures=false", "check.last=2"],
+    )
+    assert run.status == "converged"
+    assert run.metrics["weights order"] == pytest.approx(2.0, abs=0.1)
+
+
+def test_study_of_the_samples(tmp_path):
+    run = fem_deepest.study(
+        DEMOS / "study_samples.toml",
+        out=tmp_path / "out",
+        settings=["study.values=[64,256]", "study.repetitions=6", "output.figures=false"],
+    )
+    assert run.status == "converged"
+    assert run.metrics["predictor order"] == pytest.approx(0.5, abs=0.25)
 
 
 def test_study_of_the_neurons(tmp_path):

@@ -253,6 +253,8 @@ REFUSED = [
     (changed(NEURONS, network={"neurons": 4}), "network.neurons is decided by the study"),
     (changed(NEURONS, network={"index": "points"}), "network.index is decided by the study"),
     (changed(NEURONS, action={"loss": "cross_entropy"}), "must be 'least_squares' in this study"),
+    (changed(NEURONS, solve={"levels": [3]}), "must increase and end with network.cells = 4"),
+    (changed(SAMPLES, solve={"levels": [3]}), "must increase and end with network.cells = 2"),
     (changed(NEURONS, data={"samples": 0}), "data.samples: got 0"),
     (changed(SAMPLES, study={"repetitions": 1}), "study.repetitions: got 1"),
     (changed(SAMPLES, data={"noise": -1.0}), "data.noise: got -1.0"),
