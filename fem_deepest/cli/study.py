@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,44 +16,13 @@ from fem_deepest.cli.interrupt import Interrupt
 from fem_deepest.cli.progress import Reporter, Silent
 from fem_deepest.errors import InputError, Interrupted, NotConverged, NumericalFailure
 from fem_deepest.io.rundir import RunDirectory, write_text
-from fem_deepest.run import EXIT_CODES
 from fem_deepest.studies.named import STUDIES, load_study
 from fem_deepest.studies.points import Point, Points
+from fem_deepest.studies.run import StudyRun
 from fem_deepest.studies.study import Study, StudyConfig, compute
 from fem_deepest.studies.table import Table
 
 _POINTS = "points"
-
-
-@dataclass(frozen=True)
-class StudyRun:
-    """What :func:`study` returns.
-
-    Attributes:
-        directory: The run directory.
-        status: "converged" (all solvers, and the orders and errors are as expected),
-            "not_converged", "interrupted" or "failed".
-        config: The configuration with all defaults filled in.
-        table: The table, or none if the study did not come to its end.
-        stages: One dictionary a point: its label, seconds, whether it was computed in this run.
-        failures: What is not as expected, one sentence each.
-        metrics: For each error its finest value and its fitted order.
-        seconds: Wall time of this run.
-    """
-
-    directory: Path
-    status: str
-    config: StudyConfig
-    table: Table | None
-    stages: list[dict[str, Any]]
-    failures: list[str]
-    metrics: dict[str, float]
-    seconds: float
-
-    @property
-    def exit_code(self) -> int:
-        """Exit code of the command for this status."""
-        return EXIT_CODES[self.status]
 
 
 def study(

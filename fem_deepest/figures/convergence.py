@@ -12,7 +12,8 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from fem_deepest.figures.style import LINES, MARKERS, styled
 
 if TYPE_CHECKING:
-    from fem_deepest.studies.table import Errors, Table
+    from fem_deepest.studies.column import Errors
+    from fem_deepest.studies.table import Table
 
 __all__ = ["convergence"]
 

@@ -16,9 +16,10 @@ from fem_deepest.model import Problem, make_loss, make_network
 from fem_deepest.run import load_data
 from fem_deepest.spaces import Parameters as ControlParameters
 from fem_deepest.spaces import ProcessGrid
+from fem_deepest.studies.column import Errors
 from fem_deepest.studies.points import Parameters, Point
 from fem_deepest.studies.study import Factor, StudyConfig, StudySection, StudySolve
-from fem_deepest.studies.table import Errors, Table
+from fem_deepest.studies.table import Table
 from fem_deepest.studies.training import column_measure, depth_norm, train
 
 

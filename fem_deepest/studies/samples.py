@@ -14,9 +14,10 @@ from fem_deepest.config import ActionSection, Config, NetworkSection, Section, v
 from fem_deepest.data import DataSet
 from fem_deepest.model import Problem, make_network
 from fem_deepest.spaces import ProcessGrid
+from fem_deepest.studies.column import Errors
 from fem_deepest.studies.points import Parameters, Point
 from fem_deepest.studies.study import Count, Factor, Positive, StudyConfig, StudySection, StudySolve
-from fem_deepest.studies.table import Errors, Table
+from fem_deepest.studies.table import Table
 from fem_deepest.studies.training import train
 
 Array = NDArray[np.float64]

@@ -12,11 +12,12 @@ from pydantic import Field, model_validator
 
 from fem_deepest.config import Section
 from fem_deepest.dynamics.transcription import TRANSCRIPTIONS
+from fem_deepest.studies.column import Errors
 from fem_deepest.studies.finite_element import finite_element
 from fem_deepest.studies.linear import LinearProblem
 from fem_deepest.studies.points import Parameters, Point
 from fem_deepest.studies.study import Positive, StudyConfig, StudySection
-from fem_deepest.studies.table import Errors, Table
+from fem_deepest.studies.table import Table
 
 Method = Literal["P1", "P2", "P3", "euler", "midpoint", "gauss2"]
 Finite = Annotated[float, Field(allow_inf_nan=False)]

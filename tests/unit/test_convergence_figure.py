@@ -10,7 +10,8 @@ pytest.importorskip("matplotlib")
 from matplotlib.axes import Axes
 
 from fem_deepest.figures import convergence, save
-from fem_deepest.studies.table import Errors, Table
+from fem_deepest.studies.column import Errors
+from fem_deepest.studies.table import Table
 
 N = np.array([4.0, 8.0, 16.0, 32.0])
 

@@ -7,9 +7,10 @@ import pytest
 from mpi4py import MPI
 
 from fem_deepest.errors import InputError, NumericalFailure
+from fem_deepest.studies.column import Errors
 from fem_deepest.studies.points import Points
 from fem_deepest.studies.study import compute
-from fem_deepest.studies.table import Errors, Table
+from fem_deepest.studies.table import Table
 
 
 class Counted:

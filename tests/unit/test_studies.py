@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
+from fem_deepest.config import reference
 from fem_deepest.errors import InputError
 from fem_deepest.spaces import DepthMesh
 from fem_deepest.studies.named import STUDIES, load_study
@@ -269,3 +270,15 @@ def test_wrong_input_is_refused_in_one_sentence(config, sentence) -> None:
         load_study(config)
     assert sentence in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_key_has_a_meaning(name) -> None:
+    """The table of keys that a reader gets."""
+    rows = [line.split(" | ") for line in reference(STUDIES[name].Config).splitlines()[2:]]
+    keys = [row[0].strip("| `") for row in rows]
+    assert {"seed", "study.name", "study.values", "check.caps", "output.figures"} <= set(keys)
+    assert len(set(keys)) == len(keys)
+    for key, default, meaning in rows:
+        assert len(meaning.rstrip("|").strip()) > 2, key
+        assert "Undefined" not in default

@@ -7,7 +7,8 @@ import pytest
 from scipy import stats
 
 from fem_deepest.errors import InputError
-from fem_deepest.studies.table import Errors, Table
+from fem_deepest.studies.column import Errors
+from fem_deepest.studies.table import Table
 
 N = np.array([4.0, 8.0, 20.0, 70.0])  # ratios 2, 2.5, 3.5: no order comes from an assumed ratio
 SECONDS = np.array([0.125, 1.0, np.nan, 1e-3])
