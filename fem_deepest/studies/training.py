@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fem_deepest._petsc import PETSc
 from fem_deepest.action.network import NetworkAction
 from fem_deepest.config import Config
 from fem_deepest.model import initial_parameters, make_schedule
@@ -65,7 +66,7 @@ def train(config: Config, action: Callable[[int], NetworkAction]) -> Trained:
     """
     nested = NestedIteration(action, make_schedule(config))
 
-    def start(coarsest: NetworkAction):  # type: ignore[no-untyped-def]
+    def start(coarsest: NetworkAction) -> PETSc.Vec:
         u = coarsest.create()
         array = u.array_w
         if coarsest.grid.owner:
