@@ -9,6 +9,7 @@ from mpi4py import MPI
 from problems import network_action, random_control
 
 from fem_deepest._petsc import PETSc
+from fem_deepest.action.curvature import MisfitCurvature
 from fem_deepest.action.form import FormAction
 from fem_deepest.solve.conjugate import conjugate_points
 from fem_deepest.solve.eigenvalues import lowest_eigenvalues, morse_index
@@ -72,3 +73,13 @@ def test_eigenvalues_of_a_network(R_f: float) -> None:
         index = morse_index(action, u)
         assert len(set(WORLD.allgather(index.index))) == 1
     np.testing.assert_allclose(values[0], values[1], rtol=1e-7, atol=1e-8)
+
+
+@pytest.mark.parametrize("count", [2, 13])
+def test_bounds_of_the_misfit_are_those_of_one_rank(count: int) -> None:
+    parallel, serial = (
+        MisfitCurvature(network_action(comm=comm, count=count, loss="least_squares"))
+        for comm in (WORLD, MPI.COMM_SELF)
+    )
+    assert parallel.bound(0.7) == pytest.approx(serial.bound(0.7), rel=1e-13)
+    assert len(set(WORLD.allgather(parallel.threshold()))) == 1
