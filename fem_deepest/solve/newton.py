@@ -86,13 +86,21 @@ def polish(
         snes.getKSP().setTolerances(rtol=rtol)
         return PETSc.SNES.ConvergedReason.CONVERGED_ITERATING
 
+    def descend(_: PETSc.Vec, y: PETSc.Vec) -> bool:
+        # Negative curvature along the very first direction leaves no step: go down the gradient.
+        if y.norm() > 0.0:
+            return False
+        action.metric.solve(snes.getFunction()[0], y)
+        return True
+
     try:
         snes.setType("newtonls")
         snes.setFunction(guard.wrap(function), residual)
         snes.setObjective(guard.wrap(lambda _, x: finite(action.value(x))))
         snes.setJacobian(jacobian, hessian)
         snes.setConvergenceTest(guard.wrap(converged))
-        snes.setTolerances(max_it=iterations)
+        snes.setTolerances(stol=0.0, max_it=iterations)  # a short step is no convergence
+        snes.setLineSearchPreCheck(guard.wrap(descend))
         snes.setMaxLinearSolveFailures(iterations)
         ksp = snes.getKSP()
         ksp.setType("stcg")
