@@ -70,7 +70,7 @@ def conjugate_points(action: FormAction, u: PETSc.Vec) -> Conjugates:
 
     Collective; the same result on every rank.
     """
-    if action.axis.domain.topology.cell_name() != "interval":
+    if action.axis.domain.topology.dim != 1:
         raise InputError("conjugate points are defined along the depth alone; use an interval mesh")
     depths, diagonal, off = _tridiagonal(*_gathered(action, u))
     try:

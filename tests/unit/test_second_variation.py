@@ -10,25 +10,17 @@ import scipy.linalg
 import ufl
 from dolfinx import fem, mesh
 from mpi4py import MPI
-from problems import Quadratic, dense, network_action, random_control
+from problems import Bare, Quadratic, dense, network_action, random_control
 from scipy.integrate import solve_ivp
 
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.form import FormAction
-from fem_deepest.action.protocol import Action, AssembledAction
+from fem_deepest.action.protocol import AssembledAction
 from fem_deepest.errors import InputError, NotConverged, NumericalFailure
 from fem_deepest.solve.conjugate import conjugate_points
 from fem_deepest.solve.eigenvalues import lowest_eigenvalues, morse_index
 from fem_deepest.solve.stationary import stationary
 from fem_deepest.spaces.constrained import Clamped
-
-
-class Bare:
-    """An action that shows nothing but the protocol."""
-
-    def __init__(self, action: Action) -> None:
-        for name in ("metric", "create", "value", "gradient", "hessian"):
-            setattr(self, name, getattr(action, name))
 
 
 def oscillator(
