@@ -17,6 +17,7 @@ from fem_deepest._petsc import PETSc
 from fem_deepest.action.form import Ends, FormAction
 from fem_deepest.action.network import NetworkAction
 from fem_deepest.errors import InputError, NotConverged, NumericalFailure
+from fem_deepest.solve.eigenvalues import morse_index
 from fem_deepest.solve.newton import polish
 from fem_deepest.solve.stationary import stationary
 from fem_deepest.spaces.axis import DepthAxis
@@ -625,10 +626,47 @@ def test_stationary_takes_the_saddle_and_polish_the_minimum() -> None:
     u = _small(action, 0.05)
     stationary(action, u, tolerance=1e-10)
     assert u.norm() < 1e-9
-    u = _small(action, 0.05)
-    assert polish(action, u, tolerance=1e-9, iterations=50).converged
-    assert u.max()[1] > 0.7
-    assert action.value(u) < action.value(action.create()) - 0.1
+    for seen in (action, Bare(action)):
+        u = _small(action, 0.05)
+        outcome = polish(seen, u, tolerance=1e-9, iterations=50)
+        assert outcome.converged
+        assert outcome.iterations <= 15
+        assert u.max()[1] > 0.7
+        assert action.value(u) < action.value(action.create()) - 0.1
+
+
+def test_newton_for_minima_follows_a_ladder_of_model_precisions() -> None:
+    """State and weight of a small network, R_f = 1, 10, ..., 1e6: one compilation, few steps each.
+
+    The action rises with R_f, and the model error falls like 1/R_f^2 at the end.
+    """
+    x = function(1, cells=32, shape=(2,))
+    w = sibling(x, 1)
+    x.interpolate(lambda s: np.array([np.ones_like(s[0]), np.zeros_like(s[0])]))
+    w.x.array[:] = 0.3
+    R_f = fem.Constant(x.function_space.mesh, 1.0)
+    defect = x.dx(0) - ufl.as_vector([ufl.tanh(w * x[1]), ufl.tanh(x[0] - w)])
+    action = FormAction(
+        0.5 * R_f * ufl.inner(defect, defect),
+        (x, w),
+        ends=(None, 5.0 * (x[0] - 1.6) ** 2),
+        clamped=[Clamped(x, "start")],
+        terms=0.05 * (w**2 + w.dx(0) ** 2) * ufl.dx,
+    )
+    error = fem.form(ufl.inner(defect, defect) * ufl.dx(metadata={"quadrature_degree": 1}))
+    u, actions, errors = action.pack(), [], []
+    for rung in range(7):
+        R_f.value = 10.0**rung
+        outcome = polish(action, u, tolerance=1e-7, iterations=40)
+        assert outcome.converged
+        assert outcome.iterations <= 15
+        index = morse_index(action, u)
+        assert (index.index, index.certain) == (0, True)
+        action.unpack(u)
+        actions.append(action.value(u))
+        errors.append(fem.assemble_scalar(error))
+    assert np.all(np.diff(actions) > 0.0)
+    assert errors[-2] / errors[-1] == pytest.approx(100.0, rel=0.05)
 
 
 def test_newton_without_a_matrix_makes_the_same_steps() -> None:
