@@ -49,7 +49,9 @@ class FormAction:
     """Action of one or several unknown functions; fulfils :class:`fem_deepest.action.protocol.Action`.
 
     The free unknowns are one PETSc vector; clamped dofs are not among them. The mesh is distributed
-    over its communicator. All forms are compiled once, when first needed.
+    over its communicator. All forms are compiled once, when first needed. The time for that grows with
+    the number of components: for many samples, or many neurons with dense coupling, take
+    :class:`fem_deepest.action.network.NetworkAction`.
 
     Args:
         L: Lagrangian density, a scalar UFL expression of the unknowns; ``x.dx(0)`` is ``dx/dt``.

@@ -94,7 +94,7 @@ def stationary(
         snes.setFunction(guard.wrap(function), residual)
         snes.setJacobian(guard.wrap(newton.linearise), newton.operator)
         snes.setConvergenceTest(guard.wrap(converged))
-        snes.setTolerances(max_it=iterations)
+        snes.setTolerances(stol=0.0, max_it=iterations)
         snes.setMaxLinearSolveFailures(iterations + 1)
         snes.setLineSearchPreCheck(guard.wrap(newton.damp))
         ksp = snes.getKSP()

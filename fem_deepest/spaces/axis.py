@@ -85,8 +85,7 @@ class DepthAxis:
 
     def gauss(self, points: int) -> ufl.Measure:
         """Measure over the mesh with so many Gauss points in the depth of a cell."""
-        kind = self.domain.topology.cell_name()
-        if kind == "interval":
+        if self.domain.topology.dim == 1:
             return ufl.Measure("dx", self.domain, metadata={"quadrature_degree": 2 * points - 1})
         if not self.is_product:
             return ufl.Measure("dx", self.domain, metadata={"quadrature_degree": 2 * points})
@@ -107,7 +106,7 @@ class DepthAxis:
     @cached_property
     def is_product(self) -> bool:
         """Whether a Gauss rule in depth exists: every cell is a line, or a rectangle along ``t``."""
-        return self.domain.topology.cell_name() == "interval" or self._direction >= 0
+        return self.domain.topology.dim == 1 or self._direction >= 0
 
     @cached_property
     def _direction(self) -> int:

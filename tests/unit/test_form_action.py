@@ -11,12 +11,14 @@ import ufl
 from dolfinx import fem, mesh
 from mpi4py import MPI
 from numpy.typing import NDArray
-from problems import PRECISION, dense, network_action, random_control
+from problems import PRECISION, Bare, dense, network_action, petsc_options, random_control
 
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.form import Ends, FormAction
 from fem_deepest.action.network import NetworkAction
 from fem_deepest.errors import InputError, NotConverged, NumericalFailure
+from fem_deepest.solve.eigenvalues import morse_index
+from fem_deepest.solve.newton import polish
 from fem_deepest.solve.stationary import stationary
 from fem_deepest.spaces.axis import DepthAxis
 from fem_deepest.spaces.constrained import Clamped
@@ -103,6 +105,26 @@ def test_end_conditions_have_their_closed_forms() -> None:
     minimiser(FormAction(kinetic, x, ends=Ends(0.5 * R * (x - 2.0) ** 2, 0.5 * (x + 1.0) ** 2)))
     slope = -3.0 / (1.0 + 1.0 / R + 1.0)
     np.testing.assert_allclose(at_depth(x)[1], 2.0 + slope / R + slope * t, atol=1e-11)
+
+
+def test_depth_times_index_has_the_order_of_its_elements() -> None:
+    """``-Laplace x = 2 pi^2 sin(pi t) sin(pi s)``: reduced integration in depth loses no order."""
+    errors = []
+    for cells in (8, 16):
+        domain = mesh.create_rectangle(
+            MPI.COMM_SELF,
+            [[0.0, 0.0], [1.0, 1.0]],
+            [cells, cells + 1],
+            mesh.CellType.quadrilateral,
+        )
+        x = fem.Function(fem.functionspace(domain, ("Lagrange", 1)), name="x")
+        t, s = ufl.SpatialCoordinate(domain)
+        exact = ufl.sin(np.pi * t) * ufl.sin(np.pi * s)
+        L = 0.5 * ufl.inner(ufl.grad(x), ufl.grad(x)) - 2.0 * np.pi**2 * exact * x
+        minimiser(FormAction(L, x, clamped=[Clamped(x, lambda y: np.full(y.shape[1], True))]))
+        errors.append(np.sqrt(fem.assemble_scalar(fem.form((x - exact) ** 2 * ufl.dx))))
+    assert np.log2(errors[0] / errors[1]) == pytest.approx(2.0, abs=0.1)
+    assert errors[1] < 5e-3
 
 
 def test_periodic_ends() -> None:
@@ -362,7 +384,10 @@ class _StateForm:
             inner = ufl.dot(W, x) + b
             F = ufl.as_vector([ufl.tanh(inner[i]) for i in range(N)]) - self.a * x
             L += 0.5 * net.model_precision / K * ufl.inner(x.dx(0) - F, x.dx(0) - F)
-            misfit += sum(0.5 * PRECISION / K * (x[i] - y[i]) ** 2 for i in range(y.size))
+            if np.ndim(y):
+                misfit += sum(0.5 * PRECISION / K * (x[i] - y[i]) ** 2 for i in range(y.size))
+            else:  # cross-entropy of a softmax with two classes
+                misfit += (ufl.ln(ufl.exp(x[0]) + ufl.exp(x[1])) - x[int(y)]) / K
         w = self.theta
         prior = 0.5 * strength * (kappa**2 * ufl.inner(w, w) + ufl.inner(w.dx(0), w.dx(0))) * ufl.dx
         self.action = FormAction(
@@ -429,15 +454,19 @@ class _StateForm:
         return space.parameters(flat).theta.copy(), np.concatenate(xi, axis=2)
 
 
-@pytest.mark.parametrize("leak", [0.0, 0.3])
-@pytest.mark.parametrize("R_f", [0.5, 20.0])
-def test_agrees_with_the_action_of_a_network(leak: float, R_f: float) -> None:
+@pytest.mark.parametrize(
+    ("leak", "R_f", "loss"),
+    [(0.0, 0.5, "least_squares"), (0.3, 20.0, "least_squares"), (0.3, 2.0, "cross_entropy")],
+)
+def test_agrees_with_the_action_of_a_network(leak: float, R_f: float, loss: str) -> None:
     """Value, gradient and Hessian action to 1e-11, two samples, graded depth, N = 3."""
     random = np.random.default_rng(11)
     z, targets = random.standard_normal((2, 2)), random.standard_normal((2, 2))
+    if loss == "cross_entropy":
+        targets = np.array([1, 0])
     strength, kappa = 1e-1, 0.7
     net = network_action(
-        loss="least_squares",
+        loss=loss,
         data=(z, targets),
         strength=strength,
         kappa=kappa,
@@ -575,6 +604,103 @@ def test_newton_finds_a_saddle_where_the_action_is_not_bounded_below() -> None:
     t, values = at_depth(x)
     # The nodes of the cells converge like h^6; those inside like h^4.
     np.testing.assert_allclose(values, np.sin(omega * t) / np.sin(omega), atol=3e-4)
+
+
+def _bridge(cells: int) -> FormAction:
+    """Double well held at zero on both sides, ``mu = 20``: zero is a saddle, two minima."""
+    x = function(2, cells=cells)
+    ends = [Clamped(x, "start"), Clamped(x, "end")]
+    return FormAction(0.5 * x.dx(0) ** 2 + 5.0 * (1.0 - x**2) ** 2, x, clamped=ends)
+
+
+def _small(action: FormAction, height: float) -> PETSc.Vec:
+    x = action.unknowns[0]
+    x.interpolate(lambda s: height * np.sin(np.pi * s[0]))
+    u = action.pack()
+    x.x.array[:] = 0.0
+    return u
+
+
+def test_stationary_takes_the_saddle_and_polish_the_minimum() -> None:
+    action = _bridge(16)
+    u = _small(action, 0.05)
+    stationary(action, u, tolerance=1e-10)
+    assert u.norm() < 1e-9
+    for seen in (action, Bare(action)):
+        u = _small(action, 0.05)
+        outcome = polish(seen, u, tolerance=1e-9, iterations=50)
+        assert outcome.converged
+        assert outcome.iterations <= 15
+        assert u.max()[1] > 0.7
+        assert action.value(u) < action.value(action.create()) - 0.1
+
+
+def test_newton_for_minima_follows_a_ladder_of_model_precisions() -> None:
+    """State and weight of a small network, R_f = 1, 10, ..., 1e6: one compilation, few steps each.
+
+    The action rises with R_f, and the model error falls like 1/R_f^2 at the end.
+    """
+    x = function(1, cells=32, shape=(2,))
+    w = sibling(x, 1)
+    x.interpolate(lambda s: np.array([np.ones_like(s[0]), np.zeros_like(s[0])]))
+    w.x.array[:] = 0.3
+    R_f = fem.Constant(x.function_space.mesh, 1.0)
+    defect = x.dx(0) - ufl.as_vector([ufl.tanh(w * x[1]), ufl.tanh(x[0] - w)])
+    action = FormAction(
+        0.5 * R_f * ufl.inner(defect, defect),
+        (x, w),
+        ends=(None, 5.0 * (x[0] - 1.6) ** 2),
+        clamped=[Clamped(x, "start")],
+        terms=0.05 * (w**2 + w.dx(0) ** 2) * ufl.dx,
+    )
+    error = fem.form(ufl.inner(defect, defect) * ufl.dx(metadata={"quadrature_degree": 1}))
+    u, actions, errors = action.pack(), [], []
+    for rung in range(7):
+        R_f.value = 10.0**rung
+        outcome = polish(action, u, tolerance=1e-7, iterations=40)
+        assert outcome.converged
+        assert outcome.iterations <= 15
+        index = morse_index(action, u)
+        assert (index.index, index.certain) == (0, True)
+        action.unpack(u)
+        actions.append(action.value(u))
+        errors.append(fem.assemble_scalar(error))
+    assert np.all(np.diff(actions) > 0.0)
+    assert errors[-2] / errors[-1] == pytest.approx(100.0, rel=0.05)
+
+
+def test_newton_without_a_matrix_makes_the_same_steps() -> None:
+    """MINRES in the metric against ``L D L^T``."""
+    points, steps = [], []
+    for free in (False, True):
+        action = _bridge(16)
+        u = _small(action, 0.8)
+        seen = action if not free else Bare(action)
+        outcome = stationary(seen, u, tolerance=1e-10)
+        assert outcome.converged
+        points.append(u.array.copy())
+        steps.append(outcome.iterations)
+    np.testing.assert_allclose(points[0], points[1], atol=1e-8)
+    assert abs(steps[0] - steps[1]) <= 2
+
+
+def test_newton_steps_do_not_depend_on_the_mesh() -> None:
+    steps = []
+    for cells in (8, 32, 128, 512):
+        action = _bridge(cells)
+        u = _small(action, 0.8)
+        steps.append(stationary(action, u, tolerance=1e-9).iterations)
+    assert max(steps) - min(steps) <= 1
+
+
+def test_options_of_petsc_are_obeyed_and_none_left_behind() -> None:
+    action = _bridge(8)
+    u = _small(action, 0.8)
+    with petsc_options(snes_linesearch_type="bt", snes_linesearch_max_it=3):
+        assert stationary(action, u, tolerance=1e-9).converged
+        assert PETSc.Options()["snes_linesearch_type"] == "bt"
+    names = PETSc.Options().getAll()
+    assert [name for name in names if name.startswith(("snes", "ksp"))] == []
 
 
 def test_singular_second_variation_is_reported_and_the_iterate_kept() -> None:
