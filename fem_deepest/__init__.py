@@ -30,6 +30,7 @@ except ImportError as error:
 from fem_deepest.cli.info import info
 from fem_deepest.cli.plot import plot
 from fem_deepest.cli.predict import predict
+from fem_deepest.cli.study import study
 from fem_deepest.cli.train import train
 from fem_deepest.config import Config, load
 from fem_deepest.errors import (
@@ -39,6 +40,7 @@ from fem_deepest.errors import (
     NumericalFailure,
 )
 from fem_deepest.run import Run
+from fem_deepest.studies.run import StudyRun
 
 __all__ = [
     "Config",
@@ -47,9 +49,11 @@ __all__ = [
     "NotConverged",
     "NumericalFailure",
     "Run",
+    "StudyRun",
     "info",
     "load",
     "plot",
     "predict",
+    "study",
     "train",
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from dolfinx import fem, mesh
+from dolfinx import fem, la, mesh
 from numpy.typing import NDArray
 
 # The default of 10 s is too short where several ranks compile the same form on a loaded machine.
@@ -33,3 +33,22 @@ def assembled(form: Any) -> NDArray[np.float64]:
 def move_nodes(domain: mesh.Mesh, coordinate: NDArray[np.float64]) -> None:
     """Set the first coordinate of the geometry nodes, shape (nodes,), in the mesh's own order."""
     domain.geometry.x[:, 0] = coordinate
+
+
+def geometry_dofmap(domain: mesh.Mesh) -> NDArray[np.int32]:
+    """Geometry nodes of every cell, shape (cells, nodes)."""
+    geometry = domain.geometry
+    return np.asarray(geometry.dofmaps[0] if hasattr(geometry, "dofmaps") else geometry.dofmap)
+
+
+def collapsed(space: Any) -> tuple[Any, NDArray[np.int32]]:
+    """Collapsed subspace, and for each of its dofs the dof of the parent."""
+    sub, parent = space.collapse()
+    if len(parent) and np.ndim(parent[0]) > 0:
+        parent = np.concatenate(parent)
+    return sub, np.asarray(parent, dtype=np.int32)
+
+
+def add_ghosts(vector: Any) -> None:
+    """Add what other ranks have assembled into their ghosts to the owned entries."""
+    vector.scatter_reverse(la.InsertMode.add)

@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from math import inf
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -25,6 +25,9 @@ class Section(BaseModel):
     """Base of the sections."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, strict=True)
+
+
+Model = TypeVar("Model", bound=Section)
 
 
 class Data(Section):
@@ -185,7 +188,7 @@ class Config(Section):
 
 
 def load(source: str | Path | Mapping[str, Any] | Config, settings: Iterable[str] = ()) -> Config:
-    """Read a configuration.
+    """Read the configuration of a training.
 
     Args:
         source: TOML file, or a mapping of the same shape, or a configuration.
@@ -197,8 +200,15 @@ def load(source: str | Path | Mapping[str, Any] | Config, settings: Iterable[str
 
     Not collective.
     """
+    return validate(Config, read(source, settings))
+
+
+def read(
+    source: str | Path | Mapping[str, Any] | Section, settings: Iterable[str] = ()
+) -> dict[str, Any]:
+    """Values of a configuration with the overrides put in, not validated; see :func:`load`."""
     folder: Path | None = None
-    if isinstance(source, Config):
+    if isinstance(source, Section):
         values: dict[str, Any] = source.model_dump(by_alias=True, exclude_unset=True)
     elif isinstance(source, Mapping):
         values = {k: dict(v) if isinstance(v, Mapping) else v for k, v in source.items()}
@@ -210,10 +220,15 @@ def load(source: str | Path | Mapping[str, Any] | Config, settings: Iterable[str
     data = values.get("data")
     if folder is not None and isinstance(data, dict) and isinstance(data.get("path"), str):
         data["path"] = str(folder / data["path"])
+    return values
+
+
+def validate(model: type[Model], values: Mapping[str, Any]) -> Model:
+    """The configuration of a verb; what is wrong with it becomes one sentence. See :func:`load`."""
     try:
-        return Config.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as error:
-        raise InputError(_sentence(error)) from None
+        raise InputError(_sentence(error, model)) from None
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -245,14 +260,14 @@ def _override(values: dict[str, Any], setting: str) -> None:
     values[parts[-1]] = value
 
 
-def _sentence(error: ValidationError) -> str:
+def _sentence(error: ValidationError, model: type[Section]) -> str:
     """The first problem as one sentence: where, what was got, what was expected."""
     problem = error.errors()[0]
     # A union adds the name of its member to the place, which says nothing to a user.
     place = [str(part) for part in problem["loc"]][:2]
     name = ".".join(place) or "the configuration"
     if problem["type"] == "extra_forbidden":
-        section: Any = Config
+        section: Any = model
         for part in place[:-1]:
             section = section.model_fields[part].annotation
         known = [field.alias or key for key, field in section.model_fields.items()]
@@ -264,15 +279,16 @@ def _sentence(error: ValidationError) -> str:
     return f"{name}: got {problem['input']!r}, but {message.replace('input ', 'it ')}"
 
 
-def reference() -> str:
-    """Markdown table of all keys, with defaults and meaning; the one in the README."""
+def reference(model: type[Section] = Config) -> str:
+    """Markdown table of all keys of a configuration, with defaults and meaning; for the README."""
     lines = ["| key | default | meaning |", "| --- | --- | --- |"]
-    for name, field in Config.model_fields.items():
+    for name, field in model.model_fields.items():
         section: Any = field.annotation
         inner = section.model_fields if hasattr(section, "model_fields") else {"": field}
         for key, entry in inner.items():
             full = f"{name}.{entry.alias or key}" if key else name
-            default = "" if entry.default is None else str(entry.default)
+            needed = entry.is_required()
+            default = "" if needed or entry.default is None else str(entry.default)
             choices = _choices(entry.annotation)
             meaning = (entry.description or "") + (f" ({', '.join(choices)})" if choices else "")
             lines.append(

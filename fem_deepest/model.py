@@ -17,6 +17,7 @@ from fem_deepest.network.activation import activation
 from fem_deepest.network.loss import CrossEntropy, LeastSquares, Loss, softmax
 from fem_deepest.network.network import Network
 from fem_deepest.network.scheme import scheme
+from fem_deepest.solve.nested import Schedule
 from fem_deepest.spaces import DepthMesh, NeuronSpace, Parameters, ProcessGrid
 
 Array = NDArray[np.float64]
@@ -48,6 +49,21 @@ def make_loss(config: Config, classification: bool) -> Loss:
             "'least_squares' or data.kind = 'classification'"
         )
     return CrossEntropy() if name == "cross_entropy" else LeastSquares(config.action.R_m)
+
+
+def make_schedule(config: Config) -> Schedule:
+    """How far each depth level of a configuration is solved."""
+    section = config.solve
+    return Schedule(
+        levels=config.depth_levels,
+        tolerance=section.tolerance,
+        loosening=section.loosening,
+        iterations=section.iterations,
+        memory=section.memory,
+        polish=section.polish,
+        polish_tolerance=section.polish_tolerance,
+        polish_iterations=section.polish_iterations,
+    )
 
 
 def initial_parameters(parameters: Parameters, config: Config) -> None:

@@ -112,6 +112,14 @@ def dense(apply: Any, problem: Any) -> Array:
     return np.stack(columns, axis=1)
 
 
+class Bare:
+    """An action that shows nothing but the protocol: no matrix."""
+
+    def __init__(self, action: Any) -> None:
+        for name in ("metric", "create", "value", "gradient", "hessian"):
+            setattr(self, name, getattr(action, name))
+
+
 class DiagonalMetric:
     """Riesz map ``P = diag(m)``; ``m`` holds the entries of this rank."""
 

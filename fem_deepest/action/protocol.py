@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from fem_deepest._petsc import PETSc
 
@@ -35,3 +35,25 @@ class Action(Protocol):
 
     def hessian(self, u: PETSc.Vec, d: PETSc.Vec, r: PETSc.Vec) -> None:
         """Second variation ``r = A''(u) d``, a dual vector. Collective."""
+
+
+class AssembledMetric(Metric, Protocol):
+    """A Riesz map that is a sparse matrix.
+
+    Attributes:
+        matrix: ``P``.
+    """
+
+    matrix: PETSc.Mat
+
+
+@runtime_checkable
+class AssembledAction(Protocol):
+    """An action that can also assemble its second variation: direct solvers can be used."""
+
+    @property
+    def metric(self) -> AssembledMetric:
+        """Riesz map of the space."""
+
+    def second_variation(self, u: PETSc.Vec) -> PETSc.Mat:
+        """``A''(u)`` as a sparse matrix; the next call may overwrite it. Collective."""

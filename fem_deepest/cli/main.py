@@ -16,6 +16,7 @@ from fem_deepest.cli.info import info, version
 from fem_deepest.cli.plot import plot
 from fem_deepest.cli.predict import predict
 from fem_deepest.cli.progress import Printer
+from fem_deepest.cli.study import study
 from fem_deepest.cli.train import train
 from fem_deepest.errors import FemDeepestError
 
@@ -63,6 +64,26 @@ def _train(
     run = train(
         config, out=out, resume=resume, force=force, settings=settings or (), reporter=reporter
     )
+    raise typer.Exit(run.exit_code)
+
+
+@app.command("study")
+def _study(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="which study, of what")],
+    out: Annotated[Path | None, typer.Option(help="run directory; default: runs/NAME")] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="forget the points that are there already")
+    ] = False,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="override a key")
+    ] = None,
+) -> None:
+    """Convergence study: table and plot; points that are there already are not computed again.
+
+    Exit code 0 converged as expected, 2 wrong input, 3 not as expected, 4 numerical failure.
+    """
+    reporter = Printer() if MPI.COMM_WORLD.rank == 0 else None
+    run = study(config, out=out, force=force, settings=settings or (), reporter=reporter)
     raise typer.Exit(run.exit_code)
 
 

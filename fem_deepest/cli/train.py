@@ -20,10 +20,10 @@ from fem_deepest.config import Config, load
 from fem_deepest.errors import Interrupted, NumericalFailure
 from fem_deepest.io.rundir import RunDirectory, jsonable
 from fem_deepest.io.search import find, restore, save, signature
-from fem_deepest.model import Problem, initial_parameters
+from fem_deepest.model import Problem, initial_parameters, make_schedule
 from fem_deepest.run import Run, load_data
 from fem_deepest.solve.lmvm import Iterate
-from fem_deepest.solve.nested import NestedIteration, Schedule, Search, Stage
+from fem_deepest.solve.nested import NestedIteration, Search, Stage
 from fem_deepest.spaces import ProcessGrid
 
 _BETWEEN_STAGES = 10.0  # seconds since the last checkpoint after which a stage ends with one
@@ -76,17 +76,7 @@ class _Session:
         self.problem, self.config, self.directory = problem, problem.config, directory
         self.comm, self.grid = comm, ProcessGrid.create(comm)
         self.reporter: Reporter = reporter if comm.rank == 0 else Silent()
-        section = self.config.solve
-        self.schedule = Schedule(
-            levels=self.config.depth_levels,
-            tolerance=section.tolerance,
-            loosening=section.loosening,
-            iterations=section.iterations,
-            memory=section.memory,
-            polish=section.polish,
-            polish_tolerance=section.polish_tolerance,
-            polish_iterations=section.polish_iterations,
-        )
+        self.schedule = make_schedule(self.config)
         self.nested = NestedIteration(
             lambda cells: problem.action(cells, self.grid), self.schedule, self._step, self._stage
         )

@@ -4,6 +4,7 @@ Needs Matplotlib; import this package only where a figure is wanted.
 """
 
 from fem_deepest.figures.confusion import confusion
+from fem_deepest.figures.convergence import convergence
 from fem_deepest.figures.features import features
 from fem_deepest.figures.history import history
 from fem_deepest.figures.prediction import decision, prediction
@@ -12,6 +13,7 @@ from fem_deepest.figures.weights import weights
 
 __all__ = [
     "confusion",
+    "convergence",
     "decision",
     "features",
     "history",

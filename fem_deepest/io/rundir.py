@@ -85,7 +85,7 @@ class RunDirectory:
         self.rows = rows
         if self.comm.rank == 0 and self._history.exists():
             lines = self._history.read_text().splitlines(keepends=True)[: rows + 1]
-            _replace(self._history, "".join(lines))
+            write_text(self._history, "".join(lines))
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Add a line to the history at once. Rank 0 writes."""
@@ -110,7 +110,7 @@ class RunDirectory:
     def write_json(self, values: Mapping[str, Any]) -> None:
         """Write ``run.json`` as a whole. Rank 0 writes."""
         if self.comm.rank == 0:
-            _replace(
+            write_text(
                 self.path / "run.json", json.dumps(jsonable(values), indent=2, allow_nan=False)
             )
 
@@ -148,7 +148,8 @@ def _plain(value: Any) -> Any:
     return f"{value:.17g}" if isinstance(value, float) else value
 
 
-def _replace(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write a file as a whole: to a temporary name, then renamed. Not collective."""
     temporary = path.with_name(path.name + ".part")
     temporary.write_text(text)
     os.replace(temporary, path)

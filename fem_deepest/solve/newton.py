@@ -2,8 +2,10 @@
 
 The Hessian is matrix-free and exact, its preconditioner is the metric. Conjugate gradients stop at
 negative curvature (Steihaug 1983, doi:10.1137/0720042), and the line search works on the action, not
-on the residual: plain Newton on the Euler-Lagrange system is attracted to saddles. Nothing but the
-iterate is carried from step to step, so a resumed solve makes the same steps.
+on the residual: plain Newton on the Euler-Lagrange system is attracted to saddles. Where the action
+can assemble its second variation that is factorised instead, shifted by the metric until it is
+positive. Nothing but the iterate is carried from step to step, so a resumed solve makes the same
+steps.
 """
 
 from __future__ import annotations
@@ -13,12 +15,13 @@ from collections.abc import Callable
 import numpy as np
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.action.protocol import Action, Metric
+from fem_deepest.action.protocol import Action, AssembledAction, Metric
 from fem_deepest.errors import NumericalFailure
 from fem_deepest.solve.guard import Guard
 from fem_deepest.solve.lmvm import Iterate, shell
 from fem_deepest.solve.memory import dual_norm
 from fem_deepest.solve.outcome import Outcome, reason_name
+from fem_deepest.solve.shifted import ShiftedNewton
 
 _LOOSEST = 0.1  # relative tolerance of the first linear solve
 
@@ -54,9 +57,10 @@ def polish(
     # SNES works on its own vector: an exception from a callback leaves that one locked.
     good, work = u.copy(), u.copy()
     snes = PETSc.SNES().create(comm)
-    linear = _Linearised(action, u)
+    linear = Linearised(action, u)
     hessian = shell(guard.wrap(linear.mult), u)
     residual = u.duplicate()
+    shifted = ShiftedNewton(action) if isinstance(action, AssembledAction) else None
 
     def finite(value: float) -> float:
         if not np.isfinite(value):
@@ -68,6 +72,8 @@ def polish(
 
     def jacobian(_: PETSc.SNES, x: PETSc.Vec, *__: PETSc.Mat) -> None:
         x.copy(linear.point)
+        if shifted is not None:
+            shifted.linearise(x)
 
     def converged(
         snes: PETSc.SNES, iteration: int, _: tuple[float, float, float]
@@ -86,20 +92,32 @@ def polish(
         snes.getKSP().setTolerances(rtol=rtol)
         return PETSc.SNES.ConvergedReason.CONVERGED_ITERATING
 
+    def descend(_: PETSc.Vec, y: PETSc.Vec) -> bool:
+        # Negative curvature along the very first direction leaves no step: go down the gradient.
+        if y.norm() > 0.0:
+            return False
+        action.metric.solve(snes.getFunction()[0], y)
+        return True
+
     try:
         snes.setType("newtonls")
         snes.setFunction(guard.wrap(function), residual)
         snes.setObjective(guard.wrap(lambda _, x: finite(action.value(x))))
-        snes.setJacobian(jacobian, hessian)
+        snes.setJacobian(guard.wrap(jacobian), hessian)
         snes.setConvergenceTest(guard.wrap(converged))
-        snes.setTolerances(max_it=iterations)
+        snes.setTolerances(stol=0.0, max_it=iterations)  # a short step is no convergence
+        snes.setLineSearchPreCheck(guard.wrap(descend))
         snes.setMaxLinearSolveFailures(iterations)
         ksp = snes.getKSP()
-        ksp.setType("stcg")
-        ksp.setNormType(PETSc.KSP.NormType.PRECONDITIONED)
-        ksp.setTolerances(max_it=500)
         ksp.getPC().setType("python")
-        ksp.getPC().setPythonContext(_Riesz(action.metric))
+        if shifted is not None:
+            ksp.setType("preonly")
+            ksp.getPC().setPythonContext(shifted)
+        else:
+            ksp.setType("stcg")
+            ksp.setNormType(PETSc.KSP.NormType.PRECONDITIONED)
+            ksp.setTolerances(max_it=500)
+            ksp.getPC().setPythonContext(Riesz(action.metric))
         snes.setFromOptions()
         with guard:
             snes.solve(None, work)
@@ -109,25 +127,29 @@ def polish(
         )
     finally:
         good.copy(u)
+        if shifted is not None:
+            shifted.release()
         for thing in (snes, hessian, residual, good, work, linear.point):
             thing.destroy()
 
 
-class _Linearised:
+class Linearised:
     """Second variation at a point."""
 
     def __init__(self, action: Action, u: PETSc.Vec) -> None:
         self._action, self.point = action, u.copy()
 
     def mult(self, d: PETSc.Vec, r: PETSc.Vec) -> None:
+        """``r = A'' d``."""
         self._action.hessian(self.point, d, r)
 
 
-class _Riesz:
+class Riesz:
     """The metric as a preconditioner."""
 
     def __init__(self, metric: Metric) -> None:
         self._metric = metric
 
     def apply(self, _: PETSc.PC, x: PETSc.Vec, y: PETSc.Vec) -> None:
+        """``y = P^{-1} x``."""
         self._metric.solve(x, y)

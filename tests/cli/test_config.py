@@ -13,6 +13,7 @@ from fem_deepest.config import Config, load
 from fem_deepest.errors import InputError
 from fem_deepest.io.rundir import jsonable
 from fem_deepest.run import configuration
+from fem_deepest.studies.named import load_study
 
 SECTIONS = {name: field.annotation for name, field in Config.model_fields.items() if name != "seed"}
 
@@ -152,6 +153,9 @@ def test_first_error_of_several_is_one_line():
 
 @pytest.mark.parametrize("path", sorted(DEMOS.glob("*.toml")), ids=lambda path: path.name)
 def test_demos_are_configurations(path):
+    if path.stem.startswith("study_"):
+        assert load_study(path).points()
+        return
     config = load(path)
     assert config.network.cells == config.depth_levels[-1]
     assert path.read_text().startswith("# ")

@@ -23,7 +23,8 @@ STATIONARY = ["toy_donut", "toy_spiral", "toy_squares"]
 
 def test_every_demo_is_here():
     here = {*REDUCED, *STATIONARY, "own_data"}
-    assert {path.stem for path in DEMOS.glob("*.toml")} <= here
+    studies = {path.stem for path in DEMOS.glob("study_*.toml")}  # test_demos_study.py
+    assert {path.stem for path in DEMOS.glob("*.toml")} - studies <= here
 
 
 @pytest.mark.parametrize("name", STATIONARY)
@@ -70,11 +71,25 @@ def test_own_data_is_the_formula_of_its_comments():
         assert abs(243.12 * g / (17.62 - g) - float(row["dew_point"])) <= 0.05 + 1e-9
 
 
-def test_nested_iteration_saves_work(tmp_path):
-    """The literate demo, on 8 layers of 16 neurons."""
-    spec = importlib.util.spec_from_file_location("nested_depth", DEMOS / "nested_depth.py")
+def _script(name):
+    spec = importlib.util.spec_from_file_location(name, DEMOS / f"{name}.py")
     demo = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(demo)
-    ratio = demo.main(cells=8, neurons=16, tolerance=3e-3, out=tmp_path / "work.png")
+    return demo
+
+
+def test_nested_iteration_saves_work(tmp_path):
+    """The literate demo, on 8 layers of 16 neurons."""
+    ratio = _script("nested_depth").main(
+        cells=8, neurons=16, tolerance=3e-3, out=tmp_path / "work.png"
+    )
     assert 0.0 < ratio < 0.8
     assert (tmp_path / "work.png").stat().st_size > 10_000
+
+
+def test_as_many_solutions_as_theory_says(tmp_path):
+    """The literate demo with few parameters; it compares every count and every Morse index itself."""
+    out = tmp_path / "bratu.png"
+    error = _script("bratu").main(cells=32, bratu_values=3, bridge_values=4, out=out)
+    assert error < 3e-5  # the order is four: 16 times what 64 cells give
+    assert out.stat().st_size > 10_000

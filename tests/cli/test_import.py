@@ -72,7 +72,7 @@ def test_version(command):
 def test_help_names_the_verbs(command):
     ended = command("--help")
     assert ended.code == 0
-    for verb in ("train", "predict", "plot", "info"):
+    for verb in ("train", "study", "predict", "plot", "info"):
         assert verb in ended.out
 
 

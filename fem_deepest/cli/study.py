@@ -1,0 +1,227 @@
+"""The verb ``study``: from a configuration to a convergence table in a run directory."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from fem_deepest.cli.info import version, versions
+from fem_deepest.cli.interrupt import Interrupt
+from fem_deepest.cli.progress import Reporter, Silent
+from fem_deepest.errors import InputError, Interrupted, NotConverged, NumericalFailure
+from fem_deepest.io.rundir import RunDirectory, write_text
+from fem_deepest.studies.named import STUDIES, load_study
+from fem_deepest.studies.points import Point, Points
+from fem_deepest.studies.run import StudyRun
+from fem_deepest.studies.study import Study, StudyConfig, compute
+from fem_deepest.studies.table import Table
+
+_POINTS = "points"
+
+
+def study(
+    config: str | Path | Mapping[str, Any] | StudyConfig,
+    *,
+    out: str | Path | None = None,
+    force: bool = False,
+    settings: Iterable[str] = (),
+    comm: MPI.Intracomm = MPI.COMM_WORLD,
+    reporter: Reporter | None = None,
+) -> StudyRun:
+    """Compute the points of a convergence study that are not there yet, and the table of all.
+
+    A point that the run directory has already, from an earlier run with the same values for all it
+    depends on, is not computed again: an interrupted study goes on by the same call.
+
+    Args:
+        config: TOML file, mapping or configuration.
+        out: Run directory; default ``output.directory``, or ``runs/NAME`` of the file.
+        force: Forget the points that are there, and write over whatever the directory holds.
+        settings: Overrides ``section.key=value``.
+        comm: All ranks; they work on each point together.
+        reporter: Told of every point; default: nobody.
+
+    Returns:
+        The run with its table.
+
+    Raises:
+        InputError: Wrong input; nothing has been written.
+
+    Collective on ``comm``.
+    """
+    asked = load_study(config, settings)
+    name = Path(config).stem if isinstance(config, str | Path) else "run"
+    path = Path(out or asked.config.output.directory or Path("runs") / name)
+    directory = RunDirectory(path, comm)
+    _prepare(directory, force=force)
+    return _Session(asked, directory, reporter or Silent()).run()
+
+
+def redraw(directory: RunDirectory) -> list[Path]:
+    """Draw the figure of a study again from its table. Not collective.
+
+    Raises:
+        InputError: The study has no table yet, or it cannot be read.
+    """
+    section = directory.read_json()["config"]
+    path = directory.path / "table.csv"
+    try:
+        table = Table.from_csv(path.read_text())
+    except OSError as error:
+        raise InputError(
+            f"cannot read the table of the study: {error}; run it to its end first"
+        ) from None
+    title = STUDIES[section["study"]["name"]].title
+    return [_draw(directory.figures, table, title, section["check"]["last"])]
+
+
+def _draw(folder: Path, table: Table, title: str, last: int) -> Path:
+    # Matplotlib takes half a second to import; a study without figures does not wait for it.
+    from fem_deepest.figures import convergence, save
+
+    return save(convergence(table, title, last), folder / "convergence.png")
+
+
+def _prepare(directory: RunDirectory, *, force: bool) -> None:
+    """Make the directory, or refuse one that another verb uses. Collective."""
+    ours = False
+    if directory.comm.rank == 0:
+        try:
+            ours = directory.read_json().get("verb") == "study"
+        except InputError:
+            ours = False
+    ours = directory.comm.bcast(ours, root=0)
+    directory.prepare(resume=ours and not force, force=force)
+    if directory.comm.rank == 0:
+        if force:
+            shutil.rmtree(directory.path / _POINTS, ignore_errors=True)
+        # The results of an earlier run do not outlive the configuration that they belong to.
+        for stale in ("table.csv", "table.md"):
+            (directory.path / stale).unlink(missing_ok=True)
+        (directory.figures / "convergence.png").unlink(missing_ok=True)
+    directory.comm.barrier()
+
+
+class _Session:
+    """One call of :func:`study`."""
+
+    def __init__(self, asked: Study, directory: RunDirectory, reporter: Reporter) -> None:
+        self.study, self.directory, self.comm = asked, directory, directory.comm
+        self.reporter: Reporter = reporter if self.comm.rank == 0 else Silent()
+        self.begun = time.monotonic()
+        self.stages: list[dict[str, Any]] = []
+        self.count = len(asked.points())
+        self.interrupt = Interrupt()
+
+    def run(self) -> StudyRun:
+        self._write("interrupted", [], {})
+        store = Points(self.directory.path / _POINTS, self.comm, version())
+        status, table, failures = "interrupted", None, list[str]()
+        try:
+            with self.interrupt:
+                points = compute(self.study, store, self._point)
+            table = self.study.table(points)
+            failures = self._failures(table)
+            status = "not_converged" if failures else "converged"
+        except Interrupted:
+            self.reporter.note(
+                f"Interrupted; {len(self.stages)} of {self.count} points are in "
+                f"{self.directory.path}, go on with the same command."
+            )
+        except NumericalFailure as error:
+            status, failures = "failed", [str(error)]
+            self.reporter.note(f"Numerical failure: {error}. The points before it are kept.")
+        except NotConverged as error:
+            status, failures = "not_converged", [str(error)]
+        metrics = {} if table is None else self._metrics(table)
+        if table is not None:
+            self._leave(table, metrics)
+        seconds = self._write(status, failures, metrics)
+        for failure in failures if status == "not_converged" else []:
+            self.reporter.note(f"NOT AS EXPECTED: {failure}")
+        self.reporter.note(f"{status.replace('_', ' ')}; {self.directory.path}")
+        self.comm.barrier()
+        return StudyRun(
+            self.directory.path,
+            status,
+            self.study.config,
+            table,
+            self.stages,
+            failures,
+            metrics,
+            seconds,
+        )
+
+    def _point(self, point: Point) -> None:
+        label = self.study.label(point.parameters)
+        self.stages.append(
+            {
+                "point": label,
+                "computed": point.fresh,
+                "converged": point.converged,
+                "seconds": point.seconds,
+            }
+        )
+        verdict = "" if point.converged else "  NOT CONVERGED"
+        how = f"{point.seconds:.2f} s" if point.fresh else "there already"
+        self.reporter.note(f"{len(self.stages)}/{self.count}  {label}: {how}{verdict}")
+        asked = np.array([self.interrupt.asked], dtype=np.int32)
+        self.comm.Allreduce(MPI.IN_PLACE, asked, op=MPI.MAX)
+        if asked[0] and len(self.stages) < self.count:
+            raise Interrupted
+
+    def _failures(self, table: Table) -> list[str]:
+        check = self.study.config.check
+        open_points = [s["point"] for s in self.stages if not s["converged"]]
+        return [
+            *(f"{label}: the solver stopped before its tolerance" for label in open_points),
+            *table.check(check.tolerance, check.caps, check.last),
+        ]
+
+    def _metrics(self, table: Table) -> dict[str, float]:
+        last, metrics = self.study.config.check.last, dict[str, float]()
+        for name, errors in table.errors.items():
+            metrics[name] = float(errors.values[-1])
+            metrics[f"{name} order"] = table.fit(name, last).order
+        return metrics
+
+    def _leave(self, table: Table, metrics: dict[str, float]) -> None:
+        """Write and tell the results; rank 0 alone, nothing in here is collective."""
+        last = self.study.config.check.last
+        for name, errors in table.errors.items():
+            wanted = "" if errors.expected is None else f" (expected {errors.expected:g})"
+            self.reporter.note(
+                f"{name}: finest {metrics[name]:.3g}, order {metrics[f'{name} order']:.2f}{wanted}"
+            )
+        if self.comm.rank > 0:
+            return
+        write_text(self.directory.path / "table.csv", table.to_csv())
+        write_text(self.directory.path / "table.md", table.to_markdown(last))
+        if self.study.config.output.figures:
+            _draw(self.directory.figures, table, self.study.title, last)
+
+    def _write(self, status: str, failures: list[str], metrics: dict[str, float]) -> float:
+        seconds = time.monotonic() - self.begun
+        config = self.study.config
+        self.directory.write_json(
+            {
+                "verb": "study",
+                "status": status,
+                "config": config.model_dump(mode="python", by_alias=True),
+                "seed": config.seed,
+                "ranks": self.comm.size,
+                "grid": f"1x{self.comm.size}",
+                "versions": versions(),
+                "stages": self.stages,
+                "failures": failures,
+                "metrics": metrics,
+                "seconds": seconds,
+            }
+        )
+        return seconds

@@ -1,0 +1,42 @@
+"""A study as it came to its end, or did not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fem_deepest.run import EXIT_CODES
+from fem_deepest.studies.study import StudyConfig
+from fem_deepest.studies.table import Table
+
+
+@dataclass(frozen=True)
+class StudyRun:
+    """What :func:`fem_deepest.study` returns.
+
+    Attributes:
+        directory: The run directory.
+        status: "converged" (all solvers, and the orders and errors are as expected),
+            "not_converged", "interrupted" or "failed".
+        config: The configuration with all defaults filled in.
+        table: The table, or none if the study did not come to its end.
+        stages: One dictionary a point: its label, seconds, whether it was computed in this run.
+        failures: What is not as expected, one sentence each.
+        metrics: For each error its finest value and its fitted order.
+        seconds: Wall time of this run.
+    """
+
+    directory: Path
+    status: str
+    config: StudyConfig
+    table: Table | None
+    stages: list[dict[str, Any]]
+    failures: list[str]
+    metrics: dict[str, float]
+    seconds: float
+
+    @property
+    def exit_code(self) -> int:
+        """Exit code of the command for this status."""
+        return EXIT_CODES[self.status]

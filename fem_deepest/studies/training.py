@@ -1,0 +1,108 @@
+"""The minimiser of one network's action, as a point of a study."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fem_deepest._petsc import PETSc
+from fem_deepest.action.network import NetworkAction
+from fem_deepest.config import Config
+from fem_deepest.model import initial_parameters, make_schedule
+from fem_deepest.network.network import Network
+from fem_deepest.solve.nested import NestedIteration
+from fem_deepest.spaces import DepthMesh, Parameters
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network.
+
+    Attributes:
+        network: The network.
+        flat: Its parameters, (P,), the same on every rank.
+        action: The action there.
+        converged: Whether every stage reached its tolerance.
+        evaluations: Gradients of all stages.
+    """
+
+    network: Network
+    flat: Array
+    action: float
+    converged: bool
+    evaluations: int
+
+    @property
+    def weights(self) -> Array:
+        """Weight field ``[w | b]`` at the depth nodes, (n + 1, N, N + 1)."""
+        return Parameters.view(self.flat, self.network.shapes).theta
+
+    @property
+    def values(self) -> dict[str, ArrayLike]:
+        """What a point keeps in any case."""
+        return {
+            "action": self.action,
+            "converged": self.converged,
+            "evaluations": self.evaluations,
+        }
+
+
+def train(config: Config, action: Callable[[int], NetworkAction]) -> Trained:
+    """Nested iteration of a configuration, from the same start on every mesh.
+
+    Args:
+        config: Start and schedule.
+        action: Action on a depth mesh of that many cells.
+
+    Raises:
+        NumericalFailure: The action is not finite.
+
+    Collective on the grid of the action.
+    """
+    nested = NestedIteration(action, make_schedule(config))
+
+    def start(coarsest: NetworkAction) -> PETSc.Vec:
+        u = coarsest.create()
+        array = u.array_w
+        if coarsest.grid.owner:
+            initial_parameters(coarsest.space.parameters(array), config)
+        return u
+
+    search = nested.begin(start)
+    stages = nested.run(search)
+    finest = nested.action(config.network.cells)
+    value = finest.value(search.u)
+    flat = np.array(finest.space.share(search.u))
+    search.memory.clear()
+    search.u.destroy()
+    return Trained(
+        finest.network,
+        flat,
+        value,
+        all(stage.outcome.converged for stage in stages),
+        sum(stage.evaluations for stage in stages),
+    )
+
+
+def depth_norm(depth: DepthMesh, field: Array, scale: Array) -> tuple[float, float]:
+    """L2(depth; L2) norm and H1 seminorm of a P1 field ``[w | b]`` at the nodes, (n + 1, N, N + 1).
+
+    ``scale`` (N + 1,) weights the squares of its columns, see :func:`column_measure`.
+    """
+    squares = []
+    for diagonal, off in (depth.mass, depth.stiffness):
+        applied = diagonal[:, None, None] * field
+        applied[:-1] += off[:, None, None] * field[1:]
+        applied[1:] += off[:, None, None] * field[:-1]
+        squares.append(float(np.sum(scale * field * applied)))
+    return float(np.sqrt(squares[0])), float(np.sqrt(max(squares[1], 0.0)))
+
+
+def column_measure(network: Network) -> Array:
+    """``M_S (x) M_S`` for the columns of the kernel and ``M_S`` for the bias, (N + 1,)."""
+    return network.index.mass * network.column_scale
