@@ -75,6 +75,8 @@ def stationary(
         x.copy(good)
         norms[:] = [norm]
         newton.norm = norm
+        if newton.failure is not None:
+            return PETSc.SNES.ConvergedReason.DIVERGED_LINE_SEARCH
         if monitor is not None:
             monitor(Iterate(x, action.value(x), norm, iteration))
         if norm <= tolerance:
@@ -111,6 +113,8 @@ def stationary(
             options.delValue("snes_linesearch_type")
         with guard:
             snes.solve(None, work)
+        if newton.failure is not None:
+            raise newton.failure
         code, count = snes.getConvergedReason(), snes.getIterationNumber()
         reason = reason_name(PETSc.SNES.ConvergedReason, code)
         if code <= 0:
@@ -127,7 +131,14 @@ def stationary(
 
 
 class _Newton:
-    """Linear solves and damping; it is the preconditioner of SNES too."""
+    """Linear solves and damping; it is the preconditioner of SNES too.
+
+    A failure is kept and the step set to zero, so that SNES ends in good order: failures are all in
+    the day's work of a search, and an exception that unwinds PETSc's stack can take Python with it.
+
+    Attributes:
+        failure: Why there is no further step, if so.
+    """
 
     def __init__(self, action: Action, u: PETSc.Vec, deflation: Deflation | None) -> None:
         self._action, self._deflation = action, deflation
@@ -138,6 +149,7 @@ class _Newton:
         self._riesz = Riesz(action.metric)
         self._trial, self._dual = u.duplicate(), u.duplicate()
         self.norm = np.inf
+        self.failure: NotConverged | None = None
 
     def linearise(self, _: PETSc.SNES, x: PETSc.Vec, *__: PETSc.Mat) -> None:
         """Second variation at ``x``, factorised if it can be assembled."""
@@ -151,7 +163,7 @@ class _Newton:
             self._factors.update()
         zero = self._factors.inertia.zero
         if zero:
-            raise NotConverged(
+            self.failure = NotConverged(
                 f"the second variation is singular: {zero} of its {matrix.getSize()[0]} eigenvalues "
                 "are zero (an end condition is missing, a symmetry is not fixed, or two solutions "
                 "meet here); add an end condition or change the start"
@@ -159,20 +171,30 @@ class _Newton:
 
     def apply(self, pc: PETSc.PC, x: PETSc.Vec, y: PETSc.Vec) -> None:
         """Preconditioner: the inverse of the second variation, or of the metric."""
-        if self._factors is not None:
+        if self.failure is not None:
+            y.zeroEntries()
+        elif self._factors is not None:
             self._factors.solve(x, y)
         else:
             self._riesz.apply(pc, x, y)
 
     def damp(self, x: PETSc.Vec, y: PETSc.Vec) -> bool:
         """Scale the step ``-y``: as the deflation says, or until the residual falls."""
+        if self.failure is None:
+            self._damp(x, y)
+        if self.failure is not None:
+            y.zeroEntries()
+        return True
+
+    def _damp(self, x: PETSc.Vec, y: PETSc.Vec) -> None:
         length, most = 1.0, self.norm
         if self._deflation is not None:
             y.scale(-1.0)
             length, most = self._deflation.step(x, y), np.inf
             y.scale(-1.0)
             if not np.isfinite(length):
-                raise NotConverged("the deflated Newton step is infinite; start elsewhere")
+                self.failure = NotConverged("the deflated Newton step is infinite; start elsewhere")
+                return
         for halving in range(_HALVINGS):
             fraction = 0.5**halving
             self._trial.waxpy(-length * fraction, y, x)
@@ -180,8 +202,8 @@ class _Newton:
                 norm = dual_norm(self._action.metric, self._dual)
                 if np.isfinite(norm) and norm <= (1.0 - _DECREASE * fraction) * most:
                     y.scale(length * fraction)
-                    return True
-        raise NotConverged(
+                    return
+        self.failure = NotConverged(
             f"no step makes the gradient smaller than {self.norm:.1e}: a least of its norm that is "
             "no stationary point, or rounding; start elsewhere or ask for less"
         )
