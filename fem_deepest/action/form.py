@@ -30,6 +30,8 @@ from fem_deepest.action.riesz import RieszMap
 from fem_deepest.spaces.axis import END, START, DepthAxis, points_of
 from fem_deepest.spaces.constrained import Clamped, ConstrainedSpace, components
 
+__all__ = ["Clamped", "Ends", "FormAction"]
+
 Scalar = Any  # a UFL expression of shape ()
 
 

@@ -141,7 +141,7 @@ def check_conditions(action: FormAction) -> None:
     if finite:
         difference = one.copy()
         difference.axpy(-1.0, two)
-        for number, part in enumerate(space.parts):
+        for number in range(len(space.parts)):
             constant, held = space.constant(number)
             chosen = constant.array_r > 0.0
             sizes = np.array(
@@ -153,7 +153,7 @@ def check_conditions(action: FormAction) -> None:
             )
             action.comm.Allreduce(MPI.IN_PLACE, sizes, op=MPI.SUM)
             constant.destroy()
-            name = _name(action, part.path)
+            name = _name(action, number)
             if sizes[0] == 0.0:
                 raise InputError(
                     f"{name} does not appear in the action; leave it out or use it in the Lagrangian"
@@ -169,11 +169,12 @@ def check_conditions(action: FormAction) -> None:
         vector.destroy()
 
 
-def _name(action: FormAction, path: tuple[int, ...]) -> str:
+def _name(action: FormAction, number: int) -> str:
     """Unknown and component in words."""
-    if len(action.unknowns) == 1:
-        unknown, rest = action.unknowns[0], path
-    else:
-        unknown, rest = action.unknowns[path[0]], path[1:]
-    component = f"component {'.'.join(map(str, rest))} of " if rest else ""
-    return f"{component}unknown '{unknown.name}'"
+    paths, which = [part.path for part in action.space.parts], 0
+    same = list(range(len(paths)))
+    if len(action.unknowns) > 1:
+        which = paths[number][0]
+        same = [k for k, path in enumerate(paths) if path[0] == which]
+    component = f"component {same.index(number)} of " if len(same) > 1 else ""
+    return f"{component}unknown '{action.unknowns[which].name}'"

@@ -145,7 +145,7 @@ class ConstrainedSpace:
         u.x.scatter_forward()
 
     def pick(self, u: fem.Function, v: PETSc.Vec) -> None:
-        """Free values ``v`` of a function; where two dofs are identified, that of the start."""
+        """Free values ``v`` of a function; where two dofs are identified, their mean."""
         self._dual.array[...] = u.x.array[: self._own]
         self.injection.multTranspose(self._dual, v)
         counts = v.duplicate()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+import basix.ufl
 import numpy as np
 import pytest
 import ufl
@@ -324,6 +325,31 @@ def test_vectors_and_functions_are_the_same() -> None:
     action.unpack(v)
     w = action.pack()
     np.testing.assert_allclose(w.array, v.array, atol=1e-15)
+
+
+def test_one_function_of_a_mixed_space_is_the_same_as_two_functions() -> None:
+    two = _two_unknowns()
+    x, w = two.unknowns
+    elements = [f.function_space.ufl_element() for f in (x, w)]
+    space = fem.functionspace(x.function_space.mesh, basix.ufl.mixed_element(elements))
+    both = fem.Function(space, name="both")
+    a, b = ufl.split(both)
+    F = ufl.as_vector([ufl.tanh(b * a[0] + a[1]), ufl.sin(b) - a[0] * a[1]])
+    defect = a.dx(0) - F
+    both.x.array[:] = two.field.x.array
+    one = FormAction(
+        2.0 * ufl.inner(defect, defect),
+        both,
+        ends=(None, 0.5 * (a[0] - 1.0) ** 2),
+        clamped=[Clamped(both, "start", c) for c in (0, 1)],
+        terms=0.5 * (b**2 + b.dx(0) ** 2) * ufl.dx,
+    )
+    g, h = one.create(), two.create()
+    u = random_control(two, 4)
+    assert one.gradient(u, g) == pytest.approx(two.gradient(u, h), rel=1e-14)
+    np.testing.assert_allclose(g.array, h.array, atol=1e-13)
+    with pytest.raises(InputError, match=r"component 1 of unknown 'both' does not appear"):
+        FormAction(a[0] ** 2 + a.dx(0)[0] ** 2 + b**2, both)
 
 
 def test_gauss_points_in_depth() -> None:
