@@ -102,6 +102,28 @@ def check_clamped(
         )
 
 
+def check_constant(
+    constant: Sequence[fem.Function],
+    unknowns: Sequence[fem.Function],
+    clamped: Sequence[Clamped],
+) -> None:
+    """Refuse constants that are no unknowns, or clamped.
+
+    Raises:
+        InputError: See above.
+    """
+    for function in constant:
+        if not any(u is function for u in unknowns):
+            raise InputError(
+                f"'{function.name}' is constant but is not among the unknowns; add it to them"
+            )
+        if any(condition.unknown is function for condition in clamped):
+            raise InputError(
+                f"'{function.name}' is constant and clamped, so nothing of it is unknown; put its "
+                "value into the Lagrangian instead"
+            )
+
+
 def check_metric(seconds: Sequence[ufl.Form], field: fem.Function) -> None:
     """Refuse a metric whose second derivative, in parts, is zero or depends on the unknowns.
 

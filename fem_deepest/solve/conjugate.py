@@ -64,7 +64,7 @@ def conjugate_points(action: FormAction, u: PETSc.Vec) -> Conjugates:
         u: A stationary point.
 
     Raises:
-        InputError: The mesh is not an interval, or no dof lies at its nodes.
+        InputError: The mesh is not an interval, an unknown is constant, or no dof lies at the nodes.
         NumericalFailure: A cell is so long that it may hold conjugate points itself, or a
             conjugate point falls on a node.
 
@@ -72,6 +72,8 @@ def conjugate_points(action: FormAction, u: PETSc.Vec) -> Conjugates:
     """
     if action.axis.domain.topology.dim != 1:
         raise InputError("conjugate points are defined along the depth alone; use an interval mesh")
+    if action.constant:
+        raise InputError("conjugate points are those of paths; fix the unknown constants first")
     depths, diagonal, off = _tridiagonal(*_gathered(action, u))
     try:
         determinants = _determinants(diagonal, off)

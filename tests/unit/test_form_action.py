@@ -148,6 +148,34 @@ def test_periodic_ends() -> None:
     assert values[0] == values[-1]
 
 
+@pytest.mark.parametrize("degree", [1, 2])
+def test_unknown_constant(degree: int) -> None:
+    """``x' = w`` with a rate ``w`` that is one number: ``R_f c = lambda w = R_m (1 - x(1))``."""
+    R_f, R_m, strength = 4.0, 3.0, 0.5
+    x = function(degree, cells=5)
+    w = sibling(x, 1)
+    action = FormAction(
+        0.5 * R_f * (x.dx(0) - w) ** 2 + 0.5 * strength * w**2,
+        (x, w),
+        ends=(None, 0.5 * R_m * (x - 1.0) ** 2),
+        clamped=[Clamped(x, "start")],
+        constant=[w],
+    )
+    assert action.create().getSize() == 5 * degree + 1
+    u = minimiser(action)
+    # x(1) = w + c with the misfit's force q: w = q/strength, c = q/R_f, q = R_m (1 - w - c).
+    q = R_m / (1.0 + R_m * (1.0 / strength + 1.0 / R_f))
+    t, values = at_depth(x)
+    np.testing.assert_allclose(w.x.array, q / strength, atol=1e-11)
+    np.testing.assert_allclose(values, (q / strength + q / R_f) * t, atol=1e-11)
+    # Its metric is that of the function: int 1 dt = 1.
+    d, r = action.create(), action.create()
+    d.array[-1] = 1.0
+    action.metric.apply(d, r)
+    assert d.dot(r) == pytest.approx(1.0, rel=1e-12)
+    np.testing.assert_allclose(action.pack().array, u.array, atol=1e-14)
+
+
 def test_terms_of_many_kinds() -> None:
     """A load (no second derivative), a number, and an observation at an inner node, ``x(1/2)``."""
     R, f = 5.0, 3.0
@@ -228,7 +256,7 @@ def test_the_euler_lagrange_equations_are_the_gauss_method(degree: int) -> None:
 # Laws of the derivatives --------------------------------------------------------------------------
 
 
-def _two_unknowns(periodic: bool = False) -> FormAction:
+def _two_unknowns(periodic: bool = False, constant: bool = False) -> FormAction:
     """Weak-constraint problem with a state in P2 and a weight in P1, nothing symmetric about it."""
     x = function(2, cells=5, shape=(2,))
     w = sibling(x, 1)
@@ -241,6 +269,7 @@ def _two_unknowns(periodic: bool = False) -> FormAction:
         ends=(None, 0.5 * (x[0] - 1.0) ** 2),
         clamped=[] if periodic else [Clamped(x, "start")],
         periodic=periodic,
+        constant=[w] if constant else [],
         terms=0.5 * (w**2 + w.dx(0) ** 2) * ufl.dx,
     )
 
@@ -261,6 +290,7 @@ ACTIONS = {
     "periodic": lambda: _two_unknowns(periodic=True),
     "rectangle": _rectangle,
     "triangles": lambda: _rectangle(mesh.CellType.triangle),
+    "constant": lambda: _two_unknowns(constant=True),
 }
 all_actions = pytest.mark.parametrize("make", ACTIONS.values(), ids=ACTIONS.keys())
 
@@ -579,6 +609,11 @@ def _refusals() -> dict[str, tuple[Any, str]]:
             "no boundary facet",
         ),
         "component": (lambda: FormAction(norm, x, clamped=[Clamped(x, "end", 2)]), "2 components"),
+        "constant-foreign": (lambda: FormAction(norm, x, constant=[w]), "add it to them"),
+        "constant-clamped": (
+            lambda: FormAction(norm, x, clamped=start, constant=[x]),
+            "constant and clamped",
+        ),
         "metric-cubic": (lambda: FormAction(norm, x, metric=x[0] ** 3), "not quadratic"),
         "metric-linear": (lambda: FormAction(norm, x, metric=x[0]), "no quadratic part"),
         "metric-singular": (
