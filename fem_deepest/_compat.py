@@ -38,7 +38,7 @@ def move_nodes(domain: mesh.Mesh, coordinate: NDArray[np.float64]) -> None:
 def geometry_dofmap(domain: mesh.Mesh) -> NDArray[np.int32]:
     """Geometry nodes of every cell, shape (cells, nodes)."""
     geometry = domain.geometry
-    return np.asarray(geometry.dofmaps[0] if hasattr(geometry, "dofmaps") else geometry.dofmap)
+    return np.asarray(geometry.dofmap if hasattr(geometry, "dofmap") else geometry.dofmaps[0])
 
 
 def collapsed(space: Any) -> tuple[Any, NDArray[np.int32]]:

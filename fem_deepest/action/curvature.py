@@ -1,15 +1,18 @@
 """How far the misfit of a network can be from convex: a provable bound, hence uniqueness.
 
-Write ``A(u) = J(u) + lambda/2 |u|_Q^2`` with the misfit ``J = (1/K) sum_k Phi(y_k) >= 0`` and the prior
-``P = lambda Q``; the unknown ``u = (theta, [C | c], [E | e])`` is the weight field, the readout and the
-lift. Every minimiser lies in a ball, because ``lambda/2 |u|_Q^2 <= A(u) <= A(0) = J(0)``:
+Write ``A(u) = J(u) + 1/2 |u|_P^2`` with the misfit ``J = (1/K) sum_k Phi(y_k) >= 0`` and, for the unknown
+``u = (theta, [C | c], [E | e], xi_0, xi)`` of weight field, readout, lift and forcings, the metric
 
-    |u|_Q <= rho = sqrt(2 J(0) / lambda).
+    |u|_P^2 = lambda |(theta, C, E)|_Q^2 + (1/K) sum_k eta_k^2,
+    eta_k^2 = R_0 |xi_0k|^2 + R_f int |xi_k|^2 dt.
 
-If ``J''(u)[d, d] >= -c(rho) |d|_Q^2`` in that ball, which is convex, then ``A'' >= (lambda - c) Q`` there.
-So for ``lambda > c(rho)`` the minimiser is unique, and in the metric its lowest eigenvalue is at least
-``1 - c/lambda``. As ``rho`` falls with ``lambda`` and ``c`` grows with ``rho``, there is a threshold above
-which this is so.
+Every minimiser lies in a ball, because ``1/2 |u|_P^2 <= A(u) <= A(0) = J(0)``:
+
+    |u|_P <= B = sqrt(2 J(0)),   so   |(theta, C, E)|_Q <= rho = B / sqrt(lambda),   eta_k <= sqrt(K) B.
+
+If ``J''(u)[d, d] >= -c |d|_P^2`` in that ball, which is convex, with ``c < 1``, then ``A'' >= (1 - c) P``
+there: the minimiser is unique, and in the metric its lowest eigenvalue is at least ``1 - c``. As ``c``
+falls when ``lambda`` grows, there is a threshold above which this is so.
 
 **The bound c.** ``Phi`` is convex, so ``J''[d, d] >= (1/K) sum_k Phi'(y_k) . y_k''[d, d]``, and it
 remains to bound ``|Phi'(y)|`` and ``|y''[d, d]|``. Norms of states are ``|x|^2 = m sum_i x_i^2`` with
@@ -20,29 +23,36 @@ inequality with its best constant, which is the largest value ``G(0, 0)`` of the
 
     |theta(t)| <= S |theta|_Q,     S^2 = coth(kappa T) / kappa.
 
-Let ``|sigma| <= s``, ``|sigma'| <= s_1``, ``|sigma''| <= s_2``, and let ``alpha, beta, gamma`` be the
-norms of the parts of ``d`` in weights, readout and lift, ``alpha^2 + beta^2 + gamma^2 = |d|_Q^2``. With
-``X >= |x|``, ``Theta = S rho`` and
+Let ``|sigma| <= s``, ``|sigma'| <= s_1``, ``|sigma''| <= s_2``, and let ``alpha, beta, gamma, eps_k`` be
+the norms of the parts of ``d`` in weights, readout, lift and the forcing of a sample. The lift moves
+``x(0)`` by at most ``gamma l``, ``l^2 = m (1 + |z|^2)``, and a forcing does no more than if it all came
+at the start, ``|xi_0| + int |xi| dt <= eta f``, ``f^2 = 1/R_0 + T/R_f``: the bounds below grow with depth.
+So with ``delta = gamma l + eps f``, ``X >= |x|``, ``Theta = S rho`` and
 
-    |x'[d]| <= alpha u + gamma v,    |x''[d, d]| <= alpha^2 p + 2 alpha gamma q + gamma^2 r,
+    |x'[d]| <= alpha u + delta v,    |x''[d, d]| <= alpha^2 p + 2 alpha delta q + delta^2 r,
 
 the derivatives of ``F = -a x + sigma(z)``, ``z = W_h x + b``, are bounded by
 
-    |z'|  <= alpha z_1 + gamma z_2,   z_1 = Theta u + S sqrt(1 + X^2),   z_2 = Theta v,
+    |z'|  <= alpha z_1 + delta z_2,   z_1 = Theta u + S sqrt(1 + X^2),   z_2 = Theta v,
     |F|   <= a X + min( s |1|, |sigma(0)| |1| + s_1 Theta sqrt(1 + X^2) ),
-    |F'|  <= alpha (a u + s_1 z_1) + gamma (a v + s_1 z_2),
+    |F'|  <= alpha (a u + s_1 z_1) + delta (a v + s_1 z_2),
     |F''| <= (a + s_1 Theta) |x''| + 2 s_1 S alpha |x'| + s_2 m^{-1/2} |z'|^2;
 
 the last term because ``|v w| <= max|v| |w|`` and ``max|v| <= m^{-1/2} |v|``. The Runge-Kutta scheme
-itself, with the moduli of its coefficients, carries ``X, u, v, p, q, r`` through the depth, so the
-bound holds for the discrete network as it is computed; an implicit stage solves its own bound, as
-long as ``h a_jj (a + s_1 Theta) < 1``, else there is none. At the end, with a linear readout,
+itself carries ``X, u, v, p, q, r`` through the depth, from ``X = |x(0)| + f sqrt(K) B``, ``v = 1`` and
+zeros, so the bound holds for the discrete network as it is computed; an implicit stage solves its
+own bound, as long as ``h a_jj (a + s_1 Theta) < 1``, else there is none. (All coefficients are
+nonnegative and no abscissa is beyond 1: "all at the start" is the worst case of a step too.) At the
+end, with a linear readout,
 
-    |y''[d, d]| <= m^{-1/2} [ rho (alpha^2 p + 2 alpha gamma q + gamma^2 r) + 2 beta (alpha u + gamma v) ],
+    |y''[d, d]| <= m^{-1/2} [ rho (alpha^2 p + 2 alpha delta q + delta^2 r) + 2 beta (alpha u + delta v) ],
 
 and ``|Phi'(y)| <= sqrt(2)`` for the cross-entropy, ``R_m (|y| + |target|)`` for least squares, with
-``|y| <= rho sqrt(1 + X^2/m)``. ``c(rho)`` is the largest eigenvalue of the mean over the samples of
-these quadratic forms in ``(alpha, beta, gamma)``. (Rounding is not accounted for.)
+``|y| <= rho sqrt(1 + X^2/m)``. The sum over the samples is a quadratic form in all ``eps_k`` and in
+``w = (alpha, beta, gamma)``: ``w . M w + (2/K) sum_k eps_k b_k . w + (1/K) sum_k e_k eps_k^2``. By Cauchy
+and Schwarz it is at most that of the 4 x 4 matrix ``[[M, g], [g, max e_k]]``, ``g_j^2 = mean (b_k)_j^2``,
+in ``(w, sqrt(mean eps_k^2))``, and ``c`` is its largest eigenvalue relative to the metric, ``diag(lambda,
+lambda, lambda, 1)``. (Rounding is not accounted for.)
 """
 
 from __future__ import annotations
@@ -85,28 +95,29 @@ def _slopes(activation: Activation) -> _Slopes:
 
 
 class MisfitCurvature:
-    """Bound ``c(rho)`` of the negative curvature of the misfit of a network.
+    """Bound ``c`` of the negative curvature of the misfit of a network, in the metric.
 
     Args:
-        action: Action with the strong constraint and a clamped input.
+        action: The action; its own ``lambda`` does not matter, its other settings do.
 
     Attributes:
         at_zero: ``J(0)``.
 
     Raises:
-        InputError: The action has forcings.
+        InputError: The loss is unknown.
 
     Collective on the action's grid: construction and every method.
     """
 
     def __init__(self, action: NetworkAction) -> None:
-        if np.isfinite(action.model_precision) or np.isfinite(action.input_precision):
+        if not isinstance(action.loss, CrossEntropy | LeastSquares):
             raise InputError(
-                "the bound on the curvature holds for the strong constraint with a clamped input; "
-                "leave R_f and R_0 infinite"
+                "the bound on the curvature is known for cross-entropy and least squares"
             )
         self._network, self._loss, self._comm = action.network, action.loss, action.grid.data
         self._samples, self._kappa = action.samples, action.metric.kappa
+        depth = float(action.network.depth.nodes[-1])
+        self._forcing = np.sqrt(1.0 / action.input_precision + depth / action.model_precision)
         tiles = action.tiles
         self._inputs = np.concatenate(
             [np.zeros(0), *(np.linalg.norm(z, axis=0) for z in tiles.inputs)]
@@ -119,81 +130,93 @@ class MisfitCurvature:
         self.at_zero = action.value(zero)
         zero.destroy()
 
-    def radius(self, strength: float) -> float:
-        """``rho``: every minimiser of the action with this ``lambda`` lies in ``|u|_Q <= rho``."""
-        return float(np.sqrt(2.0 * self.at_zero / strength))
+    @property
+    def radius(self) -> float:
+        """``B``: every minimiser lies in ``|u|_P <= B``."""
+        return float(np.sqrt(2.0 * self.at_zero))
 
-    def bound(self, radius: float) -> float:
-        """``c(rho)``; infinite where the steps are too long for a bound."""
+    def bound(self, strength: float) -> float:
+        """``c`` of the action with that ``lambda``; infinite where the steps are too long for a bound."""
         network = self._network
-        m = network.index.mass
+        m, rho = network.index.mass, self.radius / np.sqrt(strength)
         with np.errstate(over="ignore", invalid="ignore"):
-            x, u, v, p, q, r = self._states(radius)
+            x, u, v, p, q, r = self._states(rho)
             if network.linear_readout:
-                y, scale = radius * np.sqrt(1.0 + x**2 / m), radius
+                y, scale = rho * np.sqrt(1.0 + x**2 / m), rho
             else:
-                y, scale = x / np.sqrt(m), 1.0
+                y, scale, u, v = x / np.sqrt(m), 1.0, 0.0 * u, 0.0 * v
             weight = self._residual(y) / np.sqrt(m)
-            entries = [scale * p, scale * q, scale * r]
-            entries += [u, v] if network.linear_readout else [0.0 * u, 0.0 * v]
-            local = np.array([np.sum(weight * entry) for entry in entries]) / self._samples
-        total = np.empty_like(local)
-        self._comm.Allreduce(local, total, op=MPI.SUM)
-        if not np.isfinite(total).all():
+            lift, f = self._lift, self._forcing
+            # alpha alpha, alpha beta, alpha gamma, beta gamma, gamma gamma; then those with eps.
+            with_a = [scale * p, u, scale * q * lift, v * lift, scale * r * lift**2]
+            with_eps = [scale * q * f, v * f, scale * r * f * lift]
+            local = [np.sum(weight * entry) for entry in with_a]
+            local += [np.sum((weight * entry) ** 2) for entry in with_eps]
+            total, most = np.empty(len(local)), np.empty(1)
+            self._comm.Allreduce(np.array(local) / self._samples, total, op=MPI.SUM)
+            own = np.array([np.max(weight * scale * r * f**2, initial=0.0)])
+            self._comm.Allreduce(own, most, op=MPI.MAX)
+        if not (np.isfinite(total).all() and np.isfinite(most).all()):
             return np.inf
-        pp, qq, rr, uu, vv = total
-        return float(np.linalg.eigvalsh([[pp, uu, qq], [uu, 0.0, vv], [qq, vv, rr]])[-1])
+        aa, ab, ag, bg, gg = total[:5] / strength
+        ea, eb, eg = np.sqrt(total[5:] / strength)
+        form = [[aa, ab, ag, ea], [ab, 0.0, bg, eb], [ag, bg, gg, eg], [ea, eb, eg, most[0]]]
+        return float(np.linalg.eigvalsh(form)[-1])
 
     def threshold(self) -> float:
         """The least ``lambda`` above which the minimiser is provably unique; infinite if none is found."""
         low, high = 0.0, 1.0
-        while not self.bound(self.radius(high)) < high:
+        while not self.bound(high) < 1.0:
             low, high = high, 2.0 * high
             if high > _BOUND:
                 return np.inf
         while high - low > 1e-10 * high:
             middle = 0.5 * (low + high)
-            if self.bound(self.radius(middle)) < middle:
+            if self.bound(middle) < 1.0:
                 high = middle
             else:
                 low = middle
         return high
 
+    @property
+    def _lift(self) -> Array:
+        """``l`` of every sample, zero without a trained lift."""
+        if not self._network.linear_lift:
+            return np.zeros_like(self._inputs)
+        return np.sqrt(self._network.index.mass * (1.0 + self._inputs**2))
+
     def _residual(self, y: Array) -> Array:
         """Bound of ``|Phi'(y)|`` of every sample."""
-        if isinstance(self._loss, CrossEntropy):
-            return np.full_like(y, np.sqrt(2.0))
         if isinstance(self._loss, LeastSquares):
             return np.asarray(self._loss.precision * (y + self._targets))
-        raise InputError("the bound on the curvature is known for cross-entropy and least squares")
+        return np.full_like(y, np.sqrt(2.0))
 
-    def _states(self, radius: float) -> Array:
+    def _states(self, rho: float) -> Array:
         """``X, u, v, p, q, r`` at ``t = T`` of every sample, shape (6, K)."""
         network, scheme = self._network, self._network.scheme
-        m = network.index.mass
         state = np.zeros((6, self._inputs.size))
-        size = np.sqrt(m) * self._inputs
         if network.linear_lift:
-            size = np.sqrt(m * (1.0 + self._inputs**2))
-            state[2] = size
-            size = radius * size
-        state[0] = size
+            state[0] = rho * self._lift
+        else:
+            state[0] = np.sqrt(network.index.mass) * self._inputs
+        state[0] += self._forcing * np.sqrt(self._samples) * self.radius
+        state[2] = 1.0
         for h in network.depth.steps:
             slopes = list[Array]()
             for j in range(scheme.stages):
                 known = state + h * sum(
                     abs(a) * k for a, k in zip(scheme.a[j], slopes, strict=False)
                 )
-                slopes.append(self._slope(known, h * scheme.a[j][j], radius))
-            state = state + h * sum(b * k for b, k in zip(np.abs(scheme.b), slopes, strict=True))
+                slopes.append(self._slope(known, h * scheme.a[j][j], rho))
+            state = state + h * sum(b * k for b, k in zip(scheme.b, slopes, strict=True))
         return state
 
-    def _slope(self, known: Array, implicit: float, radius: float) -> Array:
+    def _slope(self, known: Array, implicit: float, rho: float) -> Array:
         """Bounds of the stage's ``F, F', F''`` where ``X = known + implicit F(X)``."""
         network = self._network
         s, a, m = _slopes(network.activation), network.leak, network.index.mass
         sobolev = np.sqrt(1.0 / (np.tanh(self._kappa * network.depth.nodes[-1]) * self._kappa))
-        theta = sobolev * radius
+        theta = sobolev * rho
         one = np.sqrt(m * network.index.neurons)
         growth = a + s.first * theta
         out = np.empty_like(known)

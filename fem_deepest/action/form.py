@@ -8,6 +8,8 @@ with the Euler-Lagrange residual and the second variation from ``ufl.derivative`
 * *soft* or *background*: an end-point term, such as ``R_m/2 |x - y|^2`` or ``1/2 |x - x_b|^2 / s^2``;
 * *clamped*: the unknown, or a component, keeps the values it has;
 * *periodic*: the dofs at ``t = T`` are those at ``t = 0``.
+
+An unknown may vary in depth or be *constant*, that is a parameter.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ from fem_deepest.action.functional import Functional
 from fem_deepest.action.riesz import RieszMap
 from fem_deepest.spaces.axis import END, START, DepthAxis, points_of
 from fem_deepest.spaces.constrained import Clamped, ConstrainedSpace, components
+
+__all__ = ["Clamped", "Ends", "FormAction"]
 
 Scalar = Any  # a UFL expression of shape ()
 
@@ -60,6 +64,7 @@ class FormAction:
         ends: End-point terms.
         clamped: Conditions that hold exactly.
         periodic: Identify ``t = T`` with ``t = 0`` for all unknowns.
+        constant: Unknowns that have one value everywhere: parameters. They cannot be clamped too.
         terms: Further terms, a UFL form with measures of its own: a prior that has to be integrated
             exactly, observations on interior facets.
         metric: Positive definite quadratic density (or form) in the unknowns whose second derivative
@@ -72,6 +77,7 @@ class FormAction:
         space: Free unknowns.
         axis: Depth axis of the mesh.
         metric: Riesz map ``P``.
+        constant: Numbers of the components that are constant.
         field: The unknown that the forms see, clamped values included.
         evaluations: Gradients so far.
         hessians: Hessian products and matrices so far.
@@ -92,6 +98,7 @@ class FormAction:
         ends: Ends | tuple[Scalar | None, Scalar | None] = (None, None),
         clamped: Sequence[Clamped] = (),
         periodic: bool = False,
+        constant: Sequence[fem.Function] = (),
         terms: ufl.Form | None = None,
         metric: Scalar | ufl.Form | None = None,
         points: int | None = None,
@@ -120,7 +127,9 @@ class FormAction:
         if terms is not None:
             form += terms
         # Constrained before anything is compiled: wrong conditions are told at once.
-        self.space = ConstrainedSpace(space, self.axis, self._numbers(clamped), periodic)
+        self._counts = [len(list(components(u.function_space))) for u in self.unknowns]
+        places, self.constant = self._numbers(clamped), self._constants(constant, clamped)
+        self.space = ConstrainedSpace(space, self.axis, places, periodic, self.constant)
         self._load_unknowns()
         self.space.hold(self.field)
         self._functional = Functional(ufl.replace(form, names), self.field)
@@ -186,22 +195,31 @@ class FormAction:
     ) -> list[tuple[int, str | Callable[[NDArray[np.float64]], NDArray[np.bool_]]]]:
         """Clamped components by their number among all components."""
         chosen = []
-        counts = [len(list(components(u.function_space))) for u in self.unknowns]
         for condition in clamped:
-            wellposed.check_clamped(condition, self.unknowns, counts)
-            i = next(i for i, u in enumerate(self.unknowns) if u is condition.unknown)
-            which = range(counts[i]) if condition.component is None else [condition.component]
-            chosen += [(sum(counts[:i]) + c, condition.where) for c in which]
+            wellposed.check_clamped(condition, self.unknowns, self._counts)
+            own = self._parts(condition.unknown)
+            which = own if condition.component is None else [own[condition.component]]
+            chosen += [(part, condition.where) for part in which]
         return chosen
+
+    def _constants(self, constant: Sequence[fem.Function], clamped: Sequence[Clamped]) -> list[int]:
+        """Numbers of the components of constant unknowns."""
+        wellposed.check_constant(constant, self.unknowns, clamped)
+        return [part for unknown in constant for part in self._parts(unknown)]
+
+    def _parts(self, unknown: fem.Function) -> range:
+        """Numbers of the components of an unknown among all components."""
+        i = next(i for i, u in enumerate(self.unknowns) if u is unknown)
+        first = sum(self._counts[:i])
+        return range(first, first + self._counts[i])
 
     @cached_property
     def _pairs(self) -> list[tuple[NDArray[np.int32], NDArray[np.int32]]]:
         """For every unknown the same dofs in the whole field and in the unknown, cell by cell."""
-        pairs, first = [], 0
+        pairs = []
         for unknown in self.unknowns:
             own = list(components(unknown.function_space))
-            whole = self.space.parts[first : first + len(own)]
-            first += len(own)
+            whole = [self.space.parts[part] for part in self._parts(unknown)]
             same = [
                 [part.dofs[part.space.dofmap.list].ravel() for part in parts]
                 for parts in (whole, own)

@@ -102,6 +102,28 @@ def check_clamped(
         )
 
 
+def check_constant(
+    constant: Sequence[fem.Function],
+    unknowns: Sequence[fem.Function],
+    clamped: Sequence[Clamped],
+) -> None:
+    """Refuse constants that are no unknowns, or clamped.
+
+    Raises:
+        InputError: See above.
+    """
+    for function in constant:
+        if not any(u is function for u in unknowns):
+            raise InputError(
+                f"'{function.name}' is constant but is not among the unknowns; add it to them"
+            )
+        if any(condition.unknown is function for condition in clamped):
+            raise InputError(
+                f"'{function.name}' is constant and clamped, so nothing of it is unknown; put its "
+                "value into the Lagrangian instead"
+            )
+
+
 def check_metric(seconds: Sequence[ufl.Form], field: fem.Function) -> None:
     """Refuse a metric whose second derivative, in parts, is zero or depends on the unknowns.
 
@@ -141,7 +163,7 @@ def check_conditions(action: FormAction) -> None:
     if finite:
         difference = one.copy()
         difference.axpy(-1.0, two)
-        for number, part in enumerate(space.parts):
+        for number in range(len(space.parts)):
             constant, held = space.constant(number)
             chosen = constant.array_r > 0.0
             sizes = np.array(
@@ -153,7 +175,7 @@ def check_conditions(action: FormAction) -> None:
             )
             action.comm.Allreduce(MPI.IN_PLACE, sizes, op=MPI.SUM)
             constant.destroy()
-            name = _name(action, part.path)
+            name = _name(action, number)
             if sizes[0] == 0.0:
                 raise InputError(
                     f"{name} does not appear in the action; leave it out or use it in the Lagrangian"
@@ -169,11 +191,12 @@ def check_conditions(action: FormAction) -> None:
         vector.destroy()
 
 
-def _name(action: FormAction, path: tuple[int, ...]) -> str:
+def _name(action: FormAction, number: int) -> str:
     """Unknown and component in words."""
-    if len(action.unknowns) == 1:
-        unknown, rest = action.unknowns[0], path
-    else:
-        unknown, rest = action.unknowns[path[0]], path[1:]
-    component = f"component {'.'.join(map(str, rest))} of " if rest else ""
-    return f"{component}unknown '{unknown.name}'"
+    paths, which = [part.path for part in action.space.parts], 0
+    same = list(range(len(paths)))
+    if len(action.unknowns) > 1:
+        which = paths[number][0]
+        same = [k for k, path in enumerate(paths) if path[0] == which]
+    component = f"component {same.index(number)} of " if len(same) > 1 else ""
+    return f"{component}unknown '{action.unknowns[which].name}'"

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
-from scipy.sparse import csr_matrix
+from scipy.sparse import coo_matrix
 
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.form import FormAction
@@ -64,7 +64,7 @@ def conjugate_points(action: FormAction, u: PETSc.Vec) -> Conjugates:
         u: A stationary point.
 
     Raises:
-        InputError: The mesh is not an interval, or no dof lies at its nodes.
+        InputError: The mesh is not an interval, an unknown is constant, or no dof lies at the nodes.
         NumericalFailure: A cell is so long that it may hold conjugate points itself, or a
             conjugate point falls on a node.
 
@@ -72,6 +72,8 @@ def conjugate_points(action: FormAction, u: PETSc.Vec) -> Conjugates:
     """
     if action.axis.domain.topology.dim != 1:
         raise InputError("conjugate points are defined along the depth alone; use an interval mesh")
+    if action.constant:
+        raise InputError("conjugate points are those of paths; fix the unknown constants first")
     depths, diagonal, off = _tridiagonal(*_gathered(action, u))
     try:
         determinants = _determinants(diagonal, off)
@@ -83,13 +85,13 @@ def conjugate_points(action: FormAction, u: PETSc.Vec) -> Conjugates:
     return Conjugates(depths, determinants, points)
 
 
-def _gathered(action: FormAction, u: PETSc.Vec) -> tuple[csr_matrix, Array, Array]:
+def _gathered(action: FormAction, u: PETSc.Vec) -> tuple[coo_matrix, Array, Array]:
     """The whole second variation, the depth of every dof, and the nodes, on every rank."""
     matrix, comm = action.natural(u), action.comm
     pointer, columns, values = matrix.getValuesCSR()
     rows = np.repeat(np.arange(*matrix.getOwnershipRange()), np.diff(pointer))
     triplets = [np.concatenate(comm.allgather(part)) for part in (values, rows, columns)]
-    whole = csr_matrix((triplets[0], (triplets[1], triplets[2])), shape=matrix.getSize())
+    whole = coo_matrix((triplets[0], (triplets[1], triplets[2])), shape=matrix.getSize())
     own = np.empty(matrix.getLocalSize()[0])
     for part in action.space.parts:
         inside = part.dofs < own.size
@@ -100,35 +102,53 @@ def _gathered(action: FormAction, u: PETSc.Vec) -> tuple[csr_matrix, Array, Arra
     return whole, depth, nodes
 
 
-def _tridiagonal(whole: csr_matrix, depth: Array, nodes: Array) -> tuple[Array, Array, Array]:
+def _tridiagonal(whole: coo_matrix, depth: Array, nodes: Array) -> tuple[Array, Array, Array]:
     """Nodes, diagonal blocks (n + 1, D, D) and blocks ``H_{i,i+1}`` (n, D, D)."""
     cells = nodes.size - 1
     near = 1e-9 * (nodes[-1] - nodes[0])
     place = np.clip(np.searchsorted(nodes, depth - near), 0, cells)
     at_node = np.abs(depth - nodes[place]) <= near
-    ends = [np.flatnonzero(at_node & (place == i)) for i in range(cells + 1)]
-    inner = [np.flatnonzero(~at_node & (place == i + 1)) for i in range(cells)]
-    size = ends[0].size
-    if size == 0 or any(end.size != size for end in ends):
+    ends, end_number, size = _numbered(np.where(at_node, place, -1), cells + 1)
+    inner, inner_number, middle = _numbered(np.where(at_node, -1, place - 1), cells)
+    if size == 0 or not (ends and inner):
         raise InputError("no dof lies at the depth nodes; use continuous (Lagrange) elements")
-    diagonal = np.stack([whole[np.ix_(e, e)].toarray() for e in ends])
-    off = np.stack([whole[np.ix_(ends[i], ends[i + 1])].toarray() for i in range(cells)])
-    for i, middle in enumerate(inner):
-        if not middle.size:
-            continue
-        block = whole[np.ix_(middle, middle)].toarray()
-        if np.linalg.eigvalsh(block)[0] <= 0.0:
+    diagonal, off = np.zeros((cells + 1, size, size)), np.zeros((cells, size, size))
+    block = np.zeros((cells, middle, middle))
+    coupling = np.zeros((cells, 2, size, middle))
+    r, c, value = whole.row, whole.col, whole.data
+    i, j = place[r], place[c]
+
+    def put(target: Array, chosen: NDArray[np.bool_], *index: NDArray[np.int64]) -> None:
+        np.add.at(target, tuple(k[chosen] for k in index), value[chosen])
+
+    nodal, row, column = at_node[r] & at_node[c], end_number[r], end_number[c]
+    put(diagonal, nodal & (i == j), i, row, column)
+    put(off, nodal & (j == i + 1), i, row, column)
+    if middle:
+        put(block, ~at_node[r] & ~at_node[c], i - 1, inner_number[r], inner_number[c])
+        mixed = at_node[r] & ~at_node[c]  # the cell of an inner dof is its place - 1
+        put(coupling, mixed, j - 1, i - j + 1, row, inner_number[c])
+        if np.linalg.eigvalsh(block)[:, 0].min() <= 0.0:
             raise NumericalFailure(
                 "the second variation is not positive within one cell, so a conjugate point may hide "
                 "there; take more cells"
             )
-        both = np.concatenate([ends[i], ends[i + 1]])
-        coupling = whole[np.ix_(both, middle)].toarray()
-        reduced = coupling @ np.linalg.solve(block, coupling.T)
-        diagonal[i] -= reduced[:size, :size]
-        diagonal[i + 1] -= reduced[size:, size:]
-        off[i] -= reduced[:size, size:]
+        both = coupling.reshape(cells, 2 * size, middle)
+        reduced = both @ np.linalg.solve(block, both.transpose(0, 2, 1))
+        diagonal[:-1] -= reduced[:, :size, :size]
+        diagonal[1:] -= reduced[:, size:, size:]
+        off -= reduced[:, :size, size:]
     return nodes, diagonal, off
+
+
+def _numbered(group: NDArray[np.int64], groups: int) -> tuple[bool, NDArray[np.int64], int]:
+    """Whether all groups are of one size, the number of everything in its group, and the size."""
+    members = np.flatnonzero(group >= 0)
+    order = members[np.argsort(group[members], kind="stable")]
+    sizes = np.bincount(group[members], minlength=groups)
+    number = np.zeros(group.size, dtype=np.int64)
+    number[order] = np.arange(order.size) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return bool((sizes == sizes[0]).all()), number, int(sizes[0])
 
 
 def _determinants(diagonal: Array, off: Array) -> Array:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.curvature import MisfitCurvature
 from fem_deepest.action.network import NetworkAction
@@ -19,9 +17,9 @@ class Uniqueness:
     Attributes:
         strength: ``lambda``.
         threshold: The minimiser is provably unique for every ``lambda`` above this.
-        radius: All minimisers lie in ``|u|_Q <= radius``.
-        curvature: ``c``: the misfit's second variation is at least ``-c Q`` in that ball.
-        proven: ``1 - c/lambda``: no eigenvalue in the metric is lower, anywhere in the ball.
+        radius: All minimisers lie in ``|u|_P <= radius``.
+        curvature: ``c``: the misfit's second variation is at least ``-c P`` in that ball.
+        proven: ``1 - c``: no eigenvalue in the metric is lower, anywhere in the ball.
         lowest: Lowest eigenvalue of the second variation in the metric, at the point given.
         error: Its error bound.
     """
@@ -55,28 +53,26 @@ def uniqueness(action: NetworkAction, u: PETSc.Vec, *, tolerance: float = 1e-9) 
     """Report on a minimiser.
 
     Args:
-        action: Action of a network with the strong constraint and a clamped input.
+        action: Action of a network.
         u: A minimiser.
         tolerance: Of the eigenvalue.
 
     Raises:
-        InputError: The action has forcings.
+        InputError: The loss is neither cross-entropy nor least squares.
         NotConverged: The eigenvalue was not found.
 
     Collective on the action's grid.
     """
     misfit, strength = MisfitCurvature(action), action.metric.strength
-    radius = misfit.radius(strength)
-    curvature = misfit.bound(radius)
+    curvature = misfit.bound(strength)
     spectrum = lowest_eigenvalues(action, u, 1, tolerance=tolerance)
     spectrum.destroy()
-    proven = 1.0 - curvature / strength
     return Uniqueness(
         strength,
         misfit.threshold(),
-        radius,
+        misfit.radius,
         curvature,
-        proven if np.isfinite(proven) else -np.inf,
+        1.0 - curvature,
         float(spectrum.values[0]),
         float(spectrum.errors[0]),
     )

@@ -1,13 +1,14 @@
-"""FE space with clamped and periodic ends: ``u = Z v + u_D`` with free unknowns ``v`` alone.
+"""FE space with clamped, periodic or constant unknowns: ``u = Z v + u_D``, ``v`` the free ones.
 
 ``Z`` has one entry a row: a clamped dof has none, an end dof of a periodic unknown has that of its
-partner at the start. Clamped dofs are no unknowns at all, so that no spurious rows or eigenvalues
-have to be explained away, and a dual vector is restricted by ``Z^T``.
+partner at the start, and all dofs of a component that is constant share one. Clamped dofs are no
+unknowns at all, so that no spurious rows or eigenvalues have to be explained away, and a dual vector
+is restricted by ``Z^T``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,6 +77,7 @@ class ConstrainedSpace:
         axis: Depth axis of its mesh.
         clamped: For every clamped component its number in ``components(space)`` and the place.
         periodic: Identify the dofs at ``t = T`` with those at ``t = 0``.
+        constant: Numbers of the components that have one value everywhere.
 
     Attributes:
         parts: Scalar components.
@@ -95,6 +97,7 @@ class ConstrainedSpace:
         axis: DepthAxis,
         clamped: list[tuple[int, str | Callable[[Array], NDArray[np.bool_]]]],
         periodic: bool,
+        constant: Sequence[int] = (),
     ) -> None:
         self.space, self._axis = space, axis
         self.parts = list(components(space))
@@ -107,21 +110,29 @@ class ConstrainedSpace:
             held[self._on(self.parts[part], self._facets(where))] = True
         self.fixed = np.flatnonzero(held[: self._own])
         tied = held[: self._own].copy()
+        shared = [self.parts[part].dofs[self.parts[part].dofs < self._own] for part in constant]
+        for dofs in shared:
+            tied[dofs] = True
         if periodic:
             ends = [self._on(part, axis.facets(END)) for part in self.parts]
             tied[np.concatenate([dofs[dofs < self._own] for dofs in ends])] = True
         free = np.flatnonzero(~tied)
+        # The constants come behind the free dofs of the last rank, so that the others stay in place.
+        more = len(shared) if self._comm.rank == self._comm.size - 1 else 0
         first = self._comm.exscan(free.size) or 0
-        if self._comm.allreduce(free.size) == 0:
+        count = self._comm.allreduce(free.size)
+        if count + len(shared) == 0:
             raise InputError("nothing is left to vary: every dof is clamped; clamp fewer of them")
         column = np.full(self._own, -1, dtype=PETSc.IntType)
         column[free] = first + np.arange(free.size, dtype=PETSc.IntType)
         if periodic:
             self._identify(column, held)
+        for number, dofs in enumerate(shared):
+            column[dofs] = count + number
         rows = column >= 0
         pointer = np.concatenate([[0], np.cumsum(rows)]).astype(PETSc.IntType)
         self.injection = PETSc.Mat().createAIJ(
-            ((self._own, PETSc.DETERMINE), (free.size, PETSc.DETERMINE)),
+            ((self._own, PETSc.DETERMINE), (free.size + more, PETSc.DETERMINE)),
             csr=(pointer, column[rows], np.ones(int(rows.sum()))),
             comm=self._comm,
         )
@@ -145,7 +156,7 @@ class ConstrainedSpace:
         u.x.scatter_forward()
 
     def pick(self, u: fem.Function, v: PETSc.Vec) -> None:
-        """Free values ``v`` of a function; where two dofs are identified, that of the start."""
+        """Free values ``v`` of a function; where two dofs are identified, their mean."""
         self._dual.array[...] = u.x.array[: self._own]
         self.injection.multTranspose(self._dual, v)
         counts = v.duplicate()

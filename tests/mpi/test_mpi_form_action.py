@@ -21,7 +21,7 @@ from fem_deepest.spaces.constrained import Clamped
 WORLD = MPI.COMM_WORLD
 
 
-def _line(comm: MPI.Intracomm, periodic: bool = False) -> FormAction:
+def _line(comm: MPI.Intracomm, periodic: bool = False, constant: bool = False) -> FormAction:
     """A state of two components in P2 and a weight in P1."""
     domain = mesh.create_interval(comm, 12, (0.0, 1.5))
     x = fem.Function(fem.functionspace(domain, ("Lagrange", 2, (2,))), name="x")
@@ -33,6 +33,7 @@ def _line(comm: MPI.Intracomm, periodic: bool = False) -> FormAction:
         ends=(None, 0.5 * (x[0] - 1.0) ** 2),
         clamped=[] if periodic else [Clamped(x, "start")],
         periodic=periodic,
+        constant=[w] if constant else [],
         terms=0.5 * (w**2 + w.dx(0) ** 2) * ufl.dx,
     )
 
@@ -51,6 +52,7 @@ def _rectangle(comm: MPI.Intracomm, periodic: bool = False) -> FormAction:
 ACTIONS = {
     "line": _line,
     "line-periodic": lambda comm: _line(comm, True),
+    "line-constant": lambda comm: _line(comm, constant=True),
     "rectangle": _rectangle,
     "rectangle-periodic": lambda comm: _rectangle(comm, True),
 }

@@ -76,10 +76,11 @@ def test_eigenvalues_of_a_network(R_f: float) -> None:
 
 
 @pytest.mark.parametrize("count", [2, 13])
-def test_bounds_of_the_misfit_are_those_of_one_rank(count: int) -> None:
+@pytest.mark.parametrize("R_f", [np.inf, 5.0])
+def test_bounds_of_the_misfit_are_those_of_one_rank(count: int, R_f: float) -> None:
     parallel, serial = (
-        MisfitCurvature(network_action(comm=comm, count=count, loss="least_squares"))
+        MisfitCurvature(network_action(comm=comm, count=count, loss="least_squares", R_f=R_f))
         for comm in (WORLD, MPI.COMM_SELF)
     )
-    assert parallel.bound(0.7) == pytest.approx(serial.bound(0.7), rel=1e-13)
+    assert parallel.bound(9.0) == pytest.approx(serial.bound(9.0), rel=1e-12)
     assert len(set(WORLD.allgather(parallel.threshold()))) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+import basix.ufl
 import numpy as np
 import pytest
 import ufl
@@ -147,6 +148,34 @@ def test_periodic_ends() -> None:
     assert values[0] == values[-1]
 
 
+@pytest.mark.parametrize("degree", [1, 2])
+def test_unknown_constant(degree: int) -> None:
+    """``x' = w`` with a rate ``w`` that is one number: ``R_f c = lambda w = R_m (1 - x(1))``."""
+    R_f, R_m, strength = 4.0, 3.0, 0.5
+    x = function(degree, cells=5)
+    w = sibling(x, 1)
+    action = FormAction(
+        0.5 * R_f * (x.dx(0) - w) ** 2 + 0.5 * strength * w**2,
+        (x, w),
+        ends=(None, 0.5 * R_m * (x - 1.0) ** 2),
+        clamped=[Clamped(x, "start")],
+        constant=[w],
+    )
+    assert action.create().getSize() == 5 * degree + 1
+    u = minimiser(action)
+    # x(1) = w + c with the misfit's force q: w = q/strength, c = q/R_f, q = R_m (1 - w - c).
+    q = R_m / (1.0 + R_m * (1.0 / strength + 1.0 / R_f))
+    t, values = at_depth(x)
+    np.testing.assert_allclose(w.x.array, q / strength, atol=1e-11)
+    np.testing.assert_allclose(values, (q / strength + q / R_f) * t, atol=1e-11)
+    # Its metric is that of the function: int 1 dt = 1.
+    d, r = action.create(), action.create()
+    d.array[-1] = 1.0
+    action.metric.apply(d, r)
+    assert d.dot(r) == pytest.approx(1.0, rel=1e-12)
+    np.testing.assert_allclose(action.pack().array, u.array, atol=1e-14)
+
+
 def test_terms_of_many_kinds() -> None:
     """A load (no second derivative), a number, and an observation at an inner node, ``x(1/2)``."""
     R, f = 5.0, 3.0
@@ -227,7 +256,7 @@ def test_the_euler_lagrange_equations_are_the_gauss_method(degree: int) -> None:
 # Laws of the derivatives --------------------------------------------------------------------------
 
 
-def _two_unknowns(periodic: bool = False) -> FormAction:
+def _two_unknowns(periodic: bool = False, constant: bool = False) -> FormAction:
     """Weak-constraint problem with a state in P2 and a weight in P1, nothing symmetric about it."""
     x = function(2, cells=5, shape=(2,))
     w = sibling(x, 1)
@@ -240,6 +269,7 @@ def _two_unknowns(periodic: bool = False) -> FormAction:
         ends=(None, 0.5 * (x[0] - 1.0) ** 2),
         clamped=[] if periodic else [Clamped(x, "start")],
         periodic=periodic,
+        constant=[w] if constant else [],
         terms=0.5 * (w**2 + w.dx(0) ** 2) * ufl.dx,
     )
 
@@ -260,6 +290,7 @@ ACTIONS = {
     "periodic": lambda: _two_unknowns(periodic=True),
     "rectangle": _rectangle,
     "triangles": lambda: _rectangle(mesh.CellType.triangle),
+    "constant": lambda: _two_unknowns(constant=True),
 }
 all_actions = pytest.mark.parametrize("make", ACTIONS.values(), ids=ACTIONS.keys())
 
@@ -324,6 +355,31 @@ def test_vectors_and_functions_are_the_same() -> None:
     action.unpack(v)
     w = action.pack()
     np.testing.assert_allclose(w.array, v.array, atol=1e-15)
+
+
+def test_one_function_of_a_mixed_space_is_the_same_as_two_functions() -> None:
+    two = _two_unknowns()
+    x, w = two.unknowns
+    elements = [f.function_space.ufl_element() for f in (x, w)]
+    space = fem.functionspace(x.function_space.mesh, basix.ufl.mixed_element(elements))
+    both = fem.Function(space, name="both")
+    a, b = ufl.split(both)
+    F = ufl.as_vector([ufl.tanh(b * a[0] + a[1]), ufl.sin(b) - a[0] * a[1]])
+    defect = a.dx(0) - F
+    both.x.array[:] = two.field.x.array
+    one = FormAction(
+        2.0 * ufl.inner(defect, defect),
+        both,
+        ends=(None, 0.5 * (a[0] - 1.0) ** 2),
+        clamped=[Clamped(both, "start", c) for c in (0, 1)],
+        terms=0.5 * (b**2 + b.dx(0) ** 2) * ufl.dx,
+    )
+    g, h = one.create(), two.create()
+    u = random_control(two, 4)
+    assert one.gradient(u, g) == pytest.approx(two.gradient(u, h), rel=1e-14)
+    np.testing.assert_allclose(g.array, h.array, atol=1e-13)
+    with pytest.raises(InputError, match=r"component 1 of unknown 'both' does not appear"):
+        FormAction(a[0] ** 2 + a.dx(0)[0] ** 2 + b**2, both)
 
 
 def test_gauss_points_in_depth() -> None:
@@ -553,6 +609,11 @@ def _refusals() -> dict[str, tuple[Any, str]]:
             "no boundary facet",
         ),
         "component": (lambda: FormAction(norm, x, clamped=[Clamped(x, "end", 2)]), "2 components"),
+        "constant-foreign": (lambda: FormAction(norm, x, constant=[w]), "add it to them"),
+        "constant-clamped": (
+            lambda: FormAction(norm, x, clamped=start, constant=[x]),
+            "constant and clamped",
+        ),
         "metric-cubic": (lambda: FormAction(norm, x, metric=x[0] ** 3), "not quadratic"),
         "metric-linear": (lambda: FormAction(norm, x, metric=x[0]), "no quadratic part"),
         "metric-singular": (

@@ -204,5 +204,9 @@ def test_conjugate_points_are_refused_or_fail_where_they_are_not_defined() -> No
     action = FormAction(x**2, x)
     with pytest.raises(InputError, match="continuous"):
         conjugate_points(action, action.create())
+    x = fem.Function(fem.functionspace(domain, ("Lagrange", 1)), name="x")
+    action = FormAction(x**2, x, constant=[x])
+    with pytest.raises(InputError, match="constants"):
+        conjugate_points(action, action.create())
     with pytest.raises(NumericalFailure, match="take more cells"):
         conjugate_points(*oscillator(30.0, degree=2, cells=3))
