@@ -25,7 +25,7 @@ class Factor:
 
     Attributes:
         matrix: The assembled matrix.
-        negative: Its negative eigenvalues, at the last update.
+        negative: Its negative eigenvalues at the last update; None if the solver cannot tell.
 
     Raises:
         InputError: No linear solver has that name.
@@ -34,7 +34,8 @@ class Factor:
     """
 
     def __init__(self, space: PathSpace, ksp: PETSc.KSP, linear: str) -> None:
-        self.ksp, self.matrix, self.negative = ksp, CellMatrix(space), 0
+        self.ksp, self.matrix = ksp, CellMatrix(space)
+        self.negative: int | None = None
         self._reduction: CyclicReduction | None = None
         pc = ksp.getPC()
         if linear == "mumps":
@@ -57,7 +58,7 @@ class Factor:
             for option in (24, 13):
                 pc.getFactorMatrix().setMumpsIcntl(option, 1)
 
-    def update(self, cells: Array) -> int:
+    def update(self, cells: Array) -> int | None:
         """Take new cell matrices (n, L, L) and factor; returns ``negative``. Collective."""
         self.matrix.assemble(cells)
         if self._reduction is not None:

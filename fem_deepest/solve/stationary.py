@@ -42,13 +42,14 @@ class StationaryOutcome(Outcome):
         linear: Krylov iterations of all Newton steps; with a direct solver one a step.
         action: Action (state, forcing) or Lagrangian (saddle) at the end.
         residual: Euclidean norm of the residual at the end.
-        index: Negative directions of the action at the last linearisation; 0 at a minimum.
+        index: Negative directions of the action at the last linearisation; 0 at a minimum, None if
+            the linear solver does not tell.
     """
 
     linear: int
     action: float
     residual: float
-    index: int
+    index: int | None
 
 
 def solve(
@@ -103,7 +104,8 @@ class _Newton:
         monitor: Callable[[PETSc.Vec, float], None] | None,
     ) -> None:
         self.form, self.u, self.monitor = form, u, monitor
-        self.index, self.correction, self.decrease = 0, np.inf, np.inf
+        self.index: int | None = None
+        self.correction = self.decrease = np.inf
         self.steps = self.linear = 0
         self.polishing = False  # the line search works on the residual
         self.guard = guard = Guard()
@@ -192,12 +194,12 @@ class _Newton:
     def _jacobian(self, _: PETSc.SNES, x: PETSc.Vec, *__: PETSc.Mat) -> None:
         form, factor = self.form, self.factor
         negative = (form.saddle if isinstance(form, ForcingForm) else form).negative
-        self.index = factor.update(form.elements(x)) - negative
-        if not isinstance(form, SaddleForm):
+        found = factor.update(form.elements(x))
+        self.index = None if found is None else found - negative
+        if self.index and not isinstance(form, SaddleForm):
             for curvature in _DAMPED:
-                if factor.negative == negative:
+                if factor.update(form.elements(x, curvature)) == negative:
                     break
-                factor.update(form.elements(x, curvature))
         if self.forcing:
             x.copy(self.matrix.getPythonContext().point)
             self.matrix.assemble()
