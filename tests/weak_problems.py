@@ -41,6 +41,22 @@ class Pendulum:
         return f_xx, f_xw, np.zeros((*q.shape, 1, 1))
 
 
+class Sine:
+    """``x' = sin x``: its Euler-Lagrange flow is the pendulum ``theta'' = sin theta``, ``theta = 2x``."""
+
+    name, states, parameters = "sine", 1, ()
+
+    def value(self, t: Array, x: Array, w: Array) -> Array:
+        return np.sin(x)
+
+    def jacobian(self, t: Array, x: Array, w: Array) -> tuple[Array, Array]:
+        return np.cos(x)[..., None], np.zeros((*x.shape, 0))
+
+    def curvature(self, t: Array, x: Array, w: Array, p: Array) -> tuple[Array, Array, Array]:
+        lead = x.shape[:-1]
+        return (-p * np.sin(x))[..., None], np.zeros((*lead, 1, 0)), np.zeros((*lead, 0, 0))
+
+
 class Linear:
     """``x' = M x + w``, without curvature."""
 

@@ -1,8 +1,10 @@
-"""Whether observations and end conditions determine a path: the rank of what they see of it.
+"""Whether observations and end conditions determine a path.
 
 The Gauss-Newton matrix is singular exactly if some change of the start and of the weights, carried
 along by the linearised dynamics without a forcing, is seen by no measurement, end condition or prior.
-That is a small dense question, the same for every form and every ``R_f``.
+That is a small dense question, the same for every form and every ``R_f``. The changes are carried
+from cell to cell as an orthonormal basis, so that growing directions do not hide the others, and a
+direction that is seen leaves the basis.
 """
 
 from __future__ import annotations
@@ -13,47 +15,62 @@ from numpy.typing import NDArray
 from fem_deepest.action.ends import Clamped, Gaussian
 from fem_deepest.action.sweep import Sweep
 from fem_deepest.action.weak import WeakProblem
-from fem_deepest.errors import InputError
+from fem_deepest.errors import InputError, NumericalFailure
 
 Array = NDArray[np.float64]
 
+_SEEN = 1e-9  # of a direction of length one
+
 
 def undetermined(problem: WeakProblem, x: Array, w: Array) -> Array:
-    """Basis (D + P, k) of the changes of ``(x(0), w)`` that nothing sees, at the path ``x`` (m, D).
+    """Basis (D + P, k) of the changes of ``(x, w)`` that nothing sees, at the path ``x`` (m, D).
 
-    Weights that vary in depth have a prior and are left out: (D, k). Not collective.
+    Weights with a prior do not change: their rows are zero. Not collective.
+
+    Raises:
+        NumericalFailure: A cell does not determine its right end.
     """
-    d, count = problem.states, 0 if problem.varying else problem.parameters
+    conditions, d = problem.conditions, problem.states
     sweep = Sweep(problem.defects())
-    sweep.linearise(x, w)
-    n = problem.cells
-    rows = sweep.defects.transcription.weights.size * d
-    source = np.zeros((n, rows, d + count))
-    if count:
-        source[:, :, d:] = -sweep.by_cell
-    tangents = sweep.tangent(np.eye(d, d + count), source)
-    seen: list[Array] = [np.zeros((0, d + count))]
+    try:
+        sweep.linearise(x, w)
+    except np.linalg.LinAlgError:
+        raise NumericalFailure(
+            "the linearised dynamics cannot be continued through a cell; take more cells"
+        ) from None
+    loose = problem.parameters if problem.prior is None else 0
+    basis = np.eye(d + loose)
+    if isinstance(conditions.start, Gaussian):
+        basis = basis[:, d:]
+    elif isinstance(conditions.start, Clamped):
+        basis = basis[:, np.append(np.isnan(conditions.start.z), np.ones(loose, dtype=bool))]
+    local = np.zeros((problem.cells, *2 * problem.transcription.nodes.shape, d))
     if problem.observations is not None:
-        observed = problem.observations.on(problem.defects())
-        part = tangents[:, problem.observations.components]
-        values = np.einsum("jm,mlk->jlk", observed.matrix.toarray(), part)
-        seen.append(values[problem.observations.precision > 0.0])
-    conditions = problem.conditions
-    for node, condition in ((0, conditions.start), (-1, conditions.end)):
-        if isinstance(condition, Clamped):
-            seen.append(tangents[node][np.isfinite(condition.z)])
-        elif isinstance(condition, Gaussian):
-            seen.append(tangents[node])
+        local = problem.observations.on(problem.defects()).local
+        local = local / np.maximum(local.max(axis=(1, 2), keepdims=True), 1e-300)
+    first = basis  # the same changes at the start
+    for i in range(problem.cells):
+        if not basis.shape[1]:
+            return basis
+        nodes = sweep.cell_tangent(i, basis[:d], -sweep.by_cell[i][:, :loose] @ basis[d:])
+        kept = _unseen(np.einsum("abd,bdk->adk", local[i], nodes).reshape(-1, basis.shape[1]))
+        basis, growth = np.linalg.qr(np.concatenate([nodes[-1], basis[d:]]) @ kept)
+        if conditions.periodic:
+            first = np.linalg.solve(growth.T, (first @ kept).T).T
     if conditions.periodic:
-        seen.append(tangents[-1] - tangents[0])
-    if count and problem.prior is not None:
-        seen.append(np.eye(d + count)[d:])
-    # Rows of one size: what is seen weakly is seen all the same.
-    matrix = np.concatenate(seen)
-    size = np.linalg.norm(matrix, axis=1, keepdims=True)
-    matrix = matrix[size[:, 0] > 0.0] / size[size > 0.0][:, None]
-    _, values, basis = np.linalg.svd(np.concatenate([matrix, np.zeros((d + count, d + count))]))
-    return basis[values <= max(matrix.shape) * np.finfo(np.float64).eps].T
+        both, _ = np.linalg.qr(np.concatenate([basis, first]))
+        basis = both[: d + loose] @ _unseen(both[:d] - both[d + loose : 2 * d + loose])
+    elif isinstance(conditions.end, Gaussian):
+        basis = basis @ _unseen(basis[:d])
+    elif isinstance(conditions.end, Clamped):
+        basis = basis @ _unseen(basis[:d][np.isfinite(conditions.end.z)])
+    return basis
+
+
+def _unseen(seen: Array) -> Array:
+    """Orthonormal basis (k, l) of the combinations of ``k`` directions that rows (m, k) miss."""
+    _, values, combinations = np.linalg.svd(seen, full_matrices=True)
+    return combinations[np.count_nonzero(values > _SEEN) :].T
 
 
 def check_determined(problem: WeakProblem, x: Array, w: Array) -> None:
@@ -65,12 +82,12 @@ def check_determined(problem: WeakProblem, x: Array, w: Array) -> None:
     Not collective; the same on every rank.
     """
     basis = undetermined(problem, x, w)
-    if basis.size:
-        names = [f"x_{i}(0)" for i in range(problem.states)]
-        names += [] if problem.varying else list(problem.dynamics.parameters)
+    if basis.shape[1]:
+        names = [f"x_{i}" for i in range(problem.states)]
+        names += [f"weight {name}" for name in problem.dynamics.parameters]
         size = np.linalg.norm(basis, axis=1)
-        worst = ", ".join(names[i] for i in np.argsort(-size)[:3] if size[i] > 1e-8)
+        worst = ", ".join(names[i] for i in np.argsort(-size)[:3] if size[i] > 0.1 * size.max())
         raise InputError(
-            f"the system is singular: {basis.shape[1]} directions of start and weights, mostly in "
-            f"{worst}, are seen by no observation, end condition or prior; add one of these"
+            f"the system is singular: {basis.shape[1]} directions, mostly in {worst}, are seen by no "
+            "observation, end condition or prior; add one of these"
         )

@@ -94,13 +94,18 @@ class Sweep:
 
     def tangent(self, dx: Array, source: Array) -> Array:
         """Nodes (m, D, ..) of ``d' dx = source``, for ``dx(0)`` (D, ..) and ``source`` (n, R D, ..)."""
-        d, span = self._states, self._span
+        span = self._span
         out = np.empty((span * len(source) + 1, *dx.shape))
         out[0] = dx
         for i in range(len(source)):
-            new = self._inverse[i] @ (source[i] - self._left[i] @ out[span * i])
-            out[span * i + 1 : span * i + span + 1] = new.reshape(span, d, *dx.shape[1:])
+            node = span * i
+            out[node : node + span + 1] = self.cell_tangent(i, out[node], source[i])
         return out
+
+    def cell_tangent(self, cell: int, dx: Array, source: Array) -> Array:
+        """Nodes (A, D, ..) of one cell, for its left node ``dx`` (D, ..) and ``source`` (R D, ..)."""
+        new = self._inverse[cell] @ (source - self._left[cell] @ dx)
+        return np.concatenate([dx[None], new.reshape(self._span, *dx.shape)])
 
     def adjoint(self, g: Array) -> tuple[Array, Array]:
         """Transposed sweep: ``m`` (n, R D) and the derivative in ``x(0)`` (D,), of ``g`` (m, D).

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from weak_problems import Linear, twin
+from weak_problems import Linear, Sine, twin
 
+from fem_deepest.action.determined import undetermined
 from fem_deepest.action.ends import EndConditions, background, clamped, soft
 from fem_deepest.action.forms import FORMS, make_form
 from fem_deepest.action.observations import Observations
@@ -208,13 +209,72 @@ def test_what_is_not_determined_is_refused(form: str) -> None:
     )
     action = make_form(form, problem)
     u = action.pack(np.zeros((5, 2)), np.zeros(2))
-    with pytest.raises(InputError, match=r"singular: 1 directions .* mostly in x_1\(0\)"):
+    with pytest.raises(InputError, match="singular: 1 directions, mostly in x_1, are"):
         solve(action, u)
     assert not u.array_r.any()
     nothing = WeakProblem(Lorenz96(4), transcription("euler"), mesh, None, 2.0)
     action = make_form(form, nothing)
-    with pytest.raises(InputError, match="5 directions"):
+    with pytest.raises(InputError, match=r"5 directions, mostly in .*x_"):
         solve(action, action.pack(np.ones((5, 4)), np.ones(1)))
+
+
+def test_growth_and_decay_do_not_hide_what_is_seen() -> None:
+    """Rates of +-25 over a depth of 2, seen at the end alone: nothing is lost but digits."""
+    mesh = np.linspace(0.0, 2.0, 81)
+    system = Linear(np.array([[25.0, 3.0, 0.0], [0.0, -25.0, 1.0], [0.0, 0.0, 0.0]]))
+    x, w = np.zeros((81, 3)), np.zeros(3)
+    for seen, missing in (([0, 1, 2], 0), ([0, 1], 1), ([2], 2)):
+        observations = Observations(np.array([2.0]), np.ones((1, len(seen))), seen)
+        problem = WeakProblem(
+            system, transcription("midpoint"), mesh, observations, 1.0, prior=WeightPrior(1.0)
+        )
+        assert undetermined(problem, x, w).shape == (6 - 3, missing)
+    # The last component alone does determine all three if it is driven by the others.
+    driven = Linear(np.array([[-1.0, 0.0, 0.0], [1.0, -2.0, 0.0], [0.0, 1.0, 0.5]]))
+    observations = Observations(mesh[::20], np.ones((5, 1)), [2])
+    problem = WeakProblem(
+        driven, transcription("midpoint"), mesh, observations, 1.0, prior=WeightPrior(1.0)
+    )
+    assert undetermined(problem, x, w).shape == (3, 0)
+
+
+def test_a_closed_path_of_an_autonomous_rotation_is_not_determined() -> None:
+    """With the period of the discrete rotation every start comes back; with another one only zero."""
+    cells = 16
+    for turn, missing in ((2 * np.pi, 2), (1.9 * np.pi, 0)):
+        # The midpoint rule turns by 2 arctan(h/2) a step.
+        mesh = 2 * np.tan(turn / cells / 2) * np.arange(cells + 1)
+        problem = WeakProblem(
+            Linear(np.array([[0.0, 1.0], [-1.0, 0.0]])), transcription("midpoint"), mesh, None, 1.0,
+            EndConditions(periodic=True), WeightPrior(1.0),
+        )  # fmt: skip
+        assert undetermined(problem, np.zeros((17, 2)), np.zeros(2)).shape[1] == missing
+
+
+@linears
+@pytest.mark.parametrize(("period", "index"), [(3.0, 1), (7.0, 3), (13.0, 5)])
+def test_index_of_a_saddle_of_the_action(linear: str, period: float, index: int) -> None:
+    """``x = pi/2`` is stationary on a closed path of ``x' = sin x``, ``A'' = R_f (xi'^2 - xi^2)``:
+    a constant is one negative direction, and every wave longer than ``2 pi`` gives two more."""
+    mesh = np.linspace(0.0, period, 61)
+    problem = WeakProblem(
+        Sine(), transcription("gauss2"), mesh, None, 2.0, EndConditions(periodic=True)
+    )
+    nodes = problem.defects().nodes
+    start = np.pi / 2 + 0.02 * np.cos(nodes)[:, None]
+    start[-1] = start[0]
+    saddle = make_form("saddle", problem)
+    u = saddle.pack(start, np.zeros(0), -2.0)
+    outcome = solve(saddle, u, linear=linear)
+    assert outcome.converged and outcome.index == index
+    assert outcome.action == pytest.approx(period)  # R_f/2 T
+    np.testing.assert_allclose(saddle.unpack(u)[0], np.pi / 2, atol=1e-9)
+    # From the same start the state form goes downhill to a solution of the dynamics.
+    state = make_form("state", problem)
+    u = state.pack(start, np.zeros(0))
+    outcome = solve(state, u, linear=linear)
+    assert outcome.converged and outcome.index == 0
+    assert outcome.action == pytest.approx(0.0, abs=1e-14)
 
 
 def test_refusals() -> None:

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from problems import network
 from scipy.integrate import solve_ivp
-from weak_problems import Pendulum, twin
+from weak_problems import Pendulum, Sine, twin
 
 from fem_deepest.action.ends import EndConditions, clamped, soft
 from fem_deepest.action.forms import make_form
@@ -21,22 +21,6 @@ from fem_deepest.solve.stationary import solve
 Array = NDArray[np.float64]
 
 names = pytest.mark.parametrize("name", TRANSCRIPTIONS)
-
-
-class Sine:
-    """``x' = sin x``: its Euler-Lagrange flow is the pendulum ``theta'' = sin theta``, ``theta = 2x``."""
-
-    name, states, parameters = "sine", 1, ()
-
-    def value(self, t: Array, x: Array, w: Array) -> Array:
-        return np.sin(x)
-
-    def jacobian(self, t: Array, x: Array, w: Array) -> tuple[Array, Array]:
-        return np.cos(x)[..., None], np.zeros((*x.shape, 0))
-
-    def curvature(self, t: Array, x: Array, w: Array, p: Array) -> tuple[Array, Array, Array]:
-        lead = x.shape[:-1]
-        return (-p * np.sin(x))[..., None], np.zeros((*lead, 1, 0)), np.zeros((*lead, 0, 0))
 
 
 R_F = 2.0
