@@ -107,6 +107,7 @@ class CellForm(PathForm, ABC):
         super().__init__(problem, comm, duals)
         self.negative = int(np.count_nonzero(self.space.p >= 0))
         self._riesz: AssembledRiesz | None = None
+        self._last: tuple[Array, Array] | None = None
 
     @property
     def metric(self) -> AssembledRiesz:
@@ -131,7 +132,11 @@ class CellForm(PathForm, ABC):
 
     def hessian(self, u: PETSc.Vec, d: PETSc.Vec, r: PETSc.Vec) -> None:
         """``r = A''(u) d``. Collective."""
-        space = self.space
+        space, values = self.space, self.space.gather(u)
+        # Eigenvalue and Krylov solvers ask for many products at the same point.
+        same = self._last is not None and np.array_equal(values, self._last[0])
+        if not self.comm.allreduce(same, MPI.LAND) or self._last is None:
+            self._last = values, self.elements(u)
         local = space.at(space.gather(d), space.cell_numbers)
-        product = (self.elements(u) @ local[..., None])[..., 0]
+        product = (self._last[1] @ local[..., None])[..., 0]
         space.add(r, (space.cell_numbers, product))

@@ -14,6 +14,9 @@ from fem_deepest.spaces.path import PathSpace
 
 Array = NDArray[np.float64]
 
+# MUMPS's errors when indefinite pivots that are put off want more room, and room to give, in per cent.
+_SHORT, _ROOM = (-8, -9), (50, 500, 5000)
+
 
 class Factor:
     """A matrix of cells with a solver for it.
@@ -53,10 +56,7 @@ class Factor:
         ksp.setOperators(self.matrix.mat)
         ksp.setFromOptions()
         if self._factored():
-            # Null pivots are counted, not divided by; with the root on one rank the inertia is right.
-            pc.setFactorSetUpSolverType()
-            for option in (24, 13):
-                pc.getFactorMatrix().setMumpsIcntl(option, 1)
+            self._prepare(_ROOM[0])
 
     def update(self, cells: Array) -> int | None:
         """Take new cell matrices (n, L, L) and factor; returns ``negative``. Collective."""
@@ -64,9 +64,27 @@ class Factor:
         if self._reduction is not None:
             self.negative = self._reduction.update(cells)
         elif self._factored():
-            self.ksp.getPC().setUp()
-            self.negative = self.ksp.getPC().getFactorMatrix().getInertia()[0]
+            pc = self.ksp.getPC()
+            pc.setUp()
+            for room in _ROOM[1:]:
+                if pc.getFactorMatrix().getMumpsInfog(1) not in _SHORT:
+                    break
+                # A factor that failed stays so: make a new one.
+                pc.reset()
+                self.ksp.setOperators(self.matrix.mat)
+                self._prepare(room)
+                pc.setUp()
+            factor = pc.getFactorMatrix()
+            self.negative = factor.getInertia()[0] if factor.getMumpsInfog(1) >= 0 else None
         return self.negative
+
+    def _prepare(self, room: int) -> None:
+        """Settings of MUMPS; options may change them."""
+        # Null pivots are counted, not divided by; with the root on one rank the inertia is right.
+        pc = self.ksp.getPC()
+        pc.setFactorSetUpSolverType()
+        for option, value in ((24, 1), (13, 1), (14, room)):
+            pc.getFactorMatrix().setMumpsIcntl(option, value)
 
     def _factored(self) -> bool:
         """Whether MUMPS makes an LDL^T; options may say otherwise."""
@@ -97,9 +115,11 @@ class Condensed:
         self.form, self.factor, self.iterations = form, factor, 0
         self.rhs, self.solution = form.saddle.create(), form.saddle.create()
 
-    def apply(self, _: PETSc.PC, r: PETSc.Vec, d: PETSc.Vec) -> None:
+    def apply(self, pc: PETSc.PC, r: PETSc.Vec, d: PETSc.Vec) -> None:
         """``d = A''^{-1} r``. Collective."""
         self.form.embed(r, self.rhs)
         self.factor.ksp.solve(self.rhs, self.solution)
         self.iterations += self.factor.ksp.getIterationNumber()
+        if self.factor.ksp.getConvergedReason() < 0:
+            pc.setFailedReason(PETSc.PC.FailedReason.SUBPC_ERROR)
         self.form.condense(self.solution, r, d)

@@ -31,7 +31,7 @@ from fem_deepest.solve.kkt import Condensed, Factor, ForcingHessian
 from fem_deepest.solve.outcome import Outcome, reason_name
 
 _ROUNDING = 1e3 * np.finfo(np.float64).eps  # of the action, relative
-_DAMPED = (0.5, 0.25, 0.0)  # parts of the curvature that are tried when the Hessian is indefinite
+_DAMPED = (0.25, 0.0)  # parts of the curvature that are tried when the Hessian is indefinite
 
 
 @dataclass(frozen=True)

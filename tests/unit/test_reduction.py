@@ -9,12 +9,15 @@ import pytest
 from mpi4py import MPI
 from numpy.typing import NDArray
 from problems import petsc_options, random_control
-from weak_problems import twin
+from weak_problems import true_path, twin
 
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.forms import FORMS, make_form
+from fem_deepest.action.observations import Observations
+from fem_deepest.action.weak import WeakProblem
 from fem_deepest.action.weights import WeightPrior
-from fem_deepest.dynamics.transcription import TRANSCRIPTIONS
+from fem_deepest.dynamics.lorenz96 import Lorenz96
+from fem_deepest.dynamics.transcription import TRANSCRIPTIONS, transcription
 from fem_deepest.errors import InputError
 from fem_deepest.solve.kkt import Condensed, Factor
 from fem_deepest.solve.reduction import CyclicReduction, Eliminated
@@ -195,3 +198,24 @@ def test_newton_systems_of_the_forcing_form(linear: str) -> None:
     action.hessian(u, d, r)
     inverse.apply(None, r, back)
     np.testing.assert_allclose(back.array, d.array, atol=1e-8)
+
+
+def test_factorisation_that_wants_more_room_gets_it() -> None:
+    """A long window with few observations: the exact Hessian is indefinite at the start."""
+    mesh = np.linspace(0.0, 8.0, 161)
+    path, random = true_path(mesh, 5), np.random.default_rng(1)
+    y = path[::10, :4] + 0.1 * random.standard_normal((17, 4))
+    problem = WeakProblem(
+        Lorenz96(5),
+        transcription("midpoint"),
+        mesh,
+        Observations(mesh[::10], y, [0, 1, 2, 3], 100.0),
+        1e4,
+    )
+    start, levels = path + 0.02 * random.standard_normal(path.shape), []
+    for form in ("saddle", "forcing"):
+        action = make_form(form, problem)
+        outcome = solve(action, action.pack(start, np.array([8.0])))
+        assert outcome.converged and outcome.index == 0
+        levels.append(outcome.action)
+    assert levels[1] == pytest.approx(levels[0], rel=1e-9)
