@@ -105,8 +105,7 @@ class _Newton:
     ) -> None:
         self.form, self.u, self.monitor = form, u, monitor
         self.index: int | None = None
-        self.correction = self.decrease = np.inf
-        self.steps = self.linear = 0
+        self.correction = np.inf
         self.polishing = False  # the line search works on the residual
         self.guard = guard = Guard()
         self.work, self.residual, self.trial = u.copy(), u.duplicate(), u.duplicate()
@@ -142,21 +141,20 @@ class _Newton:
         snes.setFromOptions()
 
     def run(self) -> StationaryOutcome:
-        form, reasons = self.form, PETSc.SNES.ConvergedReason
-        code = self._solve()
-        if code == reasons.DIVERGED_LINE_SEARCH and not self._small() and self._flat():
-            # So near to a minimum the action is constant to rounding; the residual is not.
-            self.polishing = True
-            code = self._solve()
+        form, snes, reasons = self.form, self.snes, PETSc.SNES.ConvergedReason
+        with self.guard:
+            snes.solve(None, self.work)
+        self.work.copy(self.u)
+        code = snes.getConvergedReason()
         if code == reasons.DIVERGED_LINE_SEARCH and self._small():
             # The last correction is below the tolerance: rounding hides the decrease, no more.
             code = reasons.CONVERGED_SNORM_RELATIVE
         action = form.gradient(self.u, self.trial)
-        linear = self.condensed.iterations if self.forcing else self.linear
+        linear = self.condensed.iterations if self.forcing else snes.getLinearSolveIterations()
         return StationaryOutcome(
             code > 0,
             reason_name(reasons, code),
-            self.steps,
+            snes.getIterationNumber(),
             linear,
             action,
             self.trial.norm(),
@@ -168,16 +166,6 @@ class _Newton:
         for thing in (self.snes, self.work, self.residual, self.trial, self.matrix):
             thing.destroy()
         self.factor.destroy()
-
-    def _solve(self) -> int:
-        """Solve from ``u``; returns SNES's reason."""
-        self.u.copy(self.work)
-        with self.guard:
-            self.snes.solve(None, self.work)
-        self.work.copy(self.u)
-        self.steps += self.snes.getIterationNumber()
-        self.linear += self.snes.getLinearSolveIterations()
-        return self.snes.getConvergedReason()
 
     def _merit(self, _: PETSc.SNES, x: PETSc.Vec) -> float:
         if not self.polishing:
@@ -206,15 +194,11 @@ class _Newton:
 
     def _precheck(self, _: PETSc.Vec, step: PETSc.Vec, *__: object) -> bool:
         self.correction = step.norm()
-        self.decrease = self.residual.dot(step)
+        if not self.polishing and not isinstance(self.form, SaddleForm):
+            # So near to a minimum the action is constant to rounding; the residual is not.
+            decrease, action = self.residual.dot(step), sum(self.form.parts.values())
+            self.polishing = bool(abs(decrease) <= _ROUNDING * abs(action))
         return False
-
-    def _flat(self) -> bool:
-        """Whether the decrease that the last correction promised is below the action's rounding."""
-        if self.polishing or isinstance(self.form, SaddleForm):
-            return False
-        action = sum(self.form.parts.values())
-        return bool(abs(self.decrease) <= _ROUNDING * max(abs(action), 1e-300))
 
     def _small(self) -> bool:
         return bool(self.correction <= self.snes.getTolerances()[2] * max(self.u.norm(), 1e-300))
@@ -235,6 +219,4 @@ class _Newton:
             return reasons.CONVERGED_FNORM_ABS
         if iteration > 0 and self._small():
             return reasons.CONVERGED_SNORM_RELATIVE
-        if iteration > 0 and self._flat():
-            return reasons.DIVERGED_LINE_SEARCH
         return reasons.DIVERGED_MAX_IT if iteration >= most else reasons.CONVERGED_ITERATING
