@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.ends import Clamped
+from fem_deepest.action.free_motion import AssembledRiesz
 from fem_deepest.action.pathform import PathForm
-from fem_deepest.action.riesz import AssembledRiesz
 from fem_deepest.action.saddle import SaddleForm
 from fem_deepest.action.sweep import Sweep
 from fem_deepest.action.weak import WeakProblem

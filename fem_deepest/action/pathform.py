@@ -9,7 +9,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.action.riesz import AssembledRiesz, free_motion
+from fem_deepest.action.free_motion import AssembledRiesz, free_motion
 from fem_deepest.action.weak import WeakProblem
 from fem_deepest.spaces.path import PathSpace
 

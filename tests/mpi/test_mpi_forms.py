@@ -17,7 +17,7 @@ from fem_deepest.action.observations import Observations
 from fem_deepest.action.weak import WeakProblem
 from fem_deepest.action.weights import WeightPrior
 from fem_deepest.errors import InputError
-from fem_deepest.solve.stationary import solve
+from fem_deepest.solve.weak import solve
 
 WORLD = MPI.COMM_WORLD
 

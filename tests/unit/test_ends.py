@@ -18,7 +18,7 @@ from fem_deepest.action.weights import WeightPrior
 from fem_deepest.dynamics.lorenz96 import Lorenz96
 from fem_deepest.dynamics.transcription import transcription
 from fem_deepest.errors import InputError
-from fem_deepest.solve.stationary import StationaryOutcome, solve
+from fem_deepest.solve.weak import StationaryOutcome, solve
 
 Array = NDArray[np.float64]
 

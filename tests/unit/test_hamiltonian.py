@@ -16,7 +16,7 @@ from fem_deepest.action.weak import WeakProblem
 from fem_deepest.dynamics.lorenz96 import Lorenz96
 from fem_deepest.dynamics.transcription import TRANSCRIPTIONS, transcription
 from fem_deepest.errors import NumericalFailure
-from fem_deepest.solve.stationary import solve
+from fem_deepest.solve.weak import solve
 
 Array = NDArray[np.float64]
 

@@ -19,7 +19,7 @@ from fem_deepest.errors import InputError
 from fem_deepest.solve import kkt
 from fem_deepest.solve.kkt import Condensed, Factor
 from fem_deepest.solve.reduction import CyclicReduction, Eliminated
-from fem_deepest.solve.stationary import solve
+from fem_deepest.solve.weak import solve
 from fem_deepest.spaces.assembly import CellMatrix
 from fem_deepest.spaces.path import PathSpace
 

@@ -22,7 +22,7 @@ from fem_deepest.action.weights import WeightPrior
 from fem_deepest.dynamics.lorenz96 import Lorenz96
 from fem_deepest.dynamics.transcription import TRANSCRIPTIONS, transcription
 from fem_deepest.errors import InputError
-from fem_deepest.solve.stationary import solve
+from fem_deepest.solve.weak import solve
 
 Array = NDArray[np.float64]
 
