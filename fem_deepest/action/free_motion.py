@@ -43,15 +43,19 @@ class AssembledRiesz:
         space: The unknowns.
         cells: Cell matrices (n, L, L).
 
+    Attributes:
+        matrix: ``P``.
+
     Collective.
     """
 
     def __init__(self, space: PathSpace, cells: Array) -> None:
-        self._matrix = CellMatrix(space)
-        self._matrix.assemble(cells)
+        assembled = CellMatrix(space)
+        assembled.assemble(cells)
+        self.matrix = assembled.mat
         self._ksp = PETSc.KSP().create(space.comm)
         self._ksp.setOptionsPrefix("riesz_")
-        self._ksp.setOperators(self._matrix.mat)
+        self._ksp.setOperators(self.matrix)
         self._ksp.setType("preonly")
         pc = self._ksp.getPC()
         pc.setType("cholesky")
@@ -60,7 +64,7 @@ class AssembledRiesz:
 
     def apply(self, d: PETSc.Vec, r: PETSc.Vec) -> None:
         """``r = P d``. Collective."""
-        self._matrix.mat.mult(d, r)
+        self.matrix.mult(d, r)
 
     def solve(self, r: PETSc.Vec, d: PETSc.Vec) -> None:
         """``d = P^{-1} r``. Collective."""

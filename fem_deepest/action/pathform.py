@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.free_motion import AssembledRiesz, free_motion
 from fem_deepest.action.weak import WeakProblem
+from fem_deepest.spaces.assembly import CellMatrix
 from fem_deepest.spaces.path import PathSpace
 
 Array = NDArray[np.float64]
@@ -108,6 +109,7 @@ class CellForm(PathForm, ABC):
         self.negative = int(np.count_nonzero(self.space.p >= 0))
         self._riesz: AssembledRiesz | None = None
         self._last: tuple[Array, Array] | None = None
+        self._assembled: CellMatrix | None = None
 
     @property
     def metric(self) -> AssembledRiesz:
@@ -129,6 +131,13 @@ class CellForm(PathForm, ABC):
     @abstractmethod
     def elements(self, u: PETSc.Vec, curvature: float = 1.0) -> Array:
         """Cell matrices (n, L, L) of the Hessian; ``curvature`` scales ``d''``. Collective."""
+
+    def second_variation(self, u: PETSc.Vec) -> PETSc.Mat:
+        """``A''(u)`` as a sparse matrix, banded in depth; the next call overwrites it. Collective."""
+        if self._assembled is None:
+            self._assembled = CellMatrix(self.space)
+        self._assembled.assemble(self.elements(u))
+        return self._assembled.mat
 
     def hessian(self, u: PETSc.Vec, d: PETSc.Vec, r: PETSc.Vec) -> None:
         """``r = A''(u) d``. Collective."""

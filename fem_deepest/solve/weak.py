@@ -78,10 +78,12 @@ def solve(
     Raises:
         InputError: The system is singular: the observations and end conditions do not determine
             the path.
-        NumericalFailure: The residual is not finite at the start.
+        NumericalFailure: The action is not finite at the start.
 
     Collective.
     """
+    if not np.isfinite(form.value(u)):
+        raise NumericalFailure("the action is not finite at the start; take another path")
     x, w, _ = form.unpack(u)
     check_determined(form.problem, x, w)
     newton = _Newton(form, u, linear, tolerance, iterations, monitor)
@@ -209,8 +211,6 @@ class _Newton:
         reasons, norm = PETSc.SNES.ConvergedReason, norms[2]
         _, absolute, _, most = snes.getTolerances()
         if not np.isfinite(norm):
-            if iteration == 0:
-                raise NumericalFailure("the residual is not finite at the start; take another path")
             return reasons.DIVERGED_FNORM_NAN
         snes.getSolution().copy(self.u)
         if self.monitor is not None:

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from weak_problems import Linear, Sine, twin
 
+from fem_deepest._petsc import PETSc
 from fem_deepest.action.determined import undetermined
 from fem_deepest.action.ends import EndConditions, background, clamped, soft
 from fem_deepest.action.forms import FORMS, make_form
@@ -17,7 +18,7 @@ from fem_deepest.action.weak import WeakProblem
 from fem_deepest.action.weights import WeightPrior
 from fem_deepest.dynamics.lorenz96 import Lorenz96
 from fem_deepest.dynamics.transcription import transcription
-from fem_deepest.errors import InputError
+from fem_deepest.errors import InputError, NumericalFailure
 from fem_deepest.solve.weak import StationaryOutcome, solve
 
 Array = NDArray[np.float64]
@@ -311,6 +312,32 @@ def test_stopping_early_is_no_success(form: str) -> None:
     g = action.create()
     action.gradient(u, g)
     assert g.norm() == pytest.approx(seen[-1], rel=1e-9) and len(seen) == 2
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_start_that_is_not_finite_is_a_failure(form: str) -> None:
+    problem, x, w = twin()
+    action = make_form(form, problem)
+    x[0] = 1e200
+    with np.errstate(all="ignore"), pytest.raises(NumericalFailure, match="another path"):
+        solve(action, action.pack(x, w))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_exception_leaves_the_last_iterate(form: str) -> None:
+    problem, x, w = twin()
+    action = make_form(form, problem)
+    u, seen = action.pack(x, w), []
+
+    def monitor(iterate: PETSc.Vec, _: float) -> None:
+        seen.append(iterate.array_r.copy())
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        solve(action, u, monitor=monitor)
+    np.testing.assert_array_equal(u.array_r, seen[-1])
+    assert np.abs(seen[-1] - seen[0]).max() > 1e-3
 
 
 def test_singular_jacobian_is_no_success() -> None:

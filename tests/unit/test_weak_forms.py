@@ -218,6 +218,17 @@ def test_metric_is_symmetric_positive_definite(form: str) -> None:
     np.testing.assert_allclose(inverse @ matrix, np.eye(len(matrix)), atol=1e-9)
 
 
+@pytest.mark.parametrize("form", ["state", "saddle"])
+def test_assembled_second_variation_is_the_hessian(form: str) -> None:
+    action = make_form(form, _problem("gauss2", varying=True))
+    for seed in (1, 2):
+        u = random_control(action, seed)
+        size = range(u.getSize())
+        assembled = action.second_variation(u).getValues(size, size)
+        matrix = dense(partial(action.hessian, u), action)
+        np.testing.assert_allclose(assembled, matrix, atol=1e-13 * np.abs(matrix).max())
+
+
 def test_one_key_chooses_the_form() -> None:
     with pytest.raises(InputError, match="expected one of"):
         make_form("lagrangian", _problem("euler"))
