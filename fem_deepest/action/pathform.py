@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.free_motion import AssembledRiesz, free_motion
 from fem_deepest.action.weak import WeakProblem
+from fem_deepest.errors import InputError
 from fem_deepest.spaces.assembly import CellMatrix
 from fem_deepest.spaces.path import PathSpace
 
@@ -82,11 +83,19 @@ class PathForm:
         return values[space.x] + self._fixed, values[space.w], values[space.p]
 
     def fill(self, u: PETSc.Vec, *parts: tuple[Numbers, Array]) -> PETSc.Vec:
-        """Write arrays that are the same on every rank at their numbers, -1 skipped."""
+        """Write arrays that are the same on every rank at their numbers, -1 skipped.
+
+        Raises:
+            InputError: An array has another shape than its numbers.
+        """
         begin, array = self.space.begin, u.array_w
         for numbers, values in parts:
+            if values.shape != numbers.shape:
+                raise InputError(
+                    f"a path got values of shape {values.shape}, expected {numbers.shape}"
+                )
             mine = (numbers >= begin) & (numbers < self.space.end)
-            array[numbers[mine] - begin] = np.broadcast_to(values, numbers.shape)[mine]
+            array[numbers[mine] - begin] = values[mine]
         return u
 
     def total(self, terms: dict[str, float]) -> float:

@@ -44,8 +44,9 @@ class WeakProblem:
         precision: ``R_f`` of every component, (D,).
 
     Raises:
-        InputError: Precisions that are not positive, end conditions of the wrong size, or varying
-            weights without a prior.
+        InputError: Precisions that are not positive, a mesh that does not increase, observations
+            off the path, end conditions or a prior of the wrong size, or varying weights without a
+            prior.
     """
 
     dynamics: Dynamics
@@ -68,7 +69,16 @@ class WeakProblem:
         if not (precision > 0.0).all():
             raise InputError(f"R_f must be positive (infinity is allowed), got {precision}")
         object.__setattr__(self, "precision", precision)
+        object.__setattr__(self, "mesh", np.asarray(self.mesh, dtype=np.float64))
+        defects = self.defects()  # refuses a mesh that does not increase
+        if self.observations is not None:
+            self.observations.on(defects)  # refuses what does not lie on the path
         self.conditions.check(self.states)
+        if self.prior is not None and np.shape(self.prior.mean) not in ((), (self.parameters,)):
+            raise InputError(
+                f"the prior's mean has shape {np.shape(self.prior.mean)}, expected a number or "
+                f"({self.parameters},)"
+            )
         if self.varying and self.parameters and self.prior is None:
             raise InputError(
                 "weights that vary in depth are not determined by a path alone; give a prior"
@@ -126,7 +136,6 @@ class Slab:
         self._observed = None
         seen = problem.observations
         if seen is not None:
-            seen.on(problem.defects())  # refuses what does not lie on the path, on every rank alike
             cell = np.clip(np.searchsorted(mesh, seen.times, side="right") - 1, 0, cells - 1)
             here = (cell >= first) & (cell < last) & (seen.precision > 0.0).any(axis=1)
             if here.any():

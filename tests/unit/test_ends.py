@@ -296,6 +296,13 @@ def test_refusals() -> None:
         _scalar(4, "midpoint", EndConditions(), R_f=[1.0, 2.0])
     with pytest.raises(InputError, match="give a prior"):
         twin(varying=True)
+    with pytest.raises(InputError, match="the prior's mean"):
+        twin(prior=WeightPrior(1.0, [1.0, 2.0]))
+    with pytest.raises(InputError, match="increasing"):
+        WeakProblem(Scalar(), transcription("euler"), np.zeros(3), None, 1.0)
+    problem, x, w = twin()
+    with pytest.raises(InputError, match=r"got values of shape \(12, 5\), expected \(13, 5\)"):
+        make_form("state", problem).pack(x[1:], w)
     with pytest.raises(InputError, match="leave the prior away"):
         WeightPrior(0.0)
 
