@@ -18,6 +18,7 @@ cells: GMRES around it restores what that may cost.
 from __future__ import annotations
 
 import numpy as np
+from mpi4py import MPI
 from numpy.typing import NDArray
 
 from fem_deepest._petsc import PETSc
@@ -37,6 +38,7 @@ class Eliminated:
     Attributes:
         schur: Schur complements, (n, m - count, m - count).
         negative: Negative eigenvalues of all eliminated blocks.
+        regular: Whether all of them are regular; what is not finite counts as singular.
     """
 
     def __init__(self, matrices: Array, count: int) -> None:
@@ -45,9 +47,12 @@ class Eliminated:
         # One scaling of rows and columns: the entries differ by R_f.
         size = np.abs(pivot).max(axis=2, initial=0.0)
         scale = 1.0 / np.sqrt(np.where(size > 0.0, size, 1.0))
-        values, vectors = np.linalg.eigh(scale[:, :, None] * pivot * scale[:, None, :])
+        scaled = scale[:, :, None] * pivot * scale[:, None, :]
+        finite = np.isfinite(scaled).all(axis=(1, 2))
+        values, vectors = np.linalg.eigh(np.where(finite[:, None, None], scaled, 0.0))
         self._vectors, self._inverse = scale[:, :, None] * vectors, 1.0 / values[:, :, None]
         self.negative = int(np.count_nonzero(values < 0.0))
+        self.regular = bool(values.all())
         self._coupling = self._solve(coupling)
         self.schur = matrices[:, count:, count:] - np.swapaxes(coupling, 1, 2) @ self._coupling
 
@@ -73,13 +78,14 @@ class CyclicReduction:
         space: The unknowns.
 
     Attributes:
-        negative: Negative eigenvalues of the matrix at the last update.
+        negative: Negative eigenvalues of the matrix at the last update, None if a block was singular.
 
     Collective.
     """
 
     def __init__(self, space: PathSpace) -> None:
-        self.space, self.negative = space, 0
+        self.space = space
+        self.negative: int | None = None
         n, states = space.cell_numbers.shape[0], space.x.shape[1]
         nodes = states * ((space.x.shape[0] - 1) // space.cells + 1)
         duals = space.p.shape[1] * states
@@ -114,7 +120,7 @@ class CyclicReduction:
         self._places = self._places.reshape(self._numbers.shape)
         self._levels: list[Eliminated] = []
 
-    def update(self, cells: Array) -> int:
+    def update(self, cells: Array) -> int | None:
         """Eliminate with the cell matrices (n, L, L); returns ``negative``. Collective."""
         unknown = self.space.cell_numbers >= 0
         cells = np.where(unknown[:, :, None] & unknown[:, None, :], cells, 0.0)
@@ -126,13 +132,15 @@ class CyclicReduction:
                 level = Eliminated(self._union(stack[:-1:2], stack[1::2]), self._merged)
                 self._levels.append(level)
                 stack = np.concatenate([level.schur, stack[len(stack) // 2 * 2 :]])
-            negative = self.space.comm.allreduce(sum(level.negative for level in self._levels))
             gathered = np.array(self.space.comm.allgather(stack[0]))
             dense = np.zeros((self._unknown.size, self._unknown.size))
             np.add.at(dense, (self._places[:, :, None], self._places[:, None, :]), gathered)
             start = int(self._unknown[0] < 0)  # entries that are no unknowns stand first
             self._dense = Eliminated(dense[None, start:, start:], self._unknown.size - start)
-        self.negative = negative + self._dense.negative
+        comm, blocks = self.space.comm, self._levels
+        negative = comm.allreduce(sum(b.negative for b in blocks)) + self._dense.negative
+        regular = comm.allreduce(all(b.regular for b in blocks), MPI.LAND) and self._dense.regular
+        self.negative = negative if regular else None
         return self.negative
 
     def _union(self, one: Array, two: Array) -> Array:
@@ -143,7 +151,11 @@ class CyclicReduction:
         return out
 
     def apply(self, _: PETSc.PC, r: PETSc.Vec, z: PETSc.Vec) -> None:
-        """``z = K^{-1} r``. Collective."""
+        """``z = K^{-1} r``, not a number if a block was singular. Collective."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            self._solve(r, z)
+
+    def _solve(self, r: PETSc.Vec, z: PETSc.Vec) -> None:
         space = self.space
         rhs = np.where(self._own, space.at(space.gather(r), space.cell_numbers), 0.0)
         stack, kept = self._levels[0].forward(rhs[:, self._order])

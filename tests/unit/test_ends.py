@@ -347,12 +347,14 @@ def test_an_exception_leaves_the_last_iterate(form: str) -> None:
     assert np.abs(seen[-1] - seen[0]).max() > 1e-3
 
 
-def test_singular_jacobian_is_no_success() -> None:
-    """A start where the KKT matrix is singular although the path is determined."""
+@linears
+@pytest.mark.parametrize("form", FORMS)
+def test_singular_jacobian_is_no_success(form: str, linear: str) -> None:
+    """The matrix is singular although the path is determined."""
     problem, x, w = twin("euler", cells=4, R_f=10.0)
-    action = make_form("saddle", problem)
+    action = make_form(form, problem)
     u = action.pack(x, w)
     broken = np.zeros_like(action.elements(u))
     action.elements = lambda *_: broken  # type: ignore[method-assign]
-    outcome = solve(action, u)
+    outcome = solve(action, u, linear=linear)
     assert not outcome.converged and outcome.reason.startswith("diverged")
