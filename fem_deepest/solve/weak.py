@@ -4,13 +4,15 @@ Every form brings the merit function that its line search can trust:
 
 * state and forcing form: the action itself. Where the Hessian is indefinite its curvature term
   ``p . d''`` is damped until it is not (the Gauss-Newton matrix never is), so that every step goes
-  downhill and ends in a minimum rather than a saddle.
+  downhill and ends in a minimum rather than a saddle. Where a step promises less than the action's
+  rounding, the norm of the residual takes over.
 * saddle form: the norm of the residual. The Lagrangian has a maximum in ``p``, so nothing could be
   said from its decrease, while the Newton direction of the KKT system always decreases the
   residual. What kind of point was found is told by the inertia of the last KKT matrix.
 
-Newton's method has converged when its correction is small: residuals scale with ``R_f``, corrections
-do not (P. Deuflhard, Newton Methods for Nonlinear Problems (2011), doi:10.1007/978-3-642-23899-4).
+Newton's method has converged when its correction, before the line search shortens it, is small:
+residuals scale with ``R_f``, corrections do not (P. Deuflhard, Newton Methods for Nonlinear Problems
+(2011), doi:10.1007/978-3-642-23899-4).
 """
 
 from __future__ import annotations
@@ -107,7 +109,7 @@ class _Newton:
     ) -> None:
         self.form, self.u, self.monitor = form, u, monitor
         self.index: int | None = None
-        self.correction = np.inf
+        self.correction, self.first = np.inf, 0.0
         self.polishing = False  # the line search works on the residual
         self.guard = guard = Guard()
         self.work, self.residual, self.trial = u.copy(), u.duplicate(), u.duplicate()
@@ -209,14 +211,18 @@ class _Newton:
         self, snes: PETSc.SNES, iteration: int, norms: tuple[float, float, float]
     ) -> PETSc.SNES.ConvergedReason:
         reasons, norm = PETSc.SNES.ConvergedReason, norms[2]
-        _, absolute, _, most = snes.getTolerances()
+        relative, absolute, _, most = snes.getTolerances()
         if not np.isfinite(norm):
             return reasons.DIVERGED_FNORM_NAN
         snes.getSolution().copy(self.u)
         if self.monitor is not None:
             self.monitor(self.u, norm)
+        if iteration == 0:
+            self.first = norm
         if norm <= absolute:
             return reasons.CONVERGED_FNORM_ABS
+        if norm <= relative * self.first:
+            return reasons.CONVERGED_FNORM_RELATIVE
         if iteration > 0 and self._small():
             return reasons.CONVERGED_SNORM_RELATIVE
         return reasons.DIVERGED_MAX_IT if iteration >= most else reasons.CONVERGED_ITERATING

@@ -161,6 +161,9 @@ def test_petsc_options_are_obeyed() -> None:
         u = action.pack(x, w)
         outcome = solve(action, u, linear="depth")
     assert (outcome.converged, outcome.iterations) == (False, 2)
+    with petsc_options(snes_rtol=1e-2):
+        outcome = solve(action, action.pack(x, w))
+    assert (outcome.converged, outcome.reason) == (True, "converged_fnorm_relative")
     # Another factorisation, which knows no inertia.
     with petsc_options(pc_type="lu", pc_factor_mat_solver_type="superlu_dist"):
         outcome = solve(action, action.pack(x, w))
