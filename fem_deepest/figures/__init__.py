@@ -7,6 +7,7 @@ from fem_deepest.figures.confusion import confusion
 from fem_deepest.figures.convergence import convergence
 from fem_deepest.figures.features import features
 from fem_deepest.figures.history import history
+from fem_deepest.figures.phase import phase_flow
 from fem_deepest.figures.prediction import decision, prediction
 from fem_deepest.figures.style import save
 from fem_deepest.figures.weights import weights
@@ -17,6 +18,7 @@ __all__ = [
     "decision",
     "features",
     "history",
+    "phase_flow",
     "prediction",
     "save",
     "weights",
