@@ -1,0 +1,244 @@
+"""Newton's method with bounds for the actions of many paths at once, each with its own damping.
+
+Every path solves ``(A'' + mu M) s = -dA/du`` on the unknowns that no bound holds, with the exact
+second variation, and takes the step ``P(u + s) - u`` projected on the bounds if the action falls as
+the quadratic model says. ``mu`` grows where the matrix is not positive definite or the step is
+refused, and falls to zero where the model is good, which leaves Newton's quadratic convergence. ``M``
+is the diagonal of the Gauss-Newton matrix scaled to the curvature of the measurements, so that ``mu``
+does not depend on ``R_f``. Paths that are done leave the batch.
+
+K. Levenberg (1944), D. W. Marquardt (1963), doi:10.1137/0111030; for the bounds D. P. Bertsekas,
+SIAM J. Control Optim. 20 (1982) 221-246, doi:10.1137/0320018.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fem_deepest.action.paths import Curvature, PathParts, Paths
+from fem_deepest.errors import InputError, NumericalFailure
+from fem_deepest.solve.tridiagonal import Arrow, Layout
+
+Array = NDArray[np.float64]
+
+_FIRST = 1.0  # damping where there was none and some is needed
+_MOST = 1e20  # damping beyond which a path is given up
+_LEAST = 1e-3  # damping below which there is none
+
+
+@dataclass(frozen=True)
+class PathResult:
+    """Ends of many paths; arrays of shape (B,) but ``u``.
+
+    Attributes:
+        u: Unknowns, (B, size).
+        parts: The action and its parts.
+        converged: Whether the decrease that Newton's model still promises is below the tolerance.
+        iterations: Accepted steps.
+        evaluations: Points at which the action (with or without derivatives) was taken.
+        hessians: Points at which the second derivatives were taken.
+        factorisations: Linear systems.
+    """
+
+    u: Array
+    parts: PathParts
+    converged: NDArray[np.bool_]
+    iterations: NDArray[np.int64]
+    evaluations: NDArray[np.int64]
+    hessians: NDArray[np.int64]
+    factorisations: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Bounds of the unknowns of a path, (size,) each; infinite where there are none."""
+
+    lower: Array
+    upper: Array
+
+    @classmethod
+    def of(
+        cls,
+        paths: Paths,
+        x: tuple[ArrayLike, ArrayLike] = (-np.inf, np.inf),
+        w: tuple[ArrayLike, ArrayLike] = (-np.inf, np.inf),
+    ) -> Bounds:
+        """The same bounds at all depths.
+
+        Args:
+            paths: The action.
+            x: Lower and upper bound of the states, numbers or (D,).
+            w: Lower and upper bound of the parameters, numbers or (P,).
+
+        Raises:
+            InputError: A lower bound is not below its upper bound.
+        """
+        lower, upper = (
+            paths.join(
+                np.broadcast_to(np.asarray(a, dtype=np.float64), paths.shapes[0]),
+                np.broadcast_to(np.asarray(b, dtype=np.float64), paths.shapes[1]),
+            )
+            for a, b in zip(x, w, strict=True)
+        )
+        if not (lower < upper).all():
+            raise InputError("a lower bound is not below its upper bound; exchange them")
+        return cls(lower, upper)
+
+    def project(self, u: Array) -> Array:
+        """Nearest point within the bounds."""
+        return np.clip(u, self.lower, self.upper)
+
+    def free(self, u: Array, g: Array) -> NDArray[np.bool_]:
+        """Unknowns that are not held: strictly inside, or pulled inwards by ``-g``."""
+        return ((u > self.lower) | (g < 0.0)) & ((u < self.upper) | (g > 0.0))
+
+
+class NewtonPaths:
+    """Newton's method on one action.
+
+    Args:
+        paths: The action.
+        bounds: Bounds of the unknowns; default: none.
+        tolerance: A path is done when the decrease promised by Newton's model is at most this
+            fraction of its action.
+        iterations: Largest number of steps of a path.
+
+    Nothing here is collective.
+    """
+
+    def __init__(
+        self,
+        paths: Paths,
+        bounds: Bounds | None = None,
+        *,
+        tolerance: float = 1e-10,
+        iterations: int = 200,
+    ) -> None:
+        self.paths, self.bounds = paths, bounds or Bounds.of(paths)
+        self.tolerance, self.iterations = tolerance, iterations
+        self.layout = Layout(paths)
+        precision = paths.observations.precision
+        self._unit = 2.0 * paths.measurement_weight * float(precision[precision > 0.0].mean())
+
+    def minimise(self, u: Array, R_f: ArrayLike, damping: float = 0.0) -> PathResult:
+        """Minimise from ``u`` (B, size) at the precisions ``R_f``, a number or (B,).
+
+        Args:
+            u: Starts; those outside of the bounds are projected.
+            R_f: Precision of the model.
+            damping: ``mu`` of the first step; 0 trusts the start.
+
+        Raises:
+            NumericalFailure: The action of a start is not finite.
+        """
+        many = u.shape[0]
+        u = self.bounds.project(u)
+        R_f = np.broadcast_to(np.asarray(R_f, dtype=np.float64), (many,))
+        mu = np.full(many, damping)
+        counts = np.zeros((4, many), dtype=np.int64)
+        iterations, evaluations, hessians, factorisations = counts
+        converged = np.zeros(many, dtype=bool)
+        parts = np.empty((4, many))
+        live = np.arange(many)
+        evaluations += 1
+        while live.size:
+            now, g, curvature = self.paths.curvature(u[live], R_f[live])
+            parts[:, live] = _stack(now)
+            if not np.isfinite(now.action).all():
+                bad = live[~np.isfinite(now.action)][0]
+                raise NumericalFailure(f"the action of path {bad} is not finite")
+            hessians[live] += 1
+            system = _Systems(self, u[live], g, curvature)
+            going = np.zeros(live.size, dtype=bool)
+            trying = np.arange(live.size)
+            while trying.size:
+                own = live[trying]
+                factorisations[own] += 1
+                step, predicted, positive = system.step(trying, mu[own])
+                # A direction that the projection spoils is refused like an indefinite matrix.
+                positive &= predicted >= 0.0
+                small = positive & (mu[own] == 0.0)
+                small &= predicted <= self.tolerance * np.abs(now.action[trying])
+                trial = u[own] + step
+                value = np.full(own.size, np.inf)
+                some = np.flatnonzero(positive)
+                if some.size:
+                    with np.errstate(over="ignore", invalid="ignore"):
+                        there = self.paths.value(trial[some], R_f[own[some]])
+                    value[some] = np.where(np.isfinite(there.action), there.action, np.inf)
+                    evaluations[own[some]] += 1
+                decrease = now.action[trying] - value
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    ratio = np.where(positive, decrease / predicted, -1.0)
+                good = np.where(small, decrease >= 0.0, ratio > 1e-4)
+                taken = own[good]
+                u[taken] = trial[good]
+                iterations[taken] += 1
+                converged[own[small]] = True
+                if some.size:
+                    kept = good[some]
+                    parts[:, own[some[kept]]] = _stack(there)[:, kept]
+                mu[own] = _damping(mu[own], ratio)
+                going[trying[good & ~small]] = True
+                trying = trying[~good & ~small & (mu[own] < _MOST)]
+            live = live[going & (iterations[live] < self.iterations)]
+        return PathResult(
+            u, PathParts(*parts), converged, iterations, evaluations, hessians, factorisations
+        )
+
+    def factorise(self, u: Array, R_f: ArrayLike) -> tuple[Arrow, NDArray[np.bool_]]:
+        """Factors of ``A''`` at stationary points on the free unknowns, and which those are."""
+        _, g, curvature = self.paths.curvature(u, R_f)
+        system = _Systems(self, u, g, curvature)
+        return system.arrow(np.arange(u.shape[0]), np.zeros(u.shape[0])), system.free
+
+
+class _Systems:
+    """Newton's systems of some paths at one point each, for any damping."""
+
+    def __init__(self, newton: NewtonPaths, u: Array, g: Array, curvature: Curvature) -> None:
+        self._newton, self._u = newton, u
+        paths = newton.paths
+        self.free = newton.bounds.free(u, g)
+        self._g = np.where(self.free, g, 0.0)
+        self._matrix = curvature.matrix
+        states = paths.shapes[0][1] * paths.defects.transcription.nodes.size
+        mean = curvature.scale[..., :states].mean(axis=(-1, -2))
+        self._scale = curvature.scale * (newton._unit / mean)[:, None, None]
+        self._held = None
+        if not self.free.all():
+            free = paths.gather(self.free.astype(np.float64))
+            self._matrix = curvature.matrix * free[..., None] * free[..., None, :]
+            self._held = 1.0 - free
+
+    def arrow(self, some: NDArray[np.int64], mu: Array) -> Arrow:
+        """Factors of ``A'' + mu M`` of some of the paths, the identity on what a bound holds."""
+        matrix = self._matrix[some]
+        diagonal = np.einsum("...ii->...i", matrix)
+        diagonal += mu[:, None, None] * self._scale[some]
+        if self._held is not None:
+            diagonal += self._held[some]
+        return Arrow(self._newton.layout, matrix)
+
+    def step(self, some: NDArray[np.int64], mu: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
+        """Projected steps, the decrease the model promises, and whether the matrix is positive."""
+        arrow, u = self.arrow(some, mu), self._u[some]
+        step = self._newton.bounds.project(u - arrow.solve(self._g[some])) - u
+        local = self._newton.paths.gather(step)
+        curved = np.sum(local * (self._matrix[some] @ local[..., None])[..., 0], axis=(-1, -2))
+        predicted = -np.sum(self._g[some] * step, axis=-1) - 0.5 * curved
+        return step, np.where(arrow.positive, predicted, -1.0), arrow.positive
+
+
+def _damping(mu: Array, ratio: Array) -> Array:
+    """Next damping from the ratio of the decrease to what the model promised."""
+    more = np.maximum(_FIRST, 8.0 * mu)
+    less = np.where(mu > _LEAST, mu / 8.0, 0.0)
+    return np.where(ratio < 0.25, more, np.where(ratio > 0.6, less, mu))
+
+
+def _stack(parts: PathParts) -> Array:
+    return np.stack([parts.action, parts.measurement, parts.model, parts.prior])
