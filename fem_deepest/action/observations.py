@@ -8,6 +8,7 @@ the measurement term is the quadratic ``sum_jl R_jl (H_j x_l - y_jl)^2`` times a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -58,7 +59,10 @@ class Observations:
                 "expected (M,) and (M, L): one row for each time"
             )
         self.components = np.arange(y.shape[1]) if components is None else np.asarray(components)
-        if self.components.shape != (y.shape[1],) or len(set(self.components.tolist())) < y.shape[1]:
+        if (
+            self.components.shape != (y.shape[1],)
+            or len(set(self.components.tolist())) < y.shape[1]
+        ):
             raise InputError(
                 f"observations got components {self.components.tolist()} for {y.shape[1]} columns of "
                 "values; name one component, each once, for every column"
@@ -129,7 +133,7 @@ class Observed:
         self.matrix.eliminate_zeros()
         self._transposed = csr_array(self.matrix.T)
         self.local = np.zeros((defects.cells, nodes.size, nodes.size, states))
-        index = cell[:, None], slice(None), slice(None), observations.components
+        index: Any = (cell[:, None], slice(None), slice(None), observations.components)
         product = weights[:, None, :, None] * weights[:, None, None, :]
         np.add.at(self.local, index, product * observations.precision[:, :, None, None])
 

@@ -46,16 +46,21 @@ class PathParts:
 
 @dataclass(frozen=True)
 class Curvature:
-    """Second derivatives by cell, in the local unknowns.
+    """Second derivatives by cell, in the local unknowns; their sums over the cells.
 
     Attributes:
-        matrix: (B, n, L, L), symmetric; their sum over the cells is ``A''`` or its Gauss-Newton part.
-        scale: Diagonals of the Gauss-Newton part, (B, n, L): positive where the action sees an
-            unknown at all, whatever the sign of the curvature.
+        gauss_newton: (B, n, L, L), symmetric, never indefinite: the products of first derivatives.
+        rest: (B, n, L, L): what is left of ``A''``, the second derivatives of ``F`` times the
+            defects.
     """
 
-    matrix: Array
-    scale: Array
+    gauss_newton: Array
+    rest: Array
+
+    def apply(self, paths: Paths, d: Array) -> Array:
+        """``A'' d``, (B, size)."""
+        local = paths.gather(d)[..., None]
+        return paths.scatter(((self.gauss_newton + self.rest) @ local)[..., 0])
 
 
 class Paths:
@@ -75,6 +80,8 @@ class Paths:
         shapes: Shapes of ``x`` and ``w``.
         measurement_weight: ``c_m``.
         model_weights: ``c_i``, (n,).
+        prior_weight: ``lambda_p``, (P,).
+        kappa: Inverse correlation length of varying parameters.
 
     Raises:
         InputError: A prior is negative, or the observations do not fit the path.
@@ -105,15 +112,18 @@ class Paths:
         self.measurement_weight, self.model_weights = normalisation(observations, defects)
         self._omega = self.model_weights[:, None] * defects.transcription.weights
         try:
-            self._lambda = np.broadcast_to(np.asarray(prior, dtype=np.float64), (parameters,))
-            self._reference = np.broadcast_to(np.asarray(reference, dtype=np.float64), (parameters,))
+            self.prior_weight = np.broadcast_to(np.asarray(prior, dtype=np.float64), (parameters,))
+            self._reference = np.broadcast_to(
+                np.asarray(reference, dtype=np.float64), (parameters,)
+            )
         except ValueError:
             raise InputError(
                 f"prior and reference have shapes {np.shape(prior)} and {np.shape(reference)}, "
                 f"expected numbers or ({parameters},): one for each parameter"
             ) from None
-        if not (self._lambda >= 0.0).all() or not kappa >= 0.0:
+        if not (self.prior_weight >= 0.0).all() or not kappa >= 0.0:
             raise InputError("the prior of the parameters must not be negative, and is")
+        self.kappa = kappa
         self._prior = _prior_of_cells(defects, kappa)
 
     # Layout -------------------------------------------------------------------------------------
@@ -174,33 +184,20 @@ class Paths:
         g = self._finish(local, residual, w)
         return self._parts(residual, defects, w, R_f), g
 
-    def curvature(
-        self, u: Array, R_f: ArrayLike, exact: bool = True
-    ) -> tuple[PathParts, Array, Curvature]:
-        """The action, its gradient, and its second derivatives by cell.
-
-        Args:
-            u: Unknowns, (B, size).
-            R_f: A number or (B,).
-            exact: Whether the second derivatives of ``F`` are included; without them this is the
-                Gauss-Newton matrix, never indefinite.
-        """
+    def curvature(self, u: Array, R_f: ArrayLike) -> tuple[PathParts, Array, Curvature]:
+        """The action, its gradient (B, size), and its second derivatives by cell."""
         x, w = self.split(u)
         residual = self.observed.residual(x)
         defects, jacobian = self.defects.linearise(x, w)
         p = self._costate(defects, R_f)
-        size = jacobian.shape[-1]
-        rows = jacobian.reshape(*jacobian.shape[:-3], -1, size)
+        rows = jacobian.reshape(*jacobian.shape[:-3], -1, jacobian.shape[-1])
         local = (p.reshape(*p.shape[:-2], 1, -1) @ rows)[..., 0, :]
-        weight = self._weights(R_f)
-        weighted = (jacobian * weight[..., None, None]).reshape(rows.shape)
+        weighted = (jacobian * self._weights(R_f)[..., None, None]).reshape(rows.shape)
         matrix = np.swapaxes(rows, -1, -2) @ weighted
         self._add_quadratic(matrix)
-        scale = np.einsum("...ii->...i", matrix).copy()
-        if exact:
-            matrix += self.defects.curvature(x, w, p)
+        parts = self._parts(residual, defects, w, R_f)
         g = self._finish(local, residual, w)
-        return self._parts(residual, defects, w, R_f), g, Curvature(matrix, scale)
+        return parts, g, Curvature(matrix, self.defects.curvature(x, w, p))
 
     def by_precision(self, u: Array, R_f: ArrayLike) -> Array:
         """``d(dA/du)/d log R_f``, (B, size): what moves the minimiser along the annealing."""
@@ -247,7 +244,7 @@ class Paths:
 
     def _riesz(self, e: Array) -> Array:
         """``P e`` by cell, (..., n, E, P)."""
-        return (self._prior @ e) * self._lambda
+        return (self._prior @ e) * self.prior_weight
 
     def _add_quadratic(self, matrix: Array) -> None:
         """Add measurement and prior, whose second derivatives are constants, by cell."""
@@ -257,12 +254,12 @@ class Paths:
         for a in range(count):
             for b in range(count):
                 matrix[..., a * states + i, b * states + i] += observed[:, a, b]
-        ends, parameters = self._prior.shape[-1], self._lambda.size
+        ends, parameters = self._prior.shape[-1], self.prior_weight.size
         p = np.arange(parameters)
         for e in range(ends):
             for f in range(ends):
                 rows, columns = cut + e * parameters + p, cut + f * parameters + p
-                matrix[..., rows, columns] += self._prior[:, e, f, None] * self._lambda
+                matrix[..., rows, columns] += self._prior[:, e, f, None] * self.prior_weight
 
 
 def _prior_of_cells(defects: Defects, kappa: float) -> Array:

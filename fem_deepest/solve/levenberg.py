@@ -1,11 +1,12 @@
 """Newton's method with bounds for the actions of many paths at once, each with its own damping.
 
-Every path solves ``(A'' + mu M) s = -dA/du`` on the unknowns that no bound holds, with the exact
-second variation, and takes the step ``P(u + s) - u`` projected on the bounds if the action falls as
-the quadratic model says. ``mu`` grows where the matrix is not positive definite or the step is
-refused, and falls to zero where the model is good, which leaves Newton's quadratic convergence. ``M``
-is the diagonal of the Gauss-Newton matrix scaled to the curvature of the measurements, so that ``mu``
-does not depend on ``R_f``. Paths that are done leave the batch.
+Every path solves ``(H + mu M) s = -dA/du`` on the unknowns that no bound holds and takes the step
+``P(u + s) - u``, projected on the bounds, if the action falls as the quadratic model says. ``H`` is
+the exact second variation where that is positive definite, else its Gauss-Newton part, which never is
+indefinite; a cold start is made with the latter until the action falls slowly. ``mu`` grows where a
+step is refused, and falls to zero where the model is good, which leaves Newton's quadratic
+convergence. ``M`` is the diagonal of the Gauss-Newton matrix scaled to the curvature of the
+measurements, so that ``mu`` does not depend on ``R_f``. Paths that are done leave the batch.
 
 K. Levenberg (1944), D. W. Marquardt (1963), doi:10.1137/0111030; for the bounds D. P. Bertsekas,
 SIAM J. Control Optim. 20 (1982) 221-246, doi:10.1137/0320018.
@@ -26,6 +27,9 @@ Array = NDArray[np.float64]
 
 _FIRST = 1.0  # damping where there was none and some is needed
 _MOST = 1e20  # damping beyond which a path is given up
+_ENOUGH = 1e-4  # part of the promised decrease that a step must bring
+_SLOW = 0.1  # relative decrease of the action below which a start is not cold any more
+_ROUNDING = 1e-12
 _LEAST = 1e-3  # damping below which there is none
 
 
@@ -106,6 +110,10 @@ class NewtonPaths:
             fraction of its action.
         iterations: Largest number of steps of a path.
 
+    Attributes:
+        layout: Where the unknowns stand.
+        unit: Curvature of one observation, the unit of the damping.
+
     Nothing here is collective.
     """
 
@@ -121,15 +129,15 @@ class NewtonPaths:
         self.tolerance, self.iterations = tolerance, iterations
         self.layout = Layout(paths)
         precision = paths.observations.precision
-        self._unit = 2.0 * paths.measurement_weight * float(precision[precision > 0.0].mean())
+        self.unit = 2.0 * paths.measurement_weight * float(precision[precision > 0.0].mean())
 
-    def minimise(self, u: Array, R_f: ArrayLike, damping: float = 0.0) -> PathResult:
+    def minimise(self, u: Array, R_f: ArrayLike, cold: bool = False) -> PathResult:
         """Minimise from ``u`` (B, size) at the precisions ``R_f``, a number or (B,).
 
         Args:
             u: Starts; those outside of the bounds are projected.
             R_f: Precision of the model.
-            damping: ``mu`` of the first step; 0 trusts the start.
+            cold: Whether the starts are far away: damped Gauss-Newton steps come first.
 
         Raises:
             NumericalFailure: The action of a start is not finite.
@@ -137,7 +145,8 @@ class NewtonPaths:
         many = u.shape[0]
         u = self.bounds.project(u)
         R_f = np.broadcast_to(np.asarray(R_f, dtype=np.float64), (many,))
-        mu = np.full(many, damping)
+        mu = np.full(many, _FIRST if cold else 0.0)
+        near = np.full(many, not cold)
         counts = np.zeros((4, many), dtype=np.int64)
         iterations, evaluations, hessians, factorisations = counts
         converged = np.zeros(many, dtype=bool)
@@ -152,48 +161,48 @@ class NewtonPaths:
                 raise NumericalFailure(f"the action of path {bad} is not finite")
             hessians[live] += 1
             system = _Systems(self, u[live], g, curvature)
-            going = np.zeros(live.size, dtype=bool)
+            going, exact = np.zeros(live.size, dtype=bool), near[live]
             trying = np.arange(live.size)
             while trying.size:
-                own = live[trying]
+                own, action = live[trying], now.action[trying]
                 factorisations[own] += 1
-                step, predicted, positive = system.step(trying, mu[own])
-                # A direction that the projection spoils is refused like an indefinite matrix.
-                positive &= predicted >= 0.0
-                small = positive & (mu[own] == 0.0)
-                small &= predicted <= self.tolerance * np.abs(now.action[trying])
-                trial = u[own] + step
-                value = np.full(own.size, np.inf)
-                some = np.flatnonzero(positive)
+                step, predicted, positive = system.step(trying, mu[own], exact[trying])
+                trial, value = u[own] + step, np.full(own.size, np.inf)
+                # A direction that the projection spoils is refused.
+                some = np.flatnonzero(positive & (predicted >= 0.0))
                 if some.size:
                     with np.errstate(over="ignore", invalid="ignore"):
                         there = self.paths.value(trial[some], R_f[own[some]])
                     value[some] = np.where(np.isfinite(there.action), there.action, np.inf)
                     evaluations[own[some]] += 1
-                decrease = now.action[trying] - value
+                decrease = action - value
+                last = positive & exact[trying] & (mu[own] == 0.0) & (predicted >= 0.0)
+                last &= predicted <= self.tolerance * np.abs(action)
                 with np.errstate(divide="ignore", invalid="ignore"):
-                    ratio = np.where(positive, decrease / predicted, -1.0)
-                good = np.where(small, decrease >= 0.0, ratio > 1e-4)
-                taken = own[good]
-                u[taken] = trial[good]
-                iterations[taken] += 1
-                converged[own[small]] = True
+                    ratio = np.where(np.isfinite(value), decrease / predicted, -1.0)
+                # The decrease that the last step brings is below the rounding of the action.
+                good = np.where(last, decrease >= -_ROUNDING * np.abs(action), ratio > _ENOUGH)
+                u[own[good]] = trial[good]
+                iterations[own[good]] += 1
+                converged[own[last]] = True
                 if some.size:
                     kept = good[some]
                     parts[:, own[some[kept]]] = _stack(there)[:, kept]
-                mu[own] = _damping(mu[own], ratio)
-                going[trying[good & ~small]] = True
-                trying = trying[~good & ~small & (mu[own] < _MOST)]
+                near[own[good & (decrease < _SLOW * np.abs(action))]] = True
+                # Where the second variation is indefinite its Gauss-Newton part is next.
+                indefinite = ~positive & exact[trying]
+                exact[trying[indefinite]] = False
+                mu[own] = np.where(indefinite, mu[own], _damping(mu[own], ratio))
+                going[trying[good & ~last]] = True
+                trying = trying[~good & ~last & (mu[own] < _MOST)]
             live = live[going & (iterations[live] < self.iterations)]
-        return PathResult(
-            u, PathParts(*parts), converged, iterations, evaluations, hessians, factorisations
-        )
+        return PathResult(u, PathParts(*parts), converged, *counts)
 
     def factorise(self, u: Array, R_f: ArrayLike) -> tuple[Arrow, NDArray[np.bool_]]:
         """Factors of ``A''`` at stationary points on the free unknowns, and which those are."""
         _, g, curvature = self.paths.curvature(u, R_f)
-        system = _Systems(self, u, g, curvature)
-        return system.arrow(np.arange(u.shape[0]), np.zeros(u.shape[0])), system.free
+        system, many = _Systems(self, u, g, curvature), u.shape[0]
+        return system.arrow(np.arange(many), np.zeros(many), np.ones(many, bool))[0], system.free
 
 
 class _Systems:
@@ -204,33 +213,44 @@ class _Systems:
         paths = newton.paths
         self.free = newton.bounds.free(u, g)
         self._g = np.where(self.free, g, 0.0)
-        self._matrix = curvature.matrix
+        self._first, self._rest = curvature.gauss_newton, curvature.rest
         states = paths.shapes[0][1] * paths.defects.transcription.nodes.size
-        mean = curvature.scale[..., :states].mean(axis=(-1, -2))
-        self._scale = curvature.scale * (newton._unit / mean)[:, None, None]
+        diagonal = np.einsum("...ii->...i", self._first)
+        mean = diagonal[..., :states].mean(axis=(-1, -2))
+        self._scale = diagonal * (newton.unit / mean)[:, None, None]
         self._held = None
         if not self.free.all():
             free = paths.gather(self.free.astype(np.float64))
-            self._matrix = curvature.matrix * free[..., None] * free[..., None, :]
+            both = free[..., None] * free[..., None, :]
+            self._first, self._rest = self._first * both, self._rest * both
             self._held = 1.0 - free
 
-    def arrow(self, some: NDArray[np.int64], mu: Array) -> Arrow:
-        """Factors of ``A'' + mu M`` of some of the paths, the identity on what a bound holds."""
-        matrix = self._matrix[some]
-        diagonal = np.einsum("...ii->...i", matrix)
-        diagonal += mu[:, None, None] * self._scale[some]
+    def arrow(
+        self, some: NDArray[np.int64], mu: Array, exact: NDArray[np.bool_]
+    ) -> tuple[Arrow, Array]:
+        """Factors of ``H + mu M`` of some paths, the identity on what a bound holds; and ``H``."""
+        matrix = self._first[some]
+        matrix[exact] += self._rest[some[exact]]
+        damped, diagonal = matrix, np.einsum("...ii->...i", matrix)
+        if self._held is not None or mu.any():
+            damped = matrix.copy()
+            diagonal = np.einsum("...ii->...i", damped)
+            diagonal += mu[:, None, None] * self._scale[some]
         if self._held is not None:
             diagonal += self._held[some]
-        return Arrow(self._newton.layout, matrix)
+        return Arrow(self._newton.layout, damped), matrix
 
-    def step(self, some: NDArray[np.int64], mu: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
+    def step(
+        self, some: NDArray[np.int64], mu: Array, exact: NDArray[np.bool_]
+    ) -> tuple[Array, Array, NDArray[np.bool_]]:
         """Projected steps, the decrease the model promises, and whether the matrix is positive."""
-        arrow, u = self.arrow(some, mu), self._u[some]
+        arrow, matrix = self.arrow(some, mu, exact)
+        u = self._u[some]
         step = self._newton.bounds.project(u - arrow.solve(self._g[some])) - u
         local = self._newton.paths.gather(step)
-        curved = np.sum(local * (self._matrix[some] @ local[..., None])[..., 0], axis=(-1, -2))
+        curved = np.sum(local * (matrix @ local[..., None])[..., 0], axis=(-1, -2))
         predicted = -np.sum(self._g[some] * step, axis=-1) - 0.5 * curved
-        return step, np.where(arrow.positive, predicted, -1.0), arrow.positive
+        return step, predicted, arrow.positive
 
 
 def _damping(mu: Array, ratio: Array) -> Array:

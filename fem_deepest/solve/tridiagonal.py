@@ -11,6 +11,8 @@ the others are not affected.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -136,7 +138,7 @@ class Arrow:
         try:
             return np.linalg.inv(np.linalg.cholesky(stack))
         except np.linalg.LinAlgError:
-            finite = np.isfinite(stack).all(axis=(-1, -2))
+            finite: Any = np.isfinite(stack).all(axis=(-1, -2))
             identity = np.eye(stack.shape[-1])
             eigenvalues = np.linalg.eigvalsh(np.where(finite[..., None, None], stack, identity))
         # LAPACK fails somewhere in the stack: find out where, as sharply as it does.
