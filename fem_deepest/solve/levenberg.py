@@ -25,7 +25,7 @@ from fem_deepest.solve.tridiagonal import Arrow, Layout
 
 Array = NDArray[np.float64]
 
-_FIRST = 1.0  # damping where there was none and some is needed
+_FIRST = 0.1  # damping where there was none and some is needed
 _MOST = 1e20  # damping beyond which a path is given up
 _ENOUGH = 1e-4  # part of the promised decrease that a step must bring
 _SLOW = 0.1  # relative decrease of the action below which a start is not cold any more
@@ -131,24 +131,27 @@ class NewtonPaths:
         precision = paths.observations.precision
         self.unit = 2.0 * paths.measurement_weight * float(precision[precision > 0.0].mean())
 
-    def minimise(self, u: Array, R_f: ArrayLike, cold: bool = False) -> PathResult:
+    def minimise(
+        self, u: Array, R_f: ArrayLike, cold: bool = False, iterations: int | None = None
+    ) -> PathResult:
         """Minimise from ``u`` (B, size) at the precisions ``R_f``, a number or (B,).
 
         Args:
             u: Starts; those outside of the bounds are projected.
             R_f: Precision of the model.
             cold: Whether the starts are far away: damped Gauss-Newton steps come first.
+            iterations: Largest number of steps, if not that of the method.
 
         Raises:
             NumericalFailure: The action of a start is not finite.
         """
-        many = u.shape[0]
+        many, most = u.shape[0], iterations or self.iterations
         u = self.bounds.project(u)
         R_f = np.broadcast_to(np.asarray(R_f, dtype=np.float64), (many,))
         mu = np.full(many, _FIRST if cold else 0.0)
         near = np.full(many, not cold)
         counts = np.zeros((4, many), dtype=np.int64)
-        iterations, evaluations, hessians, factorisations = counts
+        steps, evaluations, hessians, factorisations = counts
         converged = np.zeros(many, dtype=bool)
         parts = np.empty((4, many))
         live = np.arange(many)
@@ -183,7 +186,7 @@ class NewtonPaths:
                 # The decrease that the last step brings is below the rounding of the action.
                 good = np.where(last, decrease >= -_ROUNDING * np.abs(action), ratio > _ENOUGH)
                 u[own[good]] = trial[good]
-                iterations[own[good]] += 1
+                steps[own[good]] += 1
                 converged[own[last]] = True
                 if some.size:
                     kept = good[some]
@@ -195,7 +198,7 @@ class NewtonPaths:
                 mu[own] = np.where(indefinite, mu[own], _damping(mu[own], ratio))
                 going[trying[good & ~last]] = True
                 trying = trying[~good & ~last & (mu[own] < _MOST)]
-            live = live[going & (iterations[live] < self.iterations)]
+            live = live[going & (steps[live] < most)]
         return PathResult(u, PathParts(*parts), converged, *counts)
 
     def factorise(self, u: Array, R_f: ArrayLike) -> tuple[Arrow, NDArray[np.bool_]]:

@@ -73,9 +73,8 @@ class Arrow:
         reduced = matrix[:, :, outer[:, None], outer]
         # Inner nodes: H_oo - H_oi H_ii^{-1} H_io.
         self._inner = self._inverse_factor(matrix[:, :, layout.inner[:, None], layout.inner])
-        self._coupling = matrix[:, :, outer[:, None], layout.inner] @ np.swapaxes(
-            self._inner, -1, -2
-        )
+        coupling = matrix[:, :, outer[:, None], layout.inner]
+        self._coupling = self._keep(coupling @ np.swapaxes(self._inner, -1, -2))
         reduced -= self._coupling @ np.swapaxes(self._coupling, -1, -2)
         # The ends, from left to right, each with its border.
         diagonal = np.zeros((cells + 1, many, b, b))
@@ -92,19 +91,20 @@ class Arrow:
             factor = self._inverse_factor(diagonal[i])
             transposed = np.swapaxes(factor, -1, -2)
             self._factors[i] = factor
-            border[i] = border[i] @ transposed
+            border[i] = self._keep(border[i] @ transposed)
             corner -= border[i] @ np.swapaxes(border[i], -1, -2)
             if i < cells:
-                below = reduced[:, i, b : 2 * b, :b] @ transposed
+                below = self._keep(reduced[:, i, b : 2 * b, :b] @ transposed)
                 self._below[i] = below
                 diagonal[i + 1] -= below @ np.swapaxes(below, -1, -2)
                 border[i + 1] -= border[i] @ np.swapaxes(below, -1, -2)
         self._corner = self._inverse_factor(corner)
 
     def solve(self, r: Array) -> Array:
-        """``d`` with ``H d = r``, (B, size); of no meaning where a path is not positive definite."""
+        """``d`` with ``H d = r``, (B, size); zero where a path is not positive definite."""
         layout, b = self.layout, self.layout.left.size
         cells = layout.inside.shape[0]
+        r = self._keep(r)
         inner = _times(self._inner, r[:, layout.inside])
         outer = _times(self._coupling, inner)
         ends = r[:, layout.ends].swapaxes(0, 1).copy()
@@ -130,6 +130,12 @@ class Arrow:
         inner -= _transposed_times(self._coupling, np.concatenate(parts, axis=-1))
         out[:, layout.inside] = _transposed_times(self._inner, inner)
         return out
+
+    def _keep(self, stack: Array) -> Array:
+        """Zero for the paths that have no factors: what is left of them must not overflow."""
+        if self.positive.all():
+            return stack
+        return np.where(self.positive.reshape(-1, *[1] * (stack.ndim - 1)), stack, 0.0)
 
     def _inverse_factor(self, stack: Array) -> Array:
         """``L^{-1}`` of ``L L^T``; a path with a matrix that has none is marked, and given one."""

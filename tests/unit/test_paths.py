@@ -186,6 +186,7 @@ def test_arrow_finds_the_indefinite_paths_and_spares_the_others(name: str, varyi
     np.testing.assert_array_equal(arrow.positive, least > 0.0)
     alone = np.flatnonzero(arrow.positive)
     d = arrow.solve(r)
+    assert not d[~arrow.positive].any()
     np.testing.assert_array_equal(
         d[alone], Arrow(Layout(paths), np.ascontiguousarray(matrix[alone])).solve(r[alone])
     )
