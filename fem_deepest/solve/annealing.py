@@ -32,7 +32,7 @@ Array = NDArray[np.float64]
 
 _EASY = 8  # steps of the corrector up to which the predictor was a success
 _SMOOTHING = 5  # first steps of a cold start
-_FINEST = 1.0 / 16.0  # smallest part of a rung
+_FINEST = 1.0 / 8.0  # smallest part of a rung
 
 
 @dataclass(frozen=True)
@@ -164,12 +164,16 @@ class Annealing:
         while live.size:
             target = np.minimum(place[live] + step[live], 1.0)
             at, to = (R_f * np.exp(rung * s) for s in (place[live], target))
-            result = self.newton.minimise(self._predict(u[live], at, to), to)
+            most = np.full(live.size, self.newton.iterations)
+            if self.ladder.adaptive:
+                # Where a failure can be mended by a smaller step it must not cost much.
+                most[step[live] > _FINEST] = _EASY
+            result = self.newton.minimise(self._predict(u[live], at, to), to, iterations=most)
             reached: NDArray[np.bool_] = np.ones(live.size, dtype=bool)
             if self.ladder.adaptive:
-                reached = result.converged & (result.iterations <= _EASY)
-                reached |= step[live] <= _FINEST
-                step[live] *= np.where(reached, 2.0, 0.5)
+                reached = result.converged | (step[live] <= _FINEST)
+                easy = result.converged & (result.iterations <= _EASY)
+                step[live] *= np.where(easy, 2.0, np.where(reached, 1.0, 0.5))
             done = live[reached]
             u[done], place[done] = result.u[reached], target[reached]
             converged[done] = result.converged[reached]

@@ -132,7 +132,7 @@ class NewtonPaths:
         self.unit = 2.0 * paths.measurement_weight * float(precision[precision > 0.0].mean())
 
     def minimise(
-        self, u: Array, R_f: ArrayLike, cold: bool = False, iterations: int | None = None
+        self, u: Array, R_f: ArrayLike, cold: bool = False, iterations: ArrayLike | None = None
     ) -> PathResult:
         """Minimise from ``u`` (B, size) at the precisions ``R_f``, a number or (B,).
 
@@ -140,12 +140,13 @@ class NewtonPaths:
             u: Starts; those outside of the bounds are projected.
             R_f: Precision of the model.
             cold: Whether the starts are far away: damped Gauss-Newton steps come first.
-            iterations: Largest number of steps, if not that of the method.
+            iterations: Largest number of steps, a number or (B,), if not that of the method.
 
         Raises:
             NumericalFailure: The action of a start is not finite.
         """
-        many, most = u.shape[0], iterations or self.iterations
+        many = u.shape[0]
+        most = np.broadcast_to(self.iterations if iterations is None else iterations, (many,))
         u = self.bounds.project(u)
         R_f = np.broadcast_to(np.asarray(R_f, dtype=np.float64), (many,))
         mu = np.full(many, _FIRST if cold else 0.0)
@@ -198,7 +199,7 @@ class NewtonPaths:
                 mu[own] = np.where(indefinite, mu[own], _damping(mu[own], ratio))
                 going[trying[good & ~last]] = True
                 trying = trying[~good & ~last & (mu[own] < _MOST)]
-            live = live[going & (steps[live] < most)]
+            live = live[going & (steps[live] < most[live])]
         return PathResult(u, PathParts(*parts), converged, *counts)
 
     def factorise(self, u: Array, R_f: ArrayLike) -> tuple[Arrow, NDArray[np.bool_]]:

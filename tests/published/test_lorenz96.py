@@ -50,7 +50,7 @@ def anneal(paths: Paths, ladder: Ladder, starts: int) -> tuple[np.ndarray, np.nd
     """Records (paths, rungs, 4) and unknowns, from starts uniform in the bounds."""
     newton = NewtonPaths(paths, Bounds.of(paths, (-15.0, 15.0), (0.0, 20.0)))
     batches = []
-    for numbers in np.split(np.arange(starts), range(10, starts, 10)):
+    for numbers in np.split(np.arange(starts), range(25, starts, 25)):
         batch = Batch(numbers, random_starts(newton.bounds, numbers, 0))
         for _ in Annealing(newton, ladder).climb(batch):
             pass
@@ -99,8 +99,8 @@ def test_sixty_of_a_hundred_random_starts_reach_the_lowest_level(minaone: Paths)
 def test_level_of_varanneal() -> None:
     """D = 20, ten components observed."""
     paths = lorenz(20, read("varanneal_d20.csv"), list(range(0, 20, 2)), "varanneal", 4.0)
-    ladder = Ladder(4e-6, 1.5**14, 6, adaptive=True)
-    record, u = anneal(paths, ladder, 4)
+    ladder = Ladder(4e-6, 1.5**10, 8, adaptive=True)
+    record, u = anneal(paths, ladder, 3)
     action = record[:, -1, 0]
     assert action.min() == pytest.approx(0.9660, abs=5e-5)
     assert u[np.argmin(action), -1] == pytest.approx(8.1629, abs=5e-5)
