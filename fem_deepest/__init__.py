@@ -27,6 +27,9 @@ except ImportError as error:
         sys.exit(f"fem-deepest: {_message}")
     raise ImportError(_message) from None
 
+from fem_deepest.anneal_config import AnnealConfig
+from fem_deepest.annealed import Annealed
+from fem_deepest.cli.anneal import anneal
 from fem_deepest.cli.info import info
 from fem_deepest.cli.plot import plot
 from fem_deepest.cli.predict import predict
@@ -41,12 +44,15 @@ from fem_deepest.errors import (
 from fem_deepest.run import Run
 
 __all__ = [
+    "AnnealConfig",
+    "Annealed",
     "Config",
     "FemDeepestError",
     "InputError",
     "NotConverged",
     "NumericalFailure",
     "Run",
+    "anneal",
     "info",
     "load",
     "plot",

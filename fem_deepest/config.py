@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from math import inf
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, overload
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -184,12 +184,28 @@ class Config(Section):
         return levels
 
 
-def load(source: str | Path | Mapping[str, Any] | Config, settings: Iterable[str] = ()) -> Config:
+Root = TypeVar("Root", bound=Section)
+
+
+@overload
+def load(
+    source: str | Path | Mapping[str, Any] | Config, settings: Iterable[str] = ()
+) -> Config: ...
+@overload
+def load(
+    source: str | Path | Mapping[str, Any] | Root, settings: Iterable[str], root: type[Root]
+) -> Root: ...
+def load(
+    source: str | Path | Mapping[str, Any] | Section,
+    settings: Iterable[str] = (),
+    root: type[Section] = Config,
+) -> Section:
     """Read a configuration.
 
     Args:
         source: TOML file, or a mapping of the same shape, or a configuration.
         settings: Overrides ``section.key=value``, the value in TOML syntax or a bare word.
+        root: What the whole is: the configuration of a verb.
 
     Raises:
         InputError: No such file, bad TOML, an unknown key (the nearest known one is named), or a
@@ -198,7 +214,7 @@ def load(source: str | Path | Mapping[str, Any] | Config, settings: Iterable[str
     Not collective.
     """
     folder: Path | None = None
-    if isinstance(source, Config):
+    if isinstance(source, Section):
         values: dict[str, Any] = source.model_dump(by_alias=True, exclude_unset=True)
     elif isinstance(source, Mapping):
         values = {k: dict(v) if isinstance(v, Mapping) else v for k, v in source.items()}
@@ -211,9 +227,9 @@ def load(source: str | Path | Mapping[str, Any] | Config, settings: Iterable[str
     if folder is not None and isinstance(data, dict) and isinstance(data.get("path"), str):
         data["path"] = str(folder / data["path"])
     try:
-        return Config.model_validate(values)
+        return root.model_validate(values)
     except ValidationError as error:
-        raise InputError(_sentence(error)) from None
+        raise InputError(_sentence(error, root)) from None
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -245,14 +261,14 @@ def _override(values: dict[str, Any], setting: str) -> None:
     values[parts[-1]] = value
 
 
-def _sentence(error: ValidationError) -> str:
+def _sentence(error: ValidationError, root: type[Section]) -> str:
     """The first problem as one sentence: where, what was got, what was expected."""
     problem = error.errors()[0]
     # A union adds the name of its member to the place, which says nothing to a user.
     place = [str(part) for part in problem["loc"]][:2]
     name = ".".join(place) or "the configuration"
     if problem["type"] == "extra_forbidden":
-        section: Any = Config
+        section: Any = root
         for part in place[:-1]:
             section = section.model_fields[part].annotation
         known = [field.alias or key for key, field in section.model_fields.items()]
@@ -264,10 +280,10 @@ def _sentence(error: ValidationError) -> str:
     return f"{name}: got {problem['input']!r}, but {message.replace('input ', 'it ')}"
 
 
-def reference() -> str:
+def reference(root: type[Section] = Config) -> str:
     """Markdown table of all keys, with defaults and meaning; the one in the README."""
     lines = ["| key | default | meaning |", "| --- | --- | --- |"]
-    for name, field in Config.model_fields.items():
+    for name, field in root.model_fields.items():
         section: Any = field.annotation
         inner = section.model_fields if hasattr(section, "model_fields") else {"": field}
         for key, entry in inner.items():

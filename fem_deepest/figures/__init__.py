@@ -6,6 +6,7 @@ Needs Matplotlib; import this package only where a figure is wanted.
 from fem_deepest.figures.confusion import confusion
 from fem_deepest.figures.features import features
 from fem_deepest.figures.history import history
+from fem_deepest.figures.levels import levels
 from fem_deepest.figures.prediction import decision, prediction
 from fem_deepest.figures.style import save
 from fem_deepest.figures.weights import weights
@@ -15,6 +16,7 @@ __all__ = [
     "decision",
     "features",
     "history",
+    "levels",
     "prediction",
     "save",
     "weights",

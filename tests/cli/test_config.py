@@ -152,6 +152,8 @@ def test_first_error_of_several_is_one_line():
 
 @pytest.mark.parametrize("path", sorted(DEMOS.glob("*.toml")), ids=lambda path: path.name)
 def test_demos_are_configurations(path):
+    if "[anneal]" in path.read_text():
+        pytest.skip("a configuration of anneal, see test_cli_anneal.py")
     config = load(path)
     assert config.network.cells == config.depth_levels[-1]
     assert path.read_text().startswith("# ")

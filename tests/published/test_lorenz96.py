@@ -79,7 +79,9 @@ def test_levels_of_minaone_up_the_published_ladder(minaone: Paths) -> None:
     lowest = record[:, :, 0].min(axis=0)
     for beta, level in published.items():
         # As many digits as are published.
-        assert lowest[beta] == pytest.approx(level, abs=0.5 * 10.0 ** -len(str(level).split(".")[1]))
+        assert lowest[beta] == pytest.approx(
+            level, abs=0.5 * 10.0 ** -len(str(level).split(".")[1])
+        )
     action = record[:, -1, 0]
     assert np.abs(action - 9.9106).min() < 5e-5
     assert u[np.argmin(action), -1] == pytest.approx(8.36997, abs=5e-6)

@@ -50,7 +50,7 @@ def test_every_rung_ends_at_a_minimum(adaptive: bool, predictor: bool) -> None:
     batch = climbed(newton, ladder, predictor=predictor)
     assert batch.rung == 4
     assert np.array(batch.converged).all()
-    parts, g = newton.paths.gradient(batch.u, ladder.precisions[-1])
+    parts, _ = newton.paths.gradient(batch.u, ladder.precisions[-1])
     np.testing.assert_allclose(batch.record[-1][:, 0], parts.action, rtol=1e-12)
     np.testing.assert_allclose(batch.record[-1][:, 0], batch.record[-1][:, 1:].sum(1), rtol=1e-12)
     assert (newton.minimise(batch.u, ladder.precisions[-1]).iterations <= 1).all()
