@@ -70,11 +70,26 @@ def test_own_data_is_the_formula_of_its_comments():
         assert abs(243.12 * g / (17.62 - g) - float(row["dew_point"])) <= 0.05 + 1e-9
 
 
-def test_nested_iteration_saves_work(tmp_path):
-    """The literate demo, on 8 layers of 16 neurons."""
-    spec = importlib.util.spec_from_file_location("nested_depth", DEMOS / "nested_depth.py")
+def literate(name):
+    """A demo as a module."""
+    spec = importlib.util.spec_from_file_location(name, DEMOS / f"{name}.py")
     demo = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(demo)
+    return demo
+
+
+def test_lowest_path_of_lorenz_96_has_the_true_forcing(tmp_path):
+    """The literate demo, with 6 paths and fewer precisions; f is known to about 0.1."""
+    few = ["anneal.alpha=32.0", "anneal.rungs=6"]
+    f = literate("lorenz96").main(paths=6, settings=few, out=tmp_path)
+    assert abs(f - 8.17) < 0.1
+    for name in ("levels", "path"):
+        assert (tmp_path / f"lorenz96_{name}.png").stat().st_size > 10_000
+
+
+def test_nested_iteration_saves_work(tmp_path):
+    """The literate demo, on 8 layers of 16 neurons."""
+    demo = literate("nested_depth")
     ratio = demo.main(cells=8, neurons=16, tolerance=3e-3, out=tmp_path / "work.png")
     assert 0.0 < ratio < 0.8
     assert (tmp_path / "work.png").stat().st_size > 10_000
