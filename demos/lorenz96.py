@@ -24,8 +24,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
-
 import fem_deepest
 from fem_deepest.anneal_config import AnnealConfig
 from fem_deepest.annealed import Annealed, AnnealingProblem

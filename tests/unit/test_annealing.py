@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.integrate import solve_ivp
 from test_levenberg import Turning, lorenz
 
 from fem_deepest.action.observations import Observations
 from fem_deepest.action.paths import Paths
 from fem_deepest.dynamics.defects import Defects
+from fem_deepest.dynamics.pendulum import Pendulum
 from fem_deepest.dynamics.transcription import transcription
 from fem_deepest.errors import InputError
 from fem_deepest.solve.annealing import Annealing, Batch, Ladder, random_starts
@@ -99,6 +101,42 @@ def test_climbing_goes_on_where_it_stopped() -> None:
         pass
     np.testing.assert_array_equal(again.u, whole.u)
     np.testing.assert_array_equal(again.record, whole.record)
+
+
+def test_parameter_that_varies_in_depth_is_found() -> None:
+    """A pendulum whose frequency rises, seen without noise: g(t) to what the prior and the mesh leave."""
+    t = np.linspace(0.0, 4.0, 161)
+
+    def g(s):
+        return 3.0 + 0.5 * s
+
+    solution = solve_ivp(
+        lambda s, x: [x[1], -g(s) * np.sin(x[0]) - 0.3 * x[1]],
+        (0.0, 4.0),
+        [2.0, 0.0],
+        t_eval=t,
+        rtol=1e-10,
+        atol=1e-10,
+    )
+    defects = Defects(Pendulum(), transcription("gauss2"), t[::2], varying=True)
+    paths = Paths(
+        defects,
+        Observations(t, solution.y.T, precision=1e6),
+        prior=[1.0, 1e6],
+        reference=[3.0, 0.3],
+        kappa=0.1,
+    )
+    newton = NewtonPaths(paths, Bounds.of(paths, (-4.0, 4.0), (0.0, 8.0)))
+    batch = Batch(np.arange(2), random_starts(newton.bounds, np.arange(2), 0))
+    for _ in Annealing(newton, Ladder(1.0, 10.0, 9)).climb(batch):
+        pass
+    assert batch.converged[-1].all()
+    _, w = paths.split(batch.u)
+    # The prior holds the ends back (w' = 0 there) over a short layer.
+    inside = slice(10, -10)
+    expected = np.broadcast_to(g(defects.ends)[inside], w[:, inside, 0].shape)
+    np.testing.assert_allclose(w[:, inside, 0], expected, atol=0.05)
+    np.testing.assert_allclose(w[:, :, 1], 0.3, atol=0.02)
 
 
 def test_clusters() -> None:
