@@ -54,7 +54,7 @@ def levels(
     axes = figure.subplots(1, 3, sharex=True)
     titles = ("action $A$", "measurement error", "model error")
     for place, table, title, colour in zip(axes, tables, titles, LINES, strict=False):
-        shown = np.where(table > 0.0, table, np.nan)
+        shown = np.where(table > 0.0, table, np.nan)  # no logarithm, no mark
         place.plot(r, shown.T, color=colour, linewidth=0.8, alpha=0.45)
         for beta in range(r.size):
             numbers = cluster(a[:, beta], tolerance)
@@ -62,7 +62,7 @@ def levels(
                 on = numbers == level
                 place.scatter(
                     r[beta],
-                    np.nanmedian(shown[on, beta]),
+                    np.median(shown[on, beta]),
                     s=12.0 + 160.0 * on.mean(),
                     facecolor="white",
                     edgecolor=colour,
