@@ -20,8 +20,9 @@ from fem_deepest.dynamics.transcription import transcription
 from fem_deepest.errors import InputError
 from fem_deepest.run import EXIT_CODES
 from fem_deepest.solve.annealing import Ladder
+from fem_deepest.solve.bounds import Bounds
 from fem_deepest.solve.levels import Level
-from fem_deepest.solve.levenberg import Bounds, NewtonPaths
+from fem_deepest.solve.levenberg import NewtonPaths
 
 Array = NDArray[np.float64]
 

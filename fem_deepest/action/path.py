@@ -84,10 +84,10 @@ class PathMetric:
         first = 2.0 * model_precision * float(np.mean(paths.model_weights / defects.steps))
         self._x = _h1(h, zeroth, first)
         self._w = None
-        weight = paths.prior_weight
+        weight = paths.prior.strength
         self._scale = np.where(weight > 0.0, weight, 1.0)
         if defects.varying:
-            self._w = _h1(defects.steps, paths.kappa**2 or 1.0, 1.0)
+            self._w = _h1(defects.steps, paths.prior.kappa**2 or 1.0, 1.0)
         self._factors = [None if m is None else cholesky_banded(m) for m in (self._x, self._w)]
 
     def apply(self, d: PETSc.Vec, r: PETSc.Vec) -> None:

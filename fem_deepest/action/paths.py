@@ -21,8 +21,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from fem_deepest.action.normalisation import Normalisation, integral
 from fem_deepest.action.observations import Observations
+from fem_deepest.action.parameters import ParameterPrior
 from fem_deepest.dynamics.defects import Defects
-from fem_deepest.errors import InputError
 
 Array = NDArray[np.float64]
 
@@ -80,8 +80,7 @@ class Paths:
         shapes: Shapes of ``x`` and ``w``.
         measurement_weight: ``c_m``.
         model_weights: ``c_i``, (n,).
-        prior_weight: ``lambda_p``, (P,).
-        kappa: Inverse correlation length of varying parameters.
+        prior: Prior of the parameters.
 
     Raises:
         InputError: A prior is negative, or the observations do not fit the path.
@@ -111,20 +110,7 @@ class Paths:
         self.size = int(np.prod(self.shapes[0]) + np.prod(w_shape))
         self.measurement_weight, self.model_weights = normalisation(observations, defects)
         self._omega = self.model_weights[:, None] * defects.transcription.weights
-        try:
-            self.prior_weight = np.broadcast_to(np.asarray(prior, dtype=np.float64), (parameters,))
-            self._reference = np.broadcast_to(
-                np.asarray(reference, dtype=np.float64), (parameters,)
-            )
-        except ValueError:
-            raise InputError(
-                f"prior and reference have shapes {np.shape(prior)} and {np.shape(reference)}, "
-                f"expected numbers or ({parameters},): one for each parameter"
-            ) from None
-        if not (self.prior_weight >= 0.0).all() or not kappa >= 0.0:
-            raise InputError("the prior of the parameters must not be negative, and is")
-        self.kappa = kappa
-        self._prior = _prior_of_cells(defects, kappa)
+        self.prior = ParameterPrior(defects, prior, reference, kappa)
 
     # Layout -------------------------------------------------------------------------------------
 
@@ -147,8 +133,7 @@ class Paths:
         x, w = self.split(u)
         local = self.defects.gather(x)
         local = local.reshape(*local.shape[:-2], -1)
-        ends = self._gather_parameters(w)
-        return np.concatenate([local, ends.reshape(*local.shape[:-1], -1)], axis=-1)
+        return np.concatenate([local, self.prior.gather(w)], axis=-1)
 
     def scatter(self, local: Array) -> Array:
         """Sum over the cells, (..., size), of ``local`` (..., n, L): the transpose of gathering."""
@@ -220,31 +205,18 @@ class Paths:
         measurement = self.measurement_weight * self.observed.value(residual)
         weights = 0.5 * self._weights(R_f)
         model = np.sum(weights * np.sum(defects**2, axis=-1), axis=(-1, -2))
-        e = self._gather_parameters(w) - self._reference
-        prior = 0.5 * np.sum(e * self._riesz(e), axis=(-1, -2, -3))
+        prior = self.prior.value(w)
         return PathParts(measurement + model + prior, measurement, model, prior)
 
     def _finish(self, local: Array, residual: Array, w: Array) -> Array:
         """Gradient from the local part of the model term, measurement and prior added."""
-        e = self._riesz(self._gather_parameters(w) - self._reference)
-        count = e.shape[-1] * e.shape[-2]
-        if count:
-            local[..., -count:] += e.reshape(*local.shape[:-1], count)
+        riesz = self.prior.gradient(w)
+        if riesz.shape[-1]:
+            local[..., -riesz.shape[-1] :] += riesz
         g = self.scatter(local)
         x, _ = self.split(g)
         x += 2.0 * self.measurement_weight * self.observed.gradient(residual, x.shape[-1])
         return g
-
-    def _gather_parameters(self, w: Array) -> Array:
-        """Parameters a cell sees, (..., n, E, P), with ``E`` 2 for varying parameters, else 1."""
-        if self.defects.varying:
-            return np.stack([w[..., :-1, :], w[..., 1:, :]], axis=-2)
-        shape = (*w.shape[:-1], self.defects.cells, 1, w.shape[-1])
-        return np.broadcast_to(w[..., None, None, :], shape)
-
-    def _riesz(self, e: Array) -> Array:
-        """``P e`` by cell, (..., n, E, P)."""
-        return (self._prior @ e) * self.prior_weight
 
     def _add_quadratic(self, matrix: Array) -> None:
         """Add measurement and prior, whose second derivatives are constants, by cell."""
@@ -254,19 +226,4 @@ class Paths:
         for a in range(count):
             for b in range(count):
                 matrix[..., a * states + i, b * states + i] += observed[:, a, b]
-        ends, parameters = self._prior.shape[-1], self.prior_weight.size
-        p = np.arange(parameters)
-        for e in range(ends):
-            for f in range(ends):
-                rows, columns = cut + e * parameters + p, cut + f * parameters + p
-                matrix[..., rows, columns] += self._prior[:, e, f, None] * self.prior_weight
-
-
-def _prior_of_cells(defects: Defects, kappa: float) -> Array:
-    """``kappa^2 M_t + K_t`` by cell, (n, 2, 2); of a constant parameter its share of 1, (n, 1, 1)."""
-    h = defects.steps[:, None, None]
-    if not defects.varying:
-        return np.full((defects.cells, 1, 1), 1.0 / defects.cells)
-    mass = np.array([[2.0, 1.0], [1.0, 2.0]]) / 6.0
-    stiffness = np.array([[1.0, -1.0], [-1.0, 1.0]])
-    return kappa**2 * h * mass + stiffness / h
+        self.prior.add(matrix[..., cut:, cut:])

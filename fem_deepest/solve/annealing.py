@@ -26,7 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fem_deepest.errors import InputError
-from fem_deepest.solve.levenberg import Bounds, NewtonPaths, PathResult
+from fem_deepest.solve.bounds import Bounds
+from fem_deepest.solve.levenberg import NewtonPaths, PathResult
 
 Array = NDArray[np.float64]
 

@@ -19,8 +19,9 @@ from fem_deepest.dynamics.defects import Defects
 from fem_deepest.dynamics.lorenz96 import Lorenz96
 from fem_deepest.dynamics.transcription import transcription
 from fem_deepest.solve.annealing import Annealing, Batch, Ladder, random_starts
+from fem_deepest.solve.bounds import Bounds
 from fem_deepest.solve.levels import levels
-from fem_deepest.solve.levenberg import Bounds, NewtonPaths
+from fem_deepest.solve.levenberg import NewtonPaths
 
 DATA = Path(
     os.environ.get("FEM_DEEPEST_DATA", Path(__file__).resolve().parents[3] / "shared" / "data")

@@ -14,8 +14,9 @@ from fem_deepest.dynamics.pendulum import Pendulum
 from fem_deepest.dynamics.transcription import transcription
 from fem_deepest.errors import InputError
 from fem_deepest.solve.annealing import Annealing, Batch, Ladder, random_starts
+from fem_deepest.solve.bounds import Bounds
 from fem_deepest.solve.levels import cluster, expected_measurement, levels
-from fem_deepest.solve.levenberg import Bounds, NewtonPaths
+from fem_deepest.solve.levenberg import NewtonPaths
 
 
 def climbed(newton: NewtonPaths, ladder: Ladder, many: int = 3, **more: bool) -> Batch:

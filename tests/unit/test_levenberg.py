@@ -13,7 +13,8 @@ from fem_deepest.dynamics.defects import Defects
 from fem_deepest.dynamics.lorenz96 import Lorenz96
 from fem_deepest.dynamics.transcription import TRANSCRIPTIONS, transcription
 from fem_deepest.errors import InputError, NumericalFailure
-from fem_deepest.solve.levenberg import Bounds, NewtonPaths
+from fem_deepest.solve.bounds import Bounds
+from fem_deepest.solve.levenberg import NewtonPaths
 
 
 def lorenz(name: str = "midpoint") -> Paths:
