@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 import time
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +17,14 @@ from fem_deepest.anneal_config import AnnealConfig
 from fem_deepest.annealed import Annealed, AnnealingProblem
 from fem_deepest.cli.info import versions
 from fem_deepest.cli.interrupt import Interrupt
+from fem_deepest.cli.levels import draw_levels, write_tables
 from fem_deepest.cli.progress import Reporter, Silent
 from fem_deepest.config import load
 from fem_deepest.errors import InputError, NumericalFailure
 from fem_deepest.io.batches import read_batch, write_batch
 from fem_deepest.io.rundir import RunDirectory, jsonable
 from fem_deepest.io.search import difference
-from fem_deepest.solve.annealing import Annealing, Batch, random_starts
+from fem_deepest.solve.annealing import Annealing, Batch, assemble, random_starts
 from fem_deepest.solve.levels import Level, expected_measurement, levels
 
 _OWN = ("batches", "levels.csv", "path.csv", "parameters.csv")
@@ -184,15 +183,8 @@ class _Session:
         batches = [b for part, _, _ in gathered for b in part]
         batches.sort(key=lambda b: int(b.numbers[0]))
         failure = next((f for _, _, f in gathered if f), "")
-        rungs = min(b.rung for b in batches)
-        shape = (self.config.anneal.paths, rungs)
-        record, converged = np.full((*shape, 4), np.nan), np.zeros(shape, dtype=bool)
-        work = np.zeros((*shape, 4), dtype=np.int64)
-        for b in batches:
-            for beta in range(rungs):
-                record[b.numbers, beta] = b.record[beta]
-                converged[b.numbers, beta] = b.converged[beta]
-                work[b.numbers, beta] = b.work[beta]
+        record, converged, work = assemble(batches)
+        rungs = record.shape[1]
         precisions = self.problem.ladder.precisions[:rungs]
         found = levels(
             precisions,
@@ -235,9 +227,9 @@ class _Session:
             w,
         )
         if self.comm.rank == 0 and rungs:
-            self._tables(run)
+            write_tables(run, self.problem)
             if self.config.output.figures:
-                self._draw(run)
+                draw_levels(run.directory, self.problem, run.record, self.config.anneal.same)
         self.comm.barrier()
         self._tell(run, converged)
         return run
@@ -297,32 +289,6 @@ class _Session:
         self.directory.write_json(values)
         return values
 
-    def _tables(self, run: Annealed) -> None:
-        """``levels.csv``, and the lowest path; rank 0 alone."""
-        names = [f.name for f in fields(Level) if f.name != "path"]
-        rows = [[asdict(level)[name] for name in names] for level in run.levels]
-        _table(self.directory.path / "levels.csv", names, rows)
-        dynamics = self.problem.newton.paths.defects.dynamics
-        head = ["t", *(f"x{i}" for i in range(dynamics.states))]
-        _table(self.directory.path / "path.csv", head, list(np.column_stack([run.t, run.x])))
-        ends = self.problem.newton.paths.defects.ends
-        w = np.broadcast_to(run.w, (ends.size, len(dynamics.parameters)))
-        some = slice(None) if self.config.dynamics.varying else slice(0, 1)
-        values = list(np.column_stack([ends, w])[some])
-        _table(self.directory.path / "parameters.csv", ["t", *dynamics.parameters], values)
-
-    def _draw(self, run: Annealed) -> None:
-        from fem_deepest import figures
-
-        paths = self.problem.newton.paths
-        ratio = self.problem.ladder.precisions[: run.record.shape[1]] / self.problem.precision
-        folder = self.directory.figures
-        expected = expected_measurement(paths.observations, paths.measurement_weight)
-        action, measurement, model = (run.record[..., i] for i in range(3))
-        same = self.config.anneal.same
-        figure = figures.levels(ratio, action, measurement, model, expected, tolerance=same)
-        figures.save(figure, folder / "levels.png")
-
     def _tell(self, run: Annealed, converged: Any) -> None:
         if run.record.shape[1] == 0:
             return
@@ -345,15 +311,3 @@ class _Session:
 
     def _names(self) -> tuple[str, ...]:
         return self.problem.newton.paths.defects.dynamics.parameters
-
-
-def _table(path: Path, head: list[str], rows: list[Any]) -> None:
-    """Write a CSV file as a whole."""
-    part = path.with_name(path.name + ".part")
-    with part.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(head)
-        writer.writerows(
-            [[f"{v:.17g}" if isinstance(v, float) else v for v in row] for row in rows]
-        )
-    part.replace(path)

@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from mpi4py import MPI
 
+from fem_deepest.cli.levels import redraw
 from fem_deepest.data import DataSet
+from fem_deepest.io.rundir import RunDirectory
 from fem_deepest.run import Run, load_data
 
 if TYPE_CHECKING:
@@ -22,6 +25,10 @@ def plot(directory: str | Path) -> list[Path]:
 
     Not collective.
     """
+    path = Path(directory)
+    values = RunDirectory(path, MPI.COMM_SELF).read_json()
+    if values["verb"] == "anneal":
+        return redraw(path, values)
     run = Run.load(directory)
     return draw(run, *load_data(run.config))
 

@@ -19,7 +19,7 @@ Systematic variational method for statistical nonlinear state and parameter esti
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -97,6 +97,24 @@ def random_starts(bounds: Bounds, numbers: NDArray[np.int64], seed: int) -> Arra
     width = bounds.upper - bounds.lower
     draws = [np.random.default_rng([seed, int(number)]).random(width.size) for number in numbers]
     return bounds.lower + width * np.array(draws)
+
+
+def assemble(batches: Sequence[Batch]) -> tuple[Array, NDArray[np.bool_], NDArray[np.int64]]:
+    """Records of all paths on the rungs that all batches have finished.
+
+    Returns:
+        Action, measurement, model, prior (B, rungs, 4); whether converged (B, rungs); iterations,
+        evaluations, Hessians, factorisations (B, rungs, 4).
+    """
+    many, rungs = sum(b.numbers.size for b in batches), min(b.rung for b in batches)
+    record, converged = np.empty((many, rungs, 4)), np.zeros((many, rungs), dtype=bool)
+    work = np.zeros((many, rungs, 4), dtype=np.int64)
+    for b in batches:
+        for beta in range(rungs):
+            record[b.numbers, beta] = b.record[beta]
+            converged[b.numbers, beta] = b.converged[beta]
+            work[b.numbers, beta] = b.work[beta]
+    return record, converged, work
 
 
 class Annealing:

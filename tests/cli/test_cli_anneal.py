@@ -85,6 +85,22 @@ def test_run_directory(command, small, tmp_path):
     assert (out / "figures" / "levels.png").stat().st_size > 10_000
 
 
+def test_plot_draws_the_levels_again(command, small, tmp_path):
+    out = tmp_path / "out"
+    assert command("anneal", small, "--out", out, "--set", "output.figures=true").code == 0
+    picture = out / "figures" / "levels.png"
+    before = picture.read_bytes()
+    picture.unlink()
+    ended = command("plot", out)
+    assert ended.code == 0, ended.err
+    assert ended.out.strip() == str(picture)
+    assert picture.read_bytes() == before
+    (out / "batches" / "paths000002.h5").unlink()
+    ended = command("plot", out)
+    assert ended.code == 2
+    assert "2 of 3 batches" in ended.err
+
+
 def test_function_returns_what_the_files_hold(small, tmp_path):
     run = fem_deepest.anneal(small, out=tmp_path / "out")
     assert run.status == "converged"
