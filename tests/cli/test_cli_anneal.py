@@ -143,6 +143,15 @@ def test_steps_that_run_out_are_told(command, small, tmp_path):
     assert json.loads((tmp_path / "out" / "run.json").read_text())["status"] == "not_converged"
 
 
+@pytest.mark.parametrize("ranks", [0, 2])
+def test_action_that_overflows_ends_with_4(small, tmp_path, ranks):
+    huge = ("--set", "bounds.states=[-1e200, 1e200]")
+    ended = start("anneal", small, "--out", tmp_path / "out", *huge, ranks=ranks)
+    assert ended.returncode == 4
+    assert "not finite" in ended.stdout
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["status"] == "failed"
+
+
 @pytest.mark.parametrize("rung", [1, 6, 9])
 def test_resumed_run_ends_at_the_same_bits(small, tmp_path, monkeypatch, rung):
     whole, out = tmp_path / "whole", tmp_path / "out"

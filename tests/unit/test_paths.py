@@ -237,6 +237,7 @@ def test_refusals() -> None:
     refused("precision", [0.0], [[1.0]], [0], [1.0, 2.0, 3.0])
     refused("not negative", [0.0], [[1.0]], [0], -1.0)
     refused("no observations", [0.0], [[np.nan]], [0])
+    refused("no observations", [0.0], [[1.0]], [0], 0.0)
     refused("inside of the path", [1.4], [[1.0]], [0])
     refused("0 to 1", [1.0], [[1.0]], [2])
     with pytest.raises(InputError, match="expected one of"):
