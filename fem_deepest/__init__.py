@@ -27,6 +27,9 @@ except ImportError as error:
         sys.exit(f"fem-deepest: {_message}")
     raise ImportError(_message) from None
 
+from fem_deepest.anneal_config import AnnealConfig
+from fem_deepest.annealed import Annealed
+from fem_deepest.cli.anneal import anneal
 from fem_deepest.cli.info import info
 from fem_deepest.cli.plot import plot
 from fem_deepest.cli.predict import predict
@@ -43,6 +46,8 @@ from fem_deepest.run import Run
 from fem_deepest.studies.run import StudyRun
 
 __all__ = [
+    "AnnealConfig",
+    "Annealed",
     "Config",
     "FemDeepestError",
     "InputError",
@@ -50,6 +55,7 @@ __all__ = [
     "NumericalFailure",
     "Run",
     "StudyRun",
+    "anneal",
     "info",
     "load",
     "plot",

@@ -77,8 +77,10 @@ class Observations:
             ) from None
         if not (np.isfinite(weight).all() and (weight >= 0.0).all()):
             raise InputError("the precision R_m must be finite and not negative, and is not")
-        if not seen.any():
-            raise InputError("there are no observations; give one finite value or more")
+        if not (seen & (weight > 0.0)).any():
+            raise InputError(
+                "there are no observations; give one finite value or more of positive precision"
+            )
         self.precision = np.where(seen, weight, 0.0)
         self.values = np.where(seen, y, 0.0)
         self.count = int(seen.sum())

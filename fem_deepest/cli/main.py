@@ -12,6 +12,7 @@ from mpi4py import MPI
 from rich.console import Console
 from rich.table import Table
 
+from fem_deepest.cli.anneal import anneal
 from fem_deepest.cli.info import info, version
 from fem_deepest.cli.plot import plot
 from fem_deepest.cli.predict import predict
@@ -62,6 +63,26 @@ def _train(
     """Train a network; exit code 0 converged, 2 wrong input, 3 not converged, 4 numerical failure."""
     reporter = Printer() if MPI.COMM_WORLD.rank == 0 else None
     run = train(
+        config, out=out, resume=resume, force=force, settings=settings or (), reporter=reporter
+    )
+    raise typer.Exit(run.exit_code)
+
+
+@app.command("anneal")
+def _anneal(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="which system, what data")],
+    out: Annotated[Path | None, typer.Option(help="run directory; default: runs/NAME")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on from the finished rungs")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="write over a run directory in use")
+    ] = False,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="override a key")
+    ] = None,
+) -> None:
+    """Precision annealing over many initial paths: the action levels of a dynamical system."""
+    reporter = Printer() if MPI.COMM_WORLD.rank == 0 else None
+    run = anneal(
         config, out=out, resume=resume, force=force, settings=settings or (), reporter=reporter
     )
     raise typer.Exit(run.exit_code)

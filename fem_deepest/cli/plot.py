@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from mpi4py import MPI
 
-from fem_deepest.cli.study import redraw
+from fem_deepest.cli import levels, study
 from fem_deepest.data import DataSet
 from fem_deepest.io.rundir import RunDirectory
 from fem_deepest.run import Run, load_data
@@ -26,8 +26,11 @@ def plot(directory: str | Path) -> list[Path]:
     Not collective.
     """
     place = RunDirectory(Path(directory), MPI.COMM_SELF)
-    if place.read_json().get("verb") == "study":
-        return redraw(place)
+    values = place.read_json()
+    if values.get("verb") == "study":
+        return study.redraw(place)
+    if values.get("verb") == "anneal":
+        return levels.redraw(place.path, values)
     run = Run.load(directory)
     return draw(run, *load_data(run.config))
 

@@ -84,6 +84,20 @@ class Defects:
         shape = (*defects.shape, -1)
         return defects, np.concatenate([d_x.reshape(shape), d_w.reshape(shape)], axis=-1)
 
+    def adjoint(self, x: Array, w: Array, p: Array) -> Array:
+        """``sum_r (d_r')^T p_r`` in the local unknowns, (..., n, L), for ``p`` (..., n, R, D).
+
+        The transpose of :meth:`linearise` without its matrices.
+        """
+        t, (_, at, w_at) = self.transcription, self._at_points(x, w)
+        f_x, f_w = self.dynamics.jacobian(self.points, at, w_at)
+        at_points = np.swapaxes(t.rule, 0, 1) @ p
+        g_x = np.swapaxes(self._slopes(), -1, -2) @ p
+        g_x -= t.basis.T @ (at_points[..., None, :] @ f_x)[..., 0, :]
+        g_w = -self._ends @ (at_points[..., None, :] @ f_w)[..., 0, :]
+        flat = (*g_x.shape[:-2], -1)
+        return np.concatenate([g_x.reshape(flat), g_w.reshape(flat)], axis=-1)
+
     def curvature(self, x: Array, w: Array, p: Array) -> Array:
         """``sum_r p_r . d_r''`` in the local unknowns, (..., n, L, L), for ``p`` (..., n, R, D)."""
         t, (_, at, w_at) = self.transcription, self._at_points(x, w)

@@ -17,16 +17,19 @@ class Dynamics(Protocol):
     """Right-hand side ``F`` with exact derivatives.
 
     Leading axes of all arguments broadcast; nothing here is collective.
-
-    Attributes:
-        name: What it is called in a configuration.
-        states: ``D``, dimension of ``x``.
-        parameters: Names of the ``P`` entries of ``w``; may be empty.
     """
 
-    name: str
-    states: int
-    parameters: tuple[str, ...]
+    @property
+    def name(self) -> str:
+        """What it is called in a configuration."""
+
+    @property
+    def states(self) -> int:
+        """``D``, dimension of ``x``."""
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the ``P`` entries of ``w``; may be empty."""
 
     def value(self, t: Array, x: Array, w: Array) -> Array:
         """``F``: ``t`` (...), ``x`` (..., D) and ``w`` (..., P) to (..., D)."""

@@ -7,6 +7,7 @@ from fem_deepest.figures.confusion import confusion
 from fem_deepest.figures.convergence import convergence
 from fem_deepest.figures.features import features
 from fem_deepest.figures.history import history
+from fem_deepest.figures.levels import levels
 from fem_deepest.figures.phase import phase_flow
 from fem_deepest.figures.prediction import decision, prediction
 from fem_deepest.figures.style import save
@@ -18,6 +19,7 @@ __all__ = [
     "decision",
     "features",
     "history",
+    "levels",
     "phase_flow",
     "prediction",
     "save",

@@ -76,7 +76,7 @@ def find(path: Path, wanted: Mapping[str, Any], comm: MPI.Intracomm) -> dict[str
     if comm.rank == 0 and path.exists():
         try:
             meta = checkpoint.read_meta(path)
-            problem = _difference(meta.get("signature", {}), wanted)
+            problem = difference(meta.get("signature", {}), wanted)
         except InputError as error:
             problem = str(error)
     problem, meta = comm.bcast((problem, meta), root=0)
@@ -120,7 +120,7 @@ def restore(
     )
 
 
-def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
+def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
     """Sentence on the first key in which a checkpoint and a configuration differ, if any."""
     for section, value in new.items():
         stored = old.get(section)

@@ -9,6 +9,7 @@ import pytest
 from launch import DEMOS, TINY
 from pydantic import ValidationError
 
+from fem_deepest.anneal_config import load_annealing
 from fem_deepest.config import Config, load
 from fem_deepest.errors import InputError
 from fem_deepest.io.rundir import jsonable
@@ -155,6 +156,9 @@ def test_first_error_of_several_is_one_line():
 def test_demos_are_configurations(path):
     if path.stem.startswith("study_"):
         assert load_study(path).points()
+        return
+    if "[anneal]" in path.read_text():
+        assert load_annealing(path).anneal.paths > 0
         return
     config = load(path)
     assert config.network.cells == config.depth_levels[-1]

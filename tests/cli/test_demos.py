@@ -22,7 +22,7 @@ STATIONARY = ["toy_donut", "toy_spiral", "toy_squares"]
 
 
 def test_every_demo_is_here():
-    here = {*REDUCED, *STATIONARY, "own_data"}
+    here = {*REDUCED, *STATIONARY, "own_data", "lorenz96"}
     studies = {path.stem for path in DEMOS.glob("study_*.toml")}  # test_demos_study.py
     assert {path.stem for path in DEMOS.glob("*.toml")} - studies <= here
 
@@ -71,18 +71,27 @@ def test_own_data_is_the_formula_of_its_comments():
         assert abs(243.12 * g / (17.62 - g) - float(row["dew_point"])) <= 0.05 + 1e-9
 
 
-def _script(name):
+def literate(name):
+    """A demo as a module."""
     spec = importlib.util.spec_from_file_location(name, DEMOS / f"{name}.py")
     demo = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(demo)
     return demo
 
 
+def test_lowest_path_of_lorenz_96_has_the_true_forcing(tmp_path):
+    """The literate demo, with 6 paths and fewer precisions; f is known to about 0.1."""
+    few = ["anneal.alpha=32.0", "anneal.rungs=6"]
+    f = literate("lorenz96").main(paths=6, settings=few, out=tmp_path)
+    assert abs(f - 8.17) < 0.1
+    for name in ("levels", "path"):
+        assert (tmp_path / f"lorenz96_{name}.png").stat().st_size > 10_000
+
+
 def test_nested_iteration_saves_work(tmp_path):
     """The literate demo, on 8 layers of 16 neurons."""
-    ratio = _script("nested_depth").main(
-        cells=8, neurons=16, tolerance=3e-3, out=tmp_path / "work.png"
-    )
+    demo = literate("nested_depth")
+    ratio = demo.main(cells=8, neurons=16, tolerance=3e-3, out=tmp_path / "work.png")
     assert 0.0 < ratio < 0.8
     assert (tmp_path / "work.png").stat().st_size > 10_000
 
@@ -90,6 +99,6 @@ def test_nested_iteration_saves_work(tmp_path):
 def test_as_many_solutions_as_theory_says(tmp_path):
     """The literate demo with few parameters; it compares every count and every Morse index itself."""
     out = tmp_path / "bratu.png"
-    error = _script("bratu").main(cells=32, bratu_values=3, bridge_values=4, out=out)
+    error = literate("bratu").main(cells=32, bratu_values=3, bridge_values=4, out=out)
     assert error < 3e-5  # the order is four: 16 times what 64 cells give
     assert out.stat().st_size > 10_000

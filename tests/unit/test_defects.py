@@ -109,6 +109,9 @@ def test_defects_and_derivatives_are_those_by_hand(name: str, varying: bool) -> 
     direction = _local(defects, dx, dw)
     got = np.einsum("nril,nl->nri", jacobian, direction)
     np.testing.assert_allclose(got, step, atol=1e-13)
+    p = rng.standard_normal(value.shape)
+    transposed = np.sum(defects.adjoint(x, w, p) * direction)
+    assert transposed == pytest.approx(np.sum(p * step), rel=1e-13)
 
 
 @names
@@ -142,6 +145,9 @@ def test_many_paths_at_once(name: str) -> None:
         one = defects.linearise(x[k], w[k])
         np.testing.assert_allclose(value[k], one[0], atol=1e-14)
         np.testing.assert_allclose(jacobian[k], one[1], atol=1e-14)
+        np.testing.assert_allclose(
+            defects.adjoint(x, w, value)[k], defects.adjoint(x[k], w[k], value[k]), atol=1e-13
+        )
         np.testing.assert_allclose(
             curvature[k], defects.curvature(x[k], w[k], value[k]), atol=1e-13
         )

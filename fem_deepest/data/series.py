@@ -1,0 +1,131 @@
+"""Time series: a CSV file of the user's, or a twin experiment with a named dynamical system."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.integrate import solve_ivp
+
+from fem_deepest.dynamics.dynamics import Dynamics
+from fem_deepest.errors import InputError
+
+Array = NDArray[np.float64]
+
+_SPIN_UP = 20.0  # time after which a chaotic system is taken to be on its attractor
+
+
+@dataclass(frozen=True)
+class TimeSeries:
+    """``M`` observations of ``L`` components.
+
+    Attributes:
+        times: (M,), increasing.
+        values: (M, L); NaN where there is none.
+        components: Numbers of the components, (L,).
+        truth: The states without noise, (M, D), of a twin.
+    """
+
+    times: Array
+    values: Array
+    components: list[int]
+    truth: Array | None = None
+
+
+def twin(
+    dynamics: Dynamics,
+    parameters: Sequence[float],
+    start: Array,
+    *,
+    times: int,
+    interval: float,
+    noise: float,
+    components: Sequence[int],
+    seed: int,
+) -> TimeSeries:
+    """Solution of ``x' = F(x, w)`` with independent Gaussian noise on some components.
+
+    The start is disturbed by the seed; a chaotic system runs for a while before the first
+    observation. The solution is exact to ten digits (DOP853).
+
+    Raises:
+        InputError: A component or the number of parameters does not fit the system.
+
+    Not collective: the same on every rank.
+    """
+    if len(parameters) != len(dynamics.parameters):
+        raise InputError(
+            f"{dynamics.name} got {len(parameters)} true parameters, expected "
+            f"{len(dynamics.parameters)}: {', '.join(dynamics.parameters)}"
+        )
+    if max(components) >= dynamics.states:
+        raise InputError(
+            f"observed components {list(components)} of a system with {dynamics.states} states, "
+            f"expected numbers from 0 to {dynamics.states - 1}"
+        )
+    rng = np.random.default_rng(seed)
+    w = np.array(parameters)
+    x0 = start + 0.1 * rng.standard_normal(dynamics.states)
+    spin = 0.0 if dynamics.name == "pendulum" else _SPIN_UP
+    t: Array = np.asarray(interval * np.arange(times))
+    solution = solve_ivp(
+        lambda s, x: dynamics.value(np.asarray(s), x, w),
+        (0.0, spin + t[-1]),
+        x0,
+        method="DOP853",
+        t_eval=np.minimum(spin + t, spin + t[-1]),
+        rtol=1e-10,
+        atol=1e-10,
+    )
+    truth = solution.y.T
+    values = truth[:, list(components)] + noise * rng.standard_normal((times, len(components)))
+    return TimeSeries(t, values, list(components), truth)
+
+
+def read_series(path: str | Path, time: str, components: Sequence[int] | None) -> TimeSeries:
+    """Read a CSV file with a header: the column of the time, and one for each component.
+
+    Args:
+        path: The file; an empty cell is no observation.
+        time: Name of the column with the time.
+        components: Components observed. With as many columns beside the time as components, each is
+            one of them in order; with more, they are the columns of these numbers. Default: all.
+
+    Raises:
+        InputError: What is wrong with the file.
+
+    Not collective.
+    """
+    try:
+        with Path(path).open(newline="", encoding="utf-8") as file:
+            head, *rows = list(csv.reader(file))
+        table = np.array([[float(c) if c.strip() else np.nan for c in row] for row in rows if row])
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the time series {path}: {error}") from None
+    except ValueError as error:
+        raise InputError(
+            f"{path} is not a table of numbers with a header ({error}); mend that line"
+        ) from None
+    head = [name.strip() for name in head]
+    if time not in head or table.ndim != 2 or table.shape[1] != len(head):
+        raise InputError(
+            f"{path} needs a column '{time}' and rows as long as its header ({', '.join(head)}); "
+            "name the time with data.time"
+        )
+    place = head.index(time)
+    times, values = table[:, place], np.delete(table, place, axis=1)
+    if not (np.isfinite(times).all() and (np.diff(times) > 0.0).all()):
+        raise InputError(f"the column '{time}' of {path} must increase; sort the rows")
+    chosen = list(range(values.shape[1]) if components is None else components)
+    if len(chosen) != values.shape[1]:
+        if not chosen or max(chosen) >= values.shape[1]:
+            raise InputError(
+                f"{path} has {values.shape[1]} columns beside the time, but data.components is "
+                f"{chosen}; name one component for every column, or columns by their numbers"
+            )
+        values = values[:, chosen]
+    return TimeSeries(times, values, chosen)

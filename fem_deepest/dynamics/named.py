@@ -1,0 +1,72 @@
+"""Dynamical systems by name, each with parameters and a start that are typical of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fem_deepest.dynamics.dynamics import Dynamics
+from fem_deepest.dynamics.lorenz63 import Lorenz63
+from fem_deepest.dynamics.lorenz96 import Lorenz96
+from fem_deepest.dynamics.pendulum import Pendulum
+from fem_deepest.errors import InputError
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Named:
+    """A system with values to try it with.
+
+    Attributes:
+        dynamics: The system.
+        typical: Typical parameters, (P,).
+        start: Typical start, (D,).
+    """
+
+    dynamics: Dynamics
+    typical: tuple[float, ...]
+    start: Array
+
+
+def _lorenz96(states: int | None) -> Named:
+    system = Lorenz96(states or 10)
+    return Named(system, (8.17,), np.full(system.states, 8.17))
+
+
+def _lorenz63(states: int | None) -> Named:
+    return Named(Lorenz63(), (10.0, 28.0, 8.0 / 3.0), np.array([1.0, 1.0, 20.0]))
+
+
+def _pendulum(states: int | None) -> Named:
+    return Named(Pendulum(), (4.0, 0.3), np.array([2.0, 0.0]))
+
+
+SYSTEMS: dict[str, Callable[[int | None], Named]] = {
+    "lorenz96": _lorenz96,
+    "lorenz63": _lorenz63,
+    "pendulum": _pendulum,
+}
+
+
+def named(name: str, states: int | None = None) -> Named:
+    """System of that name.
+
+    Args:
+        name: One of :data:`SYSTEMS`.
+        states: ``D``, where it may be chosen.
+
+    Raises:
+        InputError: There is no such system, or it has another number of states.
+    """
+    if name not in SYSTEMS:
+        raise InputError(f"unknown dynamical system '{name}', expected one of {tuple(SYSTEMS)}")
+    found = SYSTEMS[name](states)
+    if states is not None and states != found.dynamics.states:
+        raise InputError(
+            f"{name} has {found.dynamics.states} states, got {states}; leave out the number"
+        )
+    return found

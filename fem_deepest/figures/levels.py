@@ -1,0 +1,93 @@
+"""Action levels against the precision of the model."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from fem_deepest.errors import InputError
+from fem_deepest.figures.style import FAINT, LINES, check_shape, styled
+from fem_deepest.solve.levels import cluster
+
+__all__ = ["levels"]
+
+
+@styled
+def levels(
+    ratio: ArrayLike,
+    action: ArrayLike,
+    measurement: ArrayLike,
+    model: ArrayLike,
+    expected: tuple[float, float] | None = None,
+    tolerance: float = 1e-4,
+) -> Figure:
+    """Action, measurement error and model error of every path against ``R_f/R_m``, log-log.
+
+    Every path is a thin line; on it a circle for each level, its area proportional to the number of
+    paths that share it.
+
+    Args:
+        ratio: ``R_f/R_m``, (n,).
+        action: (B, n).
+        measurement: (B, n).
+        model: (B, n).
+        expected: Mean and deviation of the measurement term at the truth (chi-square): a line and a
+            band of two deviations.
+        tolerance: Relative difference of actions on the same level.
+
+    Returns:
+        A figure with three axes.
+
+    Raises:
+        InputError: The shapes disagree, or there is nothing to draw.
+    """
+    r, a = np.asarray(ratio, dtype=np.float64), np.asarray(action, dtype=np.float64)
+    if a.ndim != 2 or a.size == 0:
+        raise InputError(
+            f"the actions have shape {a.shape}; expected (paths, precisions), not empty."
+        )
+    tables = [a, np.asarray(measurement, dtype=np.float64), np.asarray(model, dtype=np.float64)]
+    for name, table in zip(("action", "measurement", "model"), tables, strict=True):
+        check_shape(name, table.shape, (a.shape[0], r.size))
+    figure = Figure(figsize=(15, 5.4))
+    axes = figure.subplots(1, 3, sharex=True)
+    titles = ("action $A$", "measurement error", "model error")
+    for place, table, title, colour in zip(axes, tables, titles, LINES, strict=False):
+        shown = np.where(table > 0.0, table, np.nan)  # no logarithm, no mark
+        place.plot(r, shown.T, color=colour, linewidth=0.8, alpha=0.45)
+        for beta in range(r.size):
+            numbers = cluster(a[:, beta], tolerance)
+            for level in range(numbers.max(initial=-1) + 1):
+                on = numbers == level
+                place.scatter(
+                    r[beta],
+                    np.median(shown[on, beta]),
+                    s=12.0 + 160.0 * on.mean(),
+                    facecolor="white",
+                    edgecolor=colour,
+                    linewidth=1.4,
+                    zorder=3,
+                )
+        place.set_xscale("log")
+        place.set_yscale("log")
+        place.set_xlabel("$R_f / R_m$")
+        place.set_title(title)
+        place.margins(x=0.04)
+    if expected is not None and expected[0] > 0.0:
+        mean, deviation = expected
+        low = max(mean - 2.0 * deviation, 1e-3 * mean)
+        for place in axes[:2]:
+            place.axhspan(low, mean + 2.0 * deviation, color=FAINT, alpha=0.25, linewidth=0)
+            place.axhline(mean, color="black", linewidth=1.4, linestyle="--")
+        axes[1].text(
+            0.03,
+            mean,
+            "expected ($\\chi^2$)",
+            transform=axes[1].get_yaxis_transform(),
+            va="bottom",
+            fontsize=12,
+        )
+    paths = f"{a.shape[0]} path" + ("s" if a.shape[0] > 1 else "")
+    figure.suptitle(f"Action levels of {paths}; circles: levels, area: paths on them", fontsize=15)
+    return figure

@@ -1,0 +1,55 @@
+"""Checkpoints of annealing: one small HDF5 file for each batch of paths, rewritten after every rung.
+
+Ranks work on different batches at their own pace, so nothing here is collective, and a run can go on
+with another number of ranks.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from fem_deepest.errors import InputError
+from fem_deepest.solve.annealing import Batch
+
+
+def write_batch(folder: Path, batch: Batch) -> None:
+    """Write the finished rungs of a batch; the file is replaced as a whole or not at all."""
+    path = _path(folder, int(batch.numbers[0]))
+    temporary = path.with_name(path.name + ".part")
+    with h5py.File(temporary, "w", driver="sec2") as file:
+        file["numbers"], file["u"] = batch.numbers, batch.u
+        file["record"], file["converged"] = np.array(batch.record), np.array(batch.converged)
+        file["work"] = np.array(batch.work)
+    os.replace(temporary, path)
+
+
+def read_batch(folder: Path, first: int) -> Batch | None:
+    """The batch whose first path has this number, or nothing where it has not been begun.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    path = _path(folder, first)
+    if not path.exists():
+        return None
+    try:
+        with h5py.File(path, "r", driver="sec2") as file:
+            record = file["record"][()]
+            return Batch(
+                file["numbers"][()],
+                file["u"][()],
+                len(record),
+                list(record),
+                list(file["converged"][()]),
+                list(file["work"][()]),
+            )
+    except (OSError, KeyError, ValueError) as error:
+        raise InputError(f"{path} is not a checkpoint of annealing ({error}); remove it") from None
+
+
+def _path(folder: Path, first: int) -> Path:
+    return folder / f"paths{first:06d}.h5"

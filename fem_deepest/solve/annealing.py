@@ -1,0 +1,221 @@
+"""Precision annealing: continuation of many minimisers from small to large precision of the model.
+
+At a small ``R_f`` the data are fitted and the model ignored; the minimiser there is followed up the
+ladder ``R_f = R_f0 alpha^beta``. Each rung starts from the tangent predictor
+
+    u(R') = u(R) + log(R'/R) du/dlog R,      A'' du/dlog R = - d(dA/du)/dlog R,
+
+one more linear solve, and is corrected by Newton's method. An adaptive ladder divides a rung where
+the corrector needs many steps, and joins what it has divided where it does not, path by path.
+
+A random start is white noise in depth, which the model hardly feels at a small ``R_f``. Its first few
+steps are taken at the precision where model and measurements curve the action alike, if that is
+larger; they leave a path that is smooth on the scale of the cells.
+
+J. Ye, D. Rey, N. Kadakia, M. Eldridge, U. I. Morone, P. Rozdeba, H. D. I. Abarbanel, J. C. Quinn,
+Systematic variational method for statistical nonlinear state and parameter estimation, Phys. Rev. E
+92 (2015) 052901, doi:10.1103/PhysRevE.92.052901.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fem_deepest.errors import InputError
+from fem_deepest.solve.bounds import Bounds
+from fem_deepest.solve.levenberg import NewtonPaths, PathResult
+
+Array = NDArray[np.float64]
+
+_EASY = 8  # steps of the corrector up to which the predictor was a success
+_SMOOTHING = 5  # first steps of a cold start
+_FINEST = 1.0 / 8.0  # smallest part of a rung
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """``R_f = first alpha^beta`` for ``beta = 0, .., rungs - 1``.
+
+    Attributes:
+        first: ``R_f0 > 0``.
+        alpha: Factor of a rung, larger than 1.
+        rungs: Number of precisions.
+        adaptive: Whether a rung may be divided.
+    """
+
+    first: float
+    alpha: float
+    rungs: int
+    adaptive: bool = False
+
+    def __post_init__(self) -> None:
+        if not (self.first > 0.0 and self.alpha > 1.0 and self.rungs >= 1):
+            raise InputError(
+                f"a ladder got R_f0 = {self.first}, alpha = {self.alpha} and {self.rungs} rungs, "
+                "expected R_f0 > 0, alpha > 1 and one rung or more"
+            )
+
+    @property
+    def precisions(self) -> Array:
+        """``R_f`` of every rung."""
+        return self.first * self.alpha ** np.arange(self.rungs)
+
+
+@dataclass
+class Batch:
+    """Some paths on their way up the ladder.
+
+    Attributes:
+        numbers: Numbers of the paths, (b,).
+        u: Unknowns at the last finished rung, (b, size); the starts before the first.
+        rung: Rungs finished.
+        record: For every finished rung action, measurement, model, prior (b, 4).
+        converged: For every finished rung, (b,).
+        work: For every finished rung iterations, evaluations, Hessians, factorisations (b, 4).
+    """
+
+    numbers: NDArray[np.int64]
+    u: Array
+    rung: int = 0
+    record: list[Array] = field(default_factory=list)
+    converged: list[NDArray[np.bool_]] = field(default_factory=list)
+    work: list[NDArray[np.int64]] = field(default_factory=list)
+
+
+def random_starts(bounds: Bounds, numbers: NDArray[np.int64], seed: int) -> Array:
+    """Starts uniform between finite bounds, (b, size); a path has its own stream of numbers.
+
+    Raises:
+        InputError: A bound is infinite.
+    """
+    if not (np.isfinite(bounds.lower).all() and np.isfinite(bounds.upper).all()):
+        raise InputError("random starts are uniform between the bounds, but a bound is infinite")
+    width = bounds.upper - bounds.lower
+    draws = [np.random.default_rng([seed, int(number)]).random(width.size) for number in numbers]
+    return bounds.lower + width * np.array(draws)
+
+
+def assemble(batches: Sequence[Batch]) -> tuple[Array, NDArray[np.bool_], NDArray[np.int64]]:
+    """Records of all paths on the rungs that all batches have finished.
+
+    Returns:
+        Action, measurement, model, prior (B, rungs, 4); whether converged (B, rungs); iterations,
+        evaluations, Hessians, factorisations (B, rungs, 4).
+    """
+    many, rungs = sum(b.numbers.size for b in batches), min(b.rung for b in batches)
+    record, converged = np.empty((many, rungs, 4)), np.zeros((many, rungs), dtype=bool)
+    work = np.zeros((many, rungs, 4), dtype=np.int64)
+    for b in batches:
+        for beta in range(rungs):
+            record[b.numbers, beta] = b.record[beta]
+            converged[b.numbers, beta] = b.converged[beta]
+            work[b.numbers, beta] = b.work[beta]
+    return record, converged, work
+
+
+class Annealing:
+    """Annealing of batches of paths; a batch is one task and knows nothing of the others.
+
+    Args:
+        newton: Newton's method on the action.
+        ladder: The precisions.
+        predictor: Whether a rung starts from the tangent predictor.
+
+    Nothing here is collective: ranks take different batches. What a path ends at depends on the
+    batch it is in by rounding only, and on nothing else.
+    """
+
+    def __init__(self, newton: NewtonPaths, ladder: Ladder, *, predictor: bool = True) -> None:
+        self.newton, self.ladder, self.predictor = newton, ladder, predictor
+
+    def climb(self, batch: Batch) -> Iterator[Batch]:
+        """Finish one rung after the other, in place; yields after each.
+
+        Raises:
+            NumericalFailure: The action of a start is not finite.
+        """
+        precisions = self.ladder.precisions
+        while batch.rung < self.ladder.rungs:
+            if batch.rung == 0:
+                result = self._first(batch.u, precisions[0])
+            else:
+                result = self._rung(batch.u, precisions[batch.rung - 1], precisions[batch.rung])
+            p = result.parts
+            batch.u = result.u
+            batch.record.append(np.stack([p.action, p.measurement, p.model, p.prior], axis=1))
+            batch.converged.append(result.converged)
+            counts = (
+                result.iterations,
+                result.evaluations,
+                result.hessians,
+                result.factorisations,
+            )
+            batch.work.append(np.stack(counts, axis=1))
+            batch.rung += 1
+            yield batch
+
+    def _first(self, u: Array, R_f: float) -> PathResult:
+        """Minimisers at the first precision, from cold starts."""
+        paths = self.newton.paths
+        t, h = paths.defects.transcription, paths.defects.steps
+        slopes = float(np.mean(t.weights @ t.derivative**2))
+        balance = self.newton.unit / (2.0 * slopes * float(np.mean(paths.model_weights / h**2)))
+        if balance <= R_f:
+            return self.newton.minimise(u, R_f, cold=True)
+        smooth = self.newton.minimise(u, balance, cold=True, iterations=_SMOOTHING)
+        result = self.newton.minimise(smooth.u, R_f)
+        counts = ("iterations", "evaluations", "hessians", "factorisations")
+        both = {name: getattr(smooth, name) + getattr(result, name) for name in counts}
+        return replace(result, **both)
+
+    def _rung(self, u: Array, R_f: float, R_next: float) -> PathResult:
+        """From the minimisers at one precision to those at the next."""
+        many, u = u.shape[0], u.copy()
+        rung = np.log(R_next / R_f)
+        place, step = np.zeros(many), np.full(many, 1.0)
+        parts, converged = np.empty((4, many)), np.zeros(many, dtype=bool)
+        work = np.zeros((4, many), dtype=np.int64)
+        live = np.arange(many)
+        while live.size:
+            target = np.minimum(place[live] + step[live], 1.0)
+            at, to = (R_f * np.exp(rung * s) for s in (place[live], target))
+            most = np.full(live.size, self.newton.iterations)
+            if self.ladder.adaptive:
+                # Where a failure can be mended by a smaller step it must not cost much.
+                most[step[live] > _FINEST] = _EASY
+            result = self.newton.minimise(self._predict(u[live], at, to), to, iterations=most)
+            reached: NDArray[np.bool_] = np.ones(live.size, dtype=bool)
+            if self.ladder.adaptive:
+                reached = result.converged | (step[live] <= _FINEST)
+                easy = result.converged & (result.iterations <= _EASY)
+                step[live] *= np.where(easy, 2.0, np.where(reached, 1.0, 0.5))
+            done = live[reached]
+            u[done], place[done] = result.u[reached], target[reached]
+            converged[done] = result.converged[reached]
+            p = result.parts
+            parts[:, done] = np.stack([p.action, p.measurement, p.model, p.prior])[:, reached]
+            work[:, live] += np.stack(
+                [result.iterations, result.evaluations, result.hessians, result.factorisations]
+            )
+            if self.predictor:
+                # The predictor takes Hessian and factors at the old point, and looks at two values.
+                work[1:, live] += np.array([[2], [1], [1]])
+            live = live[place[live] < 1.0]
+        return PathResult(u, type(p)(*parts), converged, *work)
+
+    def _predict(self, u: Array, R_f: Array, R_next: Array) -> Array:
+        """Tangent predictor where it exists and lowers the action, else the old point."""
+        if not self.predictor:
+            return u
+        newton, paths = self.newton, self.newton.paths
+        arrow, free = newton.factorise(u, R_f)
+        tangent = -arrow.solve(np.where(free, paths.by_precision(u, R_f), 0.0))
+        trial = newton.bounds.project(u + np.log(R_next / R_f)[:, None] * tangent)
+        trial = np.where(arrow.positive[:, None] & np.isfinite(trial), trial, u)
+        with np.errstate(over="ignore", invalid="ignore"):
+            better = paths.value(trial, R_next).action < paths.value(u, R_next).action
+        return np.where(better[:, None], trial, u)
