@@ -102,3 +102,10 @@ def test_as_many_solutions_as_theory_says(tmp_path):
     error = literate("bratu").main(cells=32, bratu_values=3, bridge_values=4, out=out)
     assert error < 3e-5  # the order is four: 16 times what 64 cells give
     assert out.stat().st_size > 10_000
+
+
+def test_energy_of_two_gauss_points_drifts_at_order_four(tmp_path):
+    """The literate demo on a shorter depth."""
+    out = tmp_path / "phase.png"
+    assert abs(literate("phase_flow").main(steps=60, depth=6.0, out=out) - 4.0) < 0.1
+    assert out.stat().st_size > 10_000
