@@ -38,7 +38,7 @@ from dolfinx import fem, mesh
 from mpi4py import MPI
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.action.form import FormAction
+from fem_deepest.action.form.action import FormAction
 from fem_deepest.figures.style import LINES, MARKERS, styled
 from fem_deepest.solve.conjugate import conjugate_points
 from fem_deepest.solve.solutions import Solution, stationary_points

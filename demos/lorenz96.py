@@ -103,7 +103,7 @@ def main(paths: int = 100, settings: list[str] | None = None, out: Path | None =
     report(done)
     if out is not None:
         from fem_deepest import figures
-        from fem_deepest.solve.levels import expected_measurement
+        from fem_deepest.solve.paths.levels import expected_measurement
 
         newton = problem.newton.paths
         picture = figures.levels(

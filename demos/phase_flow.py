@@ -26,7 +26,7 @@ import numpy as np
 import ufl
 from numpy.typing import NDArray
 
-from fem_deepest.action.hamiltonian import PhaseFlow, two_form
+from fem_deepest.action.weak.hamiltonian import PhaseFlow, two_form
 from fem_deepest.dynamics.symbolic import Symbolic
 from fem_deepest.dynamics.transcription import transcription
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fem_deepest.action.normalisation import normalisation
-from fem_deepest.action.observations import Observations
-from fem_deepest.action.paths import Paths
+from fem_deepest.action.paths.action import Paths
+from fem_deepest.action.paths.normalisation import normalisation
+from fem_deepest.action.paths.observations import Observations
 from fem_deepest.anneal_config import AnnealConfig
 from fem_deepest.data.series import TimeSeries, read_series, twin
 from fem_deepest.dynamics.defects import Defects
@@ -19,10 +19,10 @@ from fem_deepest.dynamics.named import named
 from fem_deepest.dynamics.transcription import transcription
 from fem_deepest.errors import InputError
 from fem_deepest.run import EXIT_CODES
-from fem_deepest.solve.annealing import Ladder
-from fem_deepest.solve.bounds import Bounds
-from fem_deepest.solve.levels import Level
-from fem_deepest.solve.levenberg import NewtonPaths
+from fem_deepest.solve.paths.annealing import Ladder
+from fem_deepest.solve.paths.bounds import Bounds
+from fem_deepest.solve.paths.levels import Level
+from fem_deepest.solve.paths.newton import NewtonPaths
 
 Array = NDArray[np.float64]
 

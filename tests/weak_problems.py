@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fem_deepest.action.ends import EndConditions
-from fem_deepest.action.observations import Observations
-from fem_deepest.action.weak import WeakProblem
+from fem_deepest.action.paths.observations import Observations
+from fem_deepest.action.weak.ends import EndConditions
+from fem_deepest.action.weak.problem import WeakProblem
 from fem_deepest.dynamics.lorenz96 import Lorenz96
 from fem_deepest.dynamics.transcription import transcription
 

@@ -23,8 +23,8 @@ from fem_deepest.errors import InputError, NumericalFailure
 from fem_deepest.io.batches import read_batch, write_batch
 from fem_deepest.io.rundir import RunDirectory, jsonable
 from fem_deepest.io.search import difference
-from fem_deepest.solve.annealing import Annealing, Batch, assemble, random_starts
-from fem_deepest.solve.levels import Level, expected_measurement, levels
+from fem_deepest.solve.paths.annealing import Annealing, Batch, assemble, random_starts
+from fem_deepest.solve.paths.levels import Level, expected_measurement, levels
 
 _OWN = ("batches", "levels.csv", "path.csv", "parameters.csv")
 

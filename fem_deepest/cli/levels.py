@@ -14,8 +14,8 @@ from fem_deepest.anneal_config import load_annealing
 from fem_deepest.annealed import Annealed, AnnealingProblem
 from fem_deepest.errors import InputError
 from fem_deepest.io.batches import read_batch
-from fem_deepest.solve.annealing import assemble
-from fem_deepest.solve.levels import Level, expected_measurement
+from fem_deepest.solve.paths.annealing import assemble
+from fem_deepest.solve.paths.levels import Level, expected_measurement
 
 Array = NDArray[np.float64]
 

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from fem_deepest.errors import InputError
-from fem_deepest.solve.annealing import Batch
+from fem_deepest.solve.paths.annealing import Batch
 
 
 def write_batch(folder: Path, batch: Batch) -> None:

@@ -26,7 +26,7 @@ from scipy.optimize import brentq
 from scipy.sparse import coo_matrix
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.action.form import FormAction
+from fem_deepest.action.form.action import FormAction
 from fem_deepest.errors import InputError, NumericalFailure
 
 Array = NDArray[np.float64]

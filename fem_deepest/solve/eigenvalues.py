@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from slepc4py import SLEPc
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.action.factorisation import Factorisation
+from fem_deepest.action.form.factorisation import Factorisation
 from fem_deepest.action.protocol import Action, AssembledAction
 from fem_deepest.errors import NotConverged
 from fem_deepest.solve.guard import Guard

@@ -10,7 +10,7 @@ Optimization, 2006, section 3.4). As ``P`` measures ``A''``, the same shifts do 
 from __future__ import annotations
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.action.factorisation import Factorisation
+from fem_deepest.action.form.factorisation import Factorisation
 from fem_deepest.action.protocol import AssembledAction
 from fem_deepest.errors import NumericalFailure
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.action.factorisation import Factorisation
+from fem_deepest.action.form.factorisation import Factorisation
 from fem_deepest.action.protocol import Action, AssembledAction
 from fem_deepest.errors import NotConverged, NumericalFailure
 from fem_deepest.solve.deflation import Deflation

@@ -9,8 +9,8 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from fem_deepest import _compat
-from fem_deepest.action.factorisation import Factorisation
-from fem_deepest.action.form import FormAction
+from fem_deepest.action.form.action import FormAction
+from fem_deepest.action.form.factorisation import Factorisation
 from fem_deepest.spaces.axis import END, START
 from fem_deepest.spaces.constrained import Clamped
 from fem_deepest.studies.linear import LinearProblem

@@ -29,7 +29,7 @@ from scipy.optimize import minimize
 
 from fem_deepest.anneal_config import load_annealing
 from fem_deepest.annealed import AnnealingProblem
-from fem_deepest.solve.annealing import Annealing, Batch, random_starts
+from fem_deepest.solve.paths.annealing import Annealing, Batch, random_starts
 
 SAME = 1e-4
 MOST = 5000  # evaluations of L-BFGS-B on a rung

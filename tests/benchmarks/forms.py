@@ -27,9 +27,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from weak_problems import twin
 
-from fem_deepest.action.forms import FORMS, make_form
+from fem_deepest.action.weak.forms import FORMS, make_form
 from fem_deepest.errors import FemDeepestError
-from fem_deepest.solve.weak import solve
+from fem_deepest.solve.weak.newton import solve
 
 NEWTON, KRYLOV = 12, 3
 LADDER = [*(10.0**k for k in range(-3, 13)), np.inf]

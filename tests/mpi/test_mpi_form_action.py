@@ -11,8 +11,8 @@ from dolfinx import fem, mesh
 from mpi4py import MPI
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.action.factorisation import Factorisation
-from fem_deepest.action.form import FormAction
+from fem_deepest.action.form.action import FormAction
+from fem_deepest.action.form.factorisation import Factorisation
 from fem_deepest.errors import InputError, NotConverged
 from fem_deepest.solve.memory import dual_norm
 from fem_deepest.solve.stationary import stationary

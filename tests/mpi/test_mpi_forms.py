@@ -11,13 +11,13 @@ from problems import random_control
 from weak_problems import twin
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.action.ends import EndConditions, background, clamped
-from fem_deepest.action.forms import FORMS, make_form
-from fem_deepest.action.observations import Observations
-from fem_deepest.action.weak import WeakProblem
-from fem_deepest.action.weights import WeightPrior
+from fem_deepest.action.paths.observations import Observations
+from fem_deepest.action.weak.ends import EndConditions, background, clamped
+from fem_deepest.action.weak.forms import FORMS, make_form
+from fem_deepest.action.weak.problem import WeakProblem
+from fem_deepest.action.weak.weights import WeightPrior
 from fem_deepest.errors import InputError
-from fem_deepest.solve.weak import solve
+from fem_deepest.solve.weak.newton import solve
 
 WORLD = MPI.COMM_WORLD
 

@@ -12,16 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fem_deepest.action.normalisation import normalisation
-from fem_deepest.action.observations import Observations
-from fem_deepest.action.paths import Paths
+from fem_deepest.action.paths.action import Paths
+from fem_deepest.action.paths.normalisation import normalisation
+from fem_deepest.action.paths.observations import Observations
 from fem_deepest.dynamics.defects import Defects
 from fem_deepest.dynamics.lorenz96 import Lorenz96
 from fem_deepest.dynamics.transcription import transcription
-from fem_deepest.solve.annealing import Annealing, Batch, Ladder, random_starts
-from fem_deepest.solve.bounds import Bounds
-from fem_deepest.solve.levels import levels
-from fem_deepest.solve.levenberg import NewtonPaths
+from fem_deepest.solve.paths.annealing import Annealing, Batch, Ladder, random_starts
+from fem_deepest.solve.paths.bounds import Bounds
+from fem_deepest.solve.paths.levels import levels
+from fem_deepest.solve.paths.newton import NewtonPaths
 
 DATA = Path(
     os.environ.get("FEM_DEEPEST_DATA", Path(__file__).resolve().parents[3] / "shared" / "data")

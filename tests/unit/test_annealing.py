@@ -7,16 +7,16 @@ import pytest
 from scipy.integrate import solve_ivp
 from test_levenberg import Turning, lorenz
 
-from fem_deepest.action.observations import Observations
-from fem_deepest.action.paths import Paths
+from fem_deepest.action.paths.action import Paths
+from fem_deepest.action.paths.observations import Observations
 from fem_deepest.dynamics.defects import Defects
 from fem_deepest.dynamics.pendulum import Pendulum
 from fem_deepest.dynamics.transcription import transcription
 from fem_deepest.errors import InputError
-from fem_deepest.solve.annealing import Annealing, Batch, Ladder, random_starts
-from fem_deepest.solve.bounds import Bounds
-from fem_deepest.solve.levels import cluster, expected_measurement, levels
-from fem_deepest.solve.levenberg import NewtonPaths
+from fem_deepest.solve.paths.annealing import Annealing, Batch, Ladder, random_starts
+from fem_deepest.solve.paths.bounds import Bounds
+from fem_deepest.solve.paths.levels import cluster, expected_measurement, levels
+from fem_deepest.solve.paths.newton import NewtonPaths
 
 
 def climbed(newton: NewtonPaths, ladder: Ladder, many: int = 3, **more: bool) -> Batch:

@@ -10,7 +10,7 @@ from mpi4py import MPI
 from problems import dense, network_action, random_control
 from scipy.optimize import brentq
 
-from fem_deepest.action.form import FormAction
+from fem_deepest.action.form.action import FormAction
 from fem_deepest.errors import NotConverged
 from fem_deepest.solve.deflation import Deflation
 from fem_deepest.solve.memory import dual_norm

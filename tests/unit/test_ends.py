@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 from weak_problems import Linear, Sine, twin
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.action.determined import undetermined
-from fem_deepest.action.ends import EndConditions, background, clamped, soft
-from fem_deepest.action.forms import FORMS, make_form
-from fem_deepest.action.observations import Observations
-from fem_deepest.action.weak import WeakProblem
-from fem_deepest.action.weights import WeightPrior
+from fem_deepest.action.paths.observations import Observations
+from fem_deepest.action.weak.determined import undetermined
+from fem_deepest.action.weak.ends import EndConditions, background, clamped, soft
+from fem_deepest.action.weak.forms import FORMS, make_form
+from fem_deepest.action.weak.problem import WeakProblem
+from fem_deepest.action.weak.weights import WeightPrior
 from fem_deepest.dynamics.lorenz96 import Lorenz96
 from fem_deepest.dynamics.transcription import transcription
 from fem_deepest.errors import InputError, NumericalFailure
-from fem_deepest.solve.weak import StationaryOutcome, solve
+from fem_deepest.solve.weak.newton import StationaryOutcome, solve
 
 Array = NDArray[np.float64]
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from problems import PRECISION, Bare, dense, network_action, petsc_options, random_control
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.action.form import Ends, FormAction
+from fem_deepest.action.form.action import Ends, FormAction
 from fem_deepest.action.network import NetworkAction
 from fem_deepest.errors import InputError, NotConverged, NumericalFailure
 from fem_deepest.solve.eigenvalues import morse_index

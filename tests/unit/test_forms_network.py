@@ -7,13 +7,13 @@ import pytest
 from numpy.typing import NDArray
 from problems import PRECISION, network_action, random_control
 
-from fem_deepest.action.ends import EndConditions, clamped
-from fem_deepest.action.forms import FORMS, make_form
-from fem_deepest.action.observations import Observations
-from fem_deepest.action.weak import WeakProblem
-from fem_deepest.action.weights import WeightPrior
+from fem_deepest.action.paths.observations import Observations
+from fem_deepest.action.weak.ends import EndConditions, clamped
+from fem_deepest.action.weak.forms import FORMS, make_form
+from fem_deepest.action.weak.problem import WeakProblem
+from fem_deepest.action.weak.weights import WeightPrior
 from fem_deepest.dynamics.transcription import transcription
-from fem_deepest.solve.weak import solve
+from fem_deepest.solve.weak.newton import solve
 
 Array = NDArray[np.float64]
 

@@ -9,14 +9,14 @@ from problems import network
 from scipy.integrate import solve_ivp
 from weak_problems import Pendulum, Sine, twin
 
-from fem_deepest.action.ends import EndConditions, clamped, soft
-from fem_deepest.action.forms import make_form
-from fem_deepest.action.hamiltonian import PhaseFlow, hamiltonian, node_momenta, two_form
-from fem_deepest.action.weak import WeakProblem
+from fem_deepest.action.weak.ends import EndConditions, clamped, soft
+from fem_deepest.action.weak.forms import make_form
+from fem_deepest.action.weak.hamiltonian import PhaseFlow, hamiltonian, node_momenta, two_form
+from fem_deepest.action.weak.problem import WeakProblem
 from fem_deepest.dynamics.lorenz96 import Lorenz96
 from fem_deepest.dynamics.transcription import TRANSCRIPTIONS, transcription
 from fem_deepest.errors import NumericalFailure
-from fem_deepest.solve.weak import solve
+from fem_deepest.solve.weak.newton import solve
 
 Array = NDArray[np.float64]
 

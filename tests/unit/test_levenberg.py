@@ -7,14 +7,14 @@ import pytest
 from scipy.optimize import minimize
 from test_defects import ENDS, Oscillator
 
-from fem_deepest.action.observations import Observations
-from fem_deepest.action.paths import Paths
+from fem_deepest.action.paths.action import Paths
+from fem_deepest.action.paths.observations import Observations
 from fem_deepest.dynamics.defects import Defects
 from fem_deepest.dynamics.lorenz96 import Lorenz96
 from fem_deepest.dynamics.transcription import TRANSCRIPTIONS, transcription
 from fem_deepest.errors import InputError, NumericalFailure
-from fem_deepest.solve.bounds import Bounds
-from fem_deepest.solve.levenberg import NewtonPaths
+from fem_deepest.solve.paths.bounds import Bounds
+from fem_deepest.solve.paths.newton import NewtonPaths
 
 
 def lorenz(name: str = "midpoint") -> Paths:

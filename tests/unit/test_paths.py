@@ -7,17 +7,17 @@ import pytest
 from numpy.typing import NDArray
 from test_defects import Oscillator
 
-from fem_deepest.action.normalisation import NORMALISATIONS, normalisation
-from fem_deepest.action.observations import Observations
-from fem_deepest.action.path import PathAction
-from fem_deepest.action.paths import Paths
+from fem_deepest.action.paths.action import Paths
+from fem_deepest.action.paths.normalisation import NORMALISATIONS, normalisation
+from fem_deepest.action.paths.observations import Observations
+from fem_deepest.action.paths.single import PathAction
 from fem_deepest.dynamics.defects import Defects
 from fem_deepest.dynamics.lorenz96 import Lorenz96
 from fem_deepest.dynamics.transcription import TRANSCRIPTIONS, transcription
 from fem_deepest.errors import InputError
-from fem_deepest.solve.levenberg import NewtonPaths
 from fem_deepest.solve.newton import polish
-from fem_deepest.solve.tridiagonal import Arrow, Layout
+from fem_deepest.solve.paths.newton import NewtonPaths
+from fem_deepest.solve.paths.tridiagonal import Arrow, Layout
 
 Array = NDArray[np.float64]
 

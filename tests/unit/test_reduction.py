@@ -12,14 +12,14 @@ from problems import petsc_options, random_control
 from weak_problems import twin
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.action.forms import FORMS, make_form
-from fem_deepest.action.weights import WeightPrior
+from fem_deepest.action.weak.forms import FORMS, make_form
+from fem_deepest.action.weak.weights import WeightPrior
 from fem_deepest.dynamics.transcription import TRANSCRIPTIONS
 from fem_deepest.errors import InputError
-from fem_deepest.solve import kkt
-from fem_deepest.solve.kkt import Condensed, Factor
-from fem_deepest.solve.reduction import CyclicReduction, Eliminated
-from fem_deepest.solve.weak import solve
+from fem_deepest.solve.weak import kkt
+from fem_deepest.solve.weak.kkt import Condensed, Factor
+from fem_deepest.solve.weak.newton import solve
+from fem_deepest.solve.weak.reduction import CyclicReduction, Eliminated
 from fem_deepest.spaces.assembly import CellMatrix
 from fem_deepest.spaces.path import PathSpace
 

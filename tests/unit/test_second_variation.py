@@ -14,7 +14,7 @@ from problems import Bare, Quadratic, dense, network_action, random_control
 from scipy.integrate import solve_ivp
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.action.form import FormAction
+from fem_deepest.action.form.action import FormAction
 from fem_deepest.action.protocol import AssembledAction
 from fem_deepest.errors import InputError, NotConverged, NumericalFailure
 from fem_deepest.solve.conjugate import conjugate_points

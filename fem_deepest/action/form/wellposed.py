@@ -14,7 +14,7 @@ from ufl.algorithms import extract_arguments, extract_coefficients
 from fem_deepest.errors import InputError
 
 if TYPE_CHECKING:
-    from fem_deepest.action.form import Ends, FormAction
+    from fem_deepest.action.form.action import Ends, FormAction
     from fem_deepest.spaces.constrained import Clamped
 
 _CANCELLED = 1e-10  # a sum this much smaller than its terms is zero: rounding is 1e-16 per term

@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fem_deepest.action.weak import WeakProblem
+from fem_deepest.action.weak.problem import WeakProblem
 from fem_deepest.dynamics.defects import Defects
 from fem_deepest.dynamics.dynamics import Dynamics
 from fem_deepest.dynamics.transcription import Transcription

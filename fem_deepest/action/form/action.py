@@ -26,9 +26,9 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.action import wellposed
-from fem_deepest.action.functional import Functional
-from fem_deepest.action.riesz import RieszMap
+from fem_deepest.action.form import wellposed
+from fem_deepest.action.form.functional import Functional
+from fem_deepest.action.form.riesz import RieszMap
 from fem_deepest.spaces.axis import END, START, DepthAxis, points_of
 from fem_deepest.spaces.constrained import Clamped, ConstrainedSpace, components
 

@@ -16,12 +16,12 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.action.ends import Clamped
-from fem_deepest.action.free_motion import AssembledRiesz
-from fem_deepest.action.pathform import PathForm
-from fem_deepest.action.saddle import SaddleForm
-from fem_deepest.action.sweep import Sweep
-from fem_deepest.action.weak import WeakProblem
+from fem_deepest.action.weak.ends import Clamped
+from fem_deepest.action.weak.free_motion import AssembledRiesz
+from fem_deepest.action.weak.pathform import PathForm
+from fem_deepest.action.weak.problem import WeakProblem
+from fem_deepest.action.weak.saddle import SaddleForm
+from fem_deepest.action.weak.sweep import Sweep
 from fem_deepest.errors import InputError, NumericalFailure
 
 Array = NDArray[np.float64]

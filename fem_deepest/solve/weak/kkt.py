@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.action.forcing import ForcingForm
+from fem_deepest.action.weak.forcing import ForcingForm
 from fem_deepest.errors import InputError
-from fem_deepest.solve.reduction import CyclicReduction
+from fem_deepest.solve.weak.reduction import CyclicReduction
 from fem_deepest.spaces.assembly import CellMatrix
 from fem_deepest.spaces.path import PathSpace
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.action.factorisation import Factorisation
+from fem_deepest.action.form.factorisation import Factorisation
 from fem_deepest.errors import InputError
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fem_deepest.action.paths import Paths
+from fem_deepest.action.paths.action import Paths
 
 Array = NDArray[np.float64]
 

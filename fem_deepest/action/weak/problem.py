@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fem_deepest.action.ends import EndConditions, Gaussian
-from fem_deepest.action.observations import Observations
-from fem_deepest.action.weights import WeightPrior
+from fem_deepest.action.paths.observations import Observations
+from fem_deepest.action.weak.ends import EndConditions, Gaussian
+from fem_deepest.action.weak.weights import WeightPrior
 from fem_deepest.dynamics.defects import Defects
 from fem_deepest.dynamics.dynamics import Dynamics
 from fem_deepest.dynamics.transcription import Transcription

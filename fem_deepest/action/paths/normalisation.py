@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from fem_deepest.action.observations import Observations
+from fem_deepest.action.paths.observations import Observations
 from fem_deepest.dynamics.defects import Defects
 from fem_deepest.errors import InputError
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from mpi4py import MPI
 
-from fem_deepest.action.forcing import ForcingForm
-from fem_deepest.action.saddle import SaddleForm
-from fem_deepest.action.state import StateForm
-from fem_deepest.action.weak import WeakProblem
+from fem_deepest.action.weak.forcing import ForcingForm
+from fem_deepest.action.weak.problem import WeakProblem
+from fem_deepest.action.weak.saddle import SaddleForm
+from fem_deepest.action.weak.state import StateForm
 from fem_deepest.errors import InputError
 
 Form = StateForm | SaddleForm | ForcingForm

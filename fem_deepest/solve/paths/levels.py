@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fem_deepest.action.observations import Observations
+from fem_deepest.action.paths.observations import Observations
 from fem_deepest.errors import InputError
 
 Array = NDArray[np.float64]

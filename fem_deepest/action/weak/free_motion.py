@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.action.weak import Slab
+from fem_deepest.action.weak.problem import Slab
 from fem_deepest.spaces.assembly import CellMatrix
 from fem_deepest.spaces.path import PathSpace
 

@@ -11,8 +11,8 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.action.pathform import CellForm
-from fem_deepest.action.weak import WeakProblem
+from fem_deepest.action.weak.pathform import CellForm
+from fem_deepest.action.weak.problem import WeakProblem
 from fem_deepest.errors import InputError
 
 Array = NDArray[np.float64]

@@ -9,8 +9,8 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.action.free_motion import AssembledRiesz, free_motion
-from fem_deepest.action.weak import WeakProblem
+from fem_deepest.action.weak.free_motion import AssembledRiesz, free_motion
+from fem_deepest.action.weak.problem import WeakProblem
 from fem_deepest.errors import InputError
 from fem_deepest.spaces.assembly import CellMatrix
 from fem_deepest.spaces.path import PathSpace

@@ -23,14 +23,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.action.determined import check_determined
-from fem_deepest.action.forcing import ForcingForm
-from fem_deepest.action.forms import Form
-from fem_deepest.action.saddle import SaddleForm
+from fem_deepest.action.weak.determined import check_determined
+from fem_deepest.action.weak.forcing import ForcingForm
+from fem_deepest.action.weak.forms import Form
+from fem_deepest.action.weak.saddle import SaddleForm
 from fem_deepest.errors import NumericalFailure
 from fem_deepest.solve.guard import Guard
-from fem_deepest.solve.kkt import Condensed, Factor, ForcingHessian
 from fem_deepest.solve.outcome import Outcome, reason_name
+from fem_deepest.solve.weak.kkt import Condensed, Factor, ForcingHessian
 
 _ROUNDING = 1e3 * np.finfo(np.float64).eps  # of the action, relative
 _DAMPED = (0.25, 0.0)  # parts of the curvature that are tried when the Hessian is indefinite

@@ -12,9 +12,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fem_deepest.action.ends import Clamped, Gaussian
-from fem_deepest.action.sweep import Sweep
-from fem_deepest.action.weak import WeakProblem
+from fem_deepest.action.weak.ends import Clamped, Gaussian
+from fem_deepest.action.weak.problem import WeakProblem
+from fem_deepest.action.weak.sweep import Sweep
 from fem_deepest.errors import InputError, NumericalFailure
 
 Array = NDArray[np.float64]

@@ -7,14 +7,14 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_solve_banded, cholesky_banded
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.action.paths import Curvature, PathParts, Paths
+from fem_deepest.action.paths.action import Curvature, PathParts, Paths
 from fem_deepest.errors import InputError
 
 Array = NDArray[np.float64]
 
 
 class PathAction:
-    """``A(x, w)`` of :class:`fem_deepest.action.paths.Paths` for one path.
+    """``A(x, w)`` of :class:`fem_deepest.action.paths.action.Paths` for one path.
 
     Fulfils :class:`fem_deepest.action.protocol.Action`. A path lives on one process: the vectors are
     sequential, and different processes may work on different paths.

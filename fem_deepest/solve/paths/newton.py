@@ -19,10 +19,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fem_deepest.action.paths import Curvature, PathParts, Paths
+from fem_deepest.action.paths.action import Curvature, PathParts, Paths
 from fem_deepest.errors import NumericalFailure
-from fem_deepest.solve.bounds import Bounds
-from fem_deepest.solve.tridiagonal import Arrow, Layout
+from fem_deepest.solve.paths.bounds import Bounds
+from fem_deepest.solve.paths.tridiagonal import Arrow, Layout
 
 Array = NDArray[np.float64]
 

@@ -6,7 +6,7 @@
 The unknown ``u = (x, w)`` is the path at its nodes and the parameters, constant or P1 in depth. All
 derivatives are sums over the cells of dense arrays in the local unknowns of
 :class:`fem_deepest.dynamics.defects.Defects`, so the second variation is block tridiagonal in depth
-with a border for constant parameters; :mod:`fem_deepest.solve.tridiagonal` factorises it.
+with a border for constant parameters; :mod:`fem_deepest.solve.paths.tridiagonal` factorises it.
 
 J. C. Quinn, H. D. I. Abarbanel, Q. J. R. Meteorol. Soc. 136 (2010)
 1855-1867, doi:10.1002/qj.690.
@@ -19,9 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fem_deepest.action.normalisation import Normalisation, integral
-from fem_deepest.action.observations import Observations
-from fem_deepest.action.parameters import ParameterPrior
+from fem_deepest.action.paths.normalisation import Normalisation, integral
+from fem_deepest.action.paths.observations import Observations
+from fem_deepest.action.paths.parameters import ParameterPrior
 from fem_deepest.dynamics.defects import Defects
 
 Array = NDArray[np.float64]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fem_deepest.action.paths import Paths
+from fem_deepest.action.paths.action import Paths
 from fem_deepest.errors import InputError
 
 Array = NDArray[np.float64]

@@ -26,8 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fem_deepest.errors import InputError
-from fem_deepest.solve.bounds import Bounds
-from fem_deepest.solve.levenberg import NewtonPaths, PathResult
+from fem_deepest.solve.paths.bounds import Bounds
+from fem_deepest.solve.paths.newton import NewtonPaths, PathResult
 
 Array = NDArray[np.float64]
 

@@ -1,0 +1,1 @@
+"""The action of many paths at once, in the state form; observations and normalisations."""

@@ -1,0 +1,1 @@
+"""Precision annealing: many paths at once, by Newton steps that are block tridiagonal in depth."""

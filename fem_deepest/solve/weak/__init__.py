@@ -1,0 +1,1 @@
+"""Newton on the forms of the weak-constraint problem."""
