@@ -30,6 +30,10 @@ class Prior:
         model: ``R_f``; used where the space has forcings.
         initial: ``R_0`` of the soft input condition.
         samples: ``K``.
+
+    Attributes:
+        strength: ``lambda``.
+        kappa: ``kappa``.
     """
 
     def __init__(
@@ -44,7 +48,7 @@ class Prior:
         samples: int,
     ) -> None:
         self.space = space
-        self._finite = strength
+        self.strength, self.kappa = strength, kappa
         mass, stiffness = network.depth.mass, network.depth.stiffness
         zeroth = strength * kappa**2
         self._diagonal = zeroth * mass[0] + strength * stiffness[0]
@@ -65,8 +69,8 @@ class Prior:
             b.theta[1:] += self._off[:, None, None] * a.theta[:-1]
             if self._columns[0] != 1.0:
                 b.theta[...] *= self._columns
-            np.multiply(a.readout, self._finite, out=b.readout)
-            np.multiply(a.lift, self._finite, out=b.lift)
+            np.multiply(a.readout, self.strength, out=b.readout)
+            np.multiply(a.lift, self.strength, out=b.lift)
         self._forcings(source, target, inverse=False)
 
     def solve(self, r: PETSc.Vec, d: PETSc.Vec) -> None:
@@ -79,8 +83,8 @@ class Prior:
             b.theta.reshape(nodes, -1)[...] = solution
             if self._columns[0] != 1.0:
                 b.theta[...] /= self._columns
-            np.divide(a.readout, self._finite, out=b.readout)
-            np.divide(a.lift, self._finite, out=b.lift)
+            np.divide(a.readout, self.strength, out=b.readout)
+            np.divide(a.lift, self.strength, out=b.lift)
         self._forcings(source, target, inverse=True)
 
     def _forcings(self, source: Array, target: Array, inverse: bool) -> None:
