@@ -87,6 +87,30 @@ class Prior:
             np.divide(a.lift, self.strength, out=b.lift)
         self._forcings(source, target, inverse=True)
 
+    def half_solve(self, theta: Array) -> None:
+        """``theta <- F^{-1} theta`` on a stack of weight fields, with ``P = F F^T``, in place.
+
+        Args:
+            theta: Dual weight fields, (n + 1, ..., N + 1). Not collective.
+        """
+        diagonal, off = self._factor
+        for i in range(1, len(theta)):
+            theta[i] -= off[i - 1] * theta[i - 1]
+        theta /= np.sqrt(diagonal).reshape(-1, *[1] * (theta.ndim - 1))
+        if self._columns[0] != 1.0:
+            theta /= np.sqrt(self._columns)
+
+    def galerkin(self, prolongation: Array) -> tuple[Array, Array]:
+        """``Z^T P_t Z`` of the depth factor and the weights (N + 1,) of the columns.
+
+        Args:
+            prolongation: ``Z``, (n + 1, m).
+        """
+        image = self._diagonal[:, None] * prolongation
+        image[:-1] += self._off[:, None] * prolongation[1:]
+        image[1:] += self._off[:, None] * prolongation[:-1]
+        return prolongation.T @ image, self._columns
+
     def _forcings(self, source: Array, target: Array, inverse: bool) -> None:
         operation = np.divide if inverse else np.multiply
         for tile in range(len(self.space.tiles)):
