@@ -72,6 +72,7 @@ class Linearised:
         derivative = self.slope[..., None] * path.theta[:, None, :, :-1]
         diagonal = np.arange(network.index.neurons)
         derivative[..., diagonal, diagonal] -= network.leak
+        self._derivative = derivative.copy()
         derivative *= h
         one = np.eye(network.index.neurons)
         if beta:
@@ -154,6 +155,21 @@ class Linearised:
         if self._kick is None:
             return source * self._h[..., 0]
         return (self._kick @ source[..., None])[..., 0]
+
+    def defects(self, d_nodes: Array) -> Array:
+        """``L``: forcing (n, K, N) of states (n + 1, K, N)."""
+        beta, h = self.network.scheme.a[0][0], self._h[..., 0]
+        stage = (1.0 - beta) * d_nodes[:-1] + beta * d_nodes[1:]
+        return (d_nodes[1:] - d_nodes[:-1]) / h - (self._derivative @ stage[..., None])[..., 0]
+
+    def defects_transposed(self, p: Array) -> Array:
+        """``L^T``: dual (n + 1, K, N) of the states of a dual (n, K, N) of the forcing."""
+        beta, rate = self.network.scheme.a[0][0], p / self._h[..., 0]
+        stage = (p[:, :, None, :] @ self._derivative)[:, :, 0]
+        out = np.zeros_like(self.nodes)
+        out[1:] = rate - beta * stage
+        out[:-1] -= rate + (1.0 - beta) * stage
+        return out
 
     def weights(self, d: Parameters) -> tuple[Array, Array, Array]:
         """Directions of the parameters as forcing (n, K, N), start (K, N), whitened output (K, C)."""

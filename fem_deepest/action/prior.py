@@ -87,29 +87,22 @@ class Prior:
             np.divide(a.lift, self.strength, out=b.lift)
         self._forcings(source, target, inverse=True)
 
-    def half_solve(self, theta: Array) -> None:
-        """``theta <- F^{-1} theta`` on a stack of weight fields, with ``P = F F^T``, in place.
+    @property
+    def depth_factor(self) -> tuple[Array, Array]:
+        """``D`` (n + 1,) and the subdiagonal (n,) of ``L`` of the depth factor ``P_t = L D L^T``."""
+        return self._factor
 
-        Args:
-            theta: Dual weight fields, (n + 1, ..., N + 1). Not collective.
-        """
-        diagonal, off = self._factor
-        for i in range(1, len(theta)):
-            theta[i] -= off[i - 1] * theta[i - 1]
-        theta /= np.sqrt(diagonal).reshape(-1, *[1] * (theta.ndim - 1))
-        if self._columns[0] != 1.0:
-            theta /= np.sqrt(self._columns)
+    @property
+    def columns(self) -> Array:
+        """Weights (N + 1,) of the columns ``[w | b]``: ``P = P_t (x) 1 (x) columns`` on the field."""
+        return self._columns
 
-    def galerkin(self, prolongation: Array) -> tuple[Array, Array]:
-        """``Z^T P_t Z`` of the depth factor and the weights (N + 1,) of the columns.
-
-        Args:
-            prolongation: ``Z``, (n + 1, m).
-        """
+    def galerkin(self, prolongation: Array) -> Array:
+        """``Z^T P_t Z`` of the depth factor for a prolongation ``Z``, (n + 1, m)."""
         image = self._diagonal[:, None] * prolongation
         image[:-1] += self._off[:, None] * prolongation[1:]
         image[1:] += self._off[:, None] * prolongation[:-1]
-        return prolongation.T @ image, self._columns
+        return prolongation.T @ image
 
     def _forcings(self, source: Array, target: Array, inverse: bool) -> None:
         operation = np.divide if inverse else np.multiply

@@ -99,6 +99,7 @@ class StateAction:
         self._initial = forcing.input_precision * network.index.mass if self.soft else 0.0
         self._w, self._riesz = self.weights.create(), self.weights.create()
         self._sums = np.empty(Sums.size(network))
+        self._views: dict[int, tuple[Array, Sums]] = {}
         self.parts = Parts(*[np.nan] * 5)
         self.evaluations = self.hessians = 0
 
@@ -118,6 +119,12 @@ class StateAction:
         return array[own:].reshape(
             self.own, network.depth.cells + int(self.soft), network.index.neurons
         )
+
+    def _view(self, flat: Array) -> Sums:
+        """Views into one of the few arrays that the sums over blocks reuse."""
+        if id(flat) not in self._views:
+            self._views[id(flat)] = flat, Sums.view(flat, self.network)
+        return self._views[id(flat)][1]
 
     def path(self, u: PETSc.Vec) -> Path:
         """States, stages and defects at a point."""
@@ -190,7 +197,7 @@ class StateAction:
         self.loss.hessian(y, d_y, curved)
 
         def add(block: int, flat: Array) -> None:
-            own, sums = self.blocks.own[block], Sums.view(flat, network)
+            own, sums = self.blocks.own[block], self._view(flat)
             flat[...] = 0.0
             sums.stages[:, 0] -= dv[:, own].transpose(0, 2, 1) @ path.full[:, own]
             sums.stages[:, 0] -= v[:, own].transpose(0, 2, 1) @ d_full[:, own]
@@ -244,7 +251,7 @@ class StateAction:
         squares = np.einsum("ikn,ikn->ki", path.defect, path.defect) @ self._model
 
         def add(block: int, flat: Array) -> None:
-            own, sums = self.blocks.own[block], Sums.view(flat, network)
+            own, sums = self.blocks.own[block], self._view(flat)
             flat[...] = 0.0
             dy = np.empty((y.shape[0], own.stop - own.start))
             sums.scalars[:2] = self.loss.value(y[:, own], self.targets[..., own], dy)
@@ -298,7 +305,7 @@ class StateAction:
         """Turn sums over samples into a dual vector."""
         self.states(out)[...] = dx[0 if self.soft else 1 :].transpose(1, 0, 2) / self.samples
         if self.grid.owner:
-            size, sums = self.space.parameter_size, Sums.view(self._sums, self.network)
+            size, sums = self.space.parameter_size, self._view(self._sums)
             target = self.space.parameters(out)
             self.network.stage_matrices_transposed(sums.stages, target.theta)
             target.readout[...] = sums.readout

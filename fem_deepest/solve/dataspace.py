@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import blas, block_diag, cho_factor, cho_solve
 
 from fem_deepest._petsc import PETSc
 from fem_deepest.solve.gauss_newton import WeightMap
@@ -76,44 +76,64 @@ class DataSpace:
 
     def _factor(self, tau: float) -> tuple[Array, bool]:
         if tau not in self._factors:
-            damped = self._gram + tau * np.eye(len(self._gram))
+            damped = self._gram.copy(order="F")
+            damped[np.diag_indices_from(damped)] += tau
             self._factors = {
                 tau: cho_factor(damped, lower=True, overwrite_a=True, check_finite=False)
             }
         return self._factors[tau]
 
     def _assembled(self) -> Array:
-        """``G`` on the owner."""
-        lin = self._weights.lin
-        k, c, _ = lin.forcing_gram.shape
-        rows = self._gathered(self._half_rows().reshape(k, -1))
-        blocks = self._gathered(lin.forcing_gram)
-        if not self._weights.grid.owner:
-            return np.empty((0, 0))
-        rows = rows.reshape(len(blocks) * c, -1)
-        gram = rows @ rows.T
-        at = np.arange(len(blocks))
-        gram.reshape(len(blocks), c, len(blocks), c)[at, :, at, :] += blocks
-        return gram
+        """Lower triangle of ``G`` on the owner.
 
-    def _half_rows(self) -> Array:
-        """``J_w F^{-T}`` with ``Gamma = F F^T``, (K, C, parameters)."""
+        The rows of ``J_w`` are products of a sensitivity and a state; these are what is gathered.
+        With ``P_t = L D L^T`` the rows of ``L^{-1} J_w^T`` follow node by node, and no more than two
+        nodes of them exist at a time.
+        """
         lin, prior, network = self._weights.lin, self._weights.prior, self._weights.lin.network
         v, v0 = lin.sensitivity
         n, k, size = lin.slope.shape
-        c = v.shape[1]
-        v = v.reshape(k, c, n, size).transpose(2, 0, 1, 3) * lin.slope[:, :, None]
-        stages = v[..., None] * lin.full[:, :, None, None, :]
-        theta = np.empty((n + 1, k, c, size, size + 1))
-        network.stage_matrices_transposed(stages[:, None], theta)
-        prior.half_solve(theta)
-        parts = [theta.transpose(1, 2, 0, 3, 4).reshape(k, c, -1)]
-        scale = 1.0 / np.sqrt(prior.strength)
+        slope, full = lin.slope.transpose(1, 0, 2), lin.full.transpose(1, 0, 2)
+        v = self._gathered(v.reshape(k, -1, n, size) * slope[:, None])
+        full, v0 = self._gathered(full), self._gathered(v0)
+        blocks, whiten = self._gathered(lin.forcing_gram), self._gathered(lin.whiten)
+        last, inputs = self._gathered(lin.nodes[-1]), self._gathered(lin.inputs)
+        if not self._weights.grid.owner:
+            return np.empty((0, 0))
+        k, c = blocks.shape[:2]
+        full *= network.column_scale / np.sqrt(prior.columns)
+        gram = np.asfortranarray(block_diag(*blocks))
+        diagonal, off = prior.depth_factor
+        (place,) = network.scheme.abscissae
+        before = np.zeros((k, c, size, size + 1))
+        rows, stage = np.zeros_like(before), np.empty_like(before)
+        for i in range(n + 1):
+            if i > 0:
+                rows *= -off[i - 1]
+                before *= place
+                rows += before
+            if i < n:
+                np.multiply(v[:, :, i, :, None], full[:, None, i, None, :], out=stage)
+                np.multiply(stage, 1.0 - place, out=before)
+                rows += before
+                before, stage = stage, before
+            _add_square(rows, 1.0 / diagonal[i], gram)
+        ends = []
         if network.linear_readout:
-            last = np.concatenate([lin.nodes[-1], np.ones((k, 1))], axis=1) * scale
-            whitened = lin.whiten[..., None] * last[:, None, None, :]
-            parts.append(whitened.reshape(k, c, -1))
+            ends.append(whiten[..., None] * _with_one(last)[:, None, None, :])
         if network.linear_lift:
-            z = np.concatenate([lin.inputs, np.ones((k, 1))], axis=1) * scale
-            parts.append((v0[..., None] * z[:, None, None, :]).reshape(k, c, -1))
-        return np.concatenate(parts, axis=2)
+            ends.append(v0[..., None] * _with_one(inputs)[:, None, None, :])
+        for end in ends:
+            _add_square(end, 1.0 / prior.strength, gram)
+        return gram
+
+
+def _add_square(rows: Array, scale: float, gram: Array) -> None:
+    """``gram += scale A A^T`` in the lower triangle, for ``rows`` (K, C, ...)."""
+    flat = rows.reshape(len(gram), -1)
+    blas.dsyrk(scale, flat.T, beta=1.0, c=gram, trans=1, lower=1, overwrite_c=1)
+
+
+def _with_one(x: Array) -> Array:
+    """``[x, 1]``."""
+    return np.concatenate([x, np.ones((len(x), 1))], axis=1)

@@ -155,6 +155,32 @@ class GaussNewton:
         if owner:
             target[:size] = self._d.array_r
 
+    def damping(self, d: PETSc.Vec, r: PETSc.Vec) -> None:
+        """``r = P d`` with the prior of ``(xi, w)`` taken to the coordinates of the action."""
+        lin, owner, size = self.lin, self._action.grid.owner, self.weights.space.parameter_size
+        source, target = d.array_r, r.array_w
+        if owner:
+            self._d.array_w[...] = source[:size]
+        w_source, w_start, _ = self.weights.forward(self._d)
+        self.weights.prior.apply(self._d, self._r)
+        if lin.forced:
+            first = 0 if lin.soft else 1
+            nodes = np.zeros_like(lin.nodes)
+            nodes[first:] = self._states(source).transpose(1, 0, 2)
+            if not lin.soft:
+                nodes[0] = w_start
+            xi = (lin.defects(nodes) - w_source) * lin.precision[:, None, None]
+            dual = lin.defects_transposed(xi)
+            start = -dual[0]
+            if lin.soft:
+                start = (nodes[0] - w_start) * lin.initial
+                dual[0] += start
+            self.weights.transposed(-xi, -start, None, self._d)
+            self._r.axpy(1.0, self._d)
+            self._states(target)[...] = dual[first:].transpose(1, 0, 2)
+        if owner:
+            target[:size] = self._r.array_r
+
     def _states(self, array: Array) -> Array:
         return self._action.states(array)  # type: ignore[union-attr]
 

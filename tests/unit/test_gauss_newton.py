@@ -50,6 +50,9 @@ def test_the_inverse_is_that_of_the_dense_matrix(options, tau):
     system = GaussNewton(states, u, DataSpace)
     inverse = dense(lambda r, d: system.solve(r, d, tau), states)
     np.testing.assert_allclose(inverse @ matrix, np.eye(len(matrix)), atol=2e-6)
+    prior = change.T @ dense(forcing.metric.apply, forcing) @ change
+    damping = dense(system.damping, states)
+    np.testing.assert_allclose(damping, prior, atol=1e-7 * np.abs(prior).max())
 
 
 @cases
@@ -63,6 +66,11 @@ def test_sweeps_are_transposes(options):
     q, q0 = lin.adjoint(dual)
     expected = np.vdot(lin.forward(source, start), dual)
     assert np.vdot(q, source) + np.vdot(q0, start) == pytest.approx(expected, rel=1e-12)
+    states = random.standard_normal(lin.nodes.shape)
+    expected = np.vdot(lin.defects(states), source)
+    assert np.vdot(lin.defects_transposed(source), states) == pytest.approx(expected, rel=1e-12)
+    # L and its inverse.
+    np.testing.assert_allclose(lin.defects(lin.forward(source, start)), source, atol=1e-13)
     q, q0 = lin.outputs_transposed(eta)
     expected = np.vdot(lin.outputs(source, start), eta)
     assert np.vdot(q, source) + np.vdot(q0, start) == pytest.approx(expected, rel=1e-12)
