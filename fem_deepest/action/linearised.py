@@ -19,11 +19,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from fem_deepest._petsc import PETSc
 from fem_deepest.action.network import NetworkAction
 from fem_deepest.action.samples import gathered_data
 from fem_deepest.action.states import Path, StateAction
 from fem_deepest.action.tiles import Sums
-from fem_deepest._petsc import PETSc
 from fem_deepest.errors import InputError
 from fem_deepest.spaces import Parameters
 
@@ -41,6 +41,7 @@ class Linearised:
         forced: Whether the states are free (finite ``R_f``).
         soft: Whether ``x_0`` is free.
         precision: ``R_f h_i M_S / K``, (n,); ``initial``: ``R_0 M_S / K``.
+        derivative: ``F_x`` on the cells, (n, K, N, N).
         whiten: ``R^T / sqrt(K)`` with ``R R^T`` the curvature of the loss, (K, C, C).
 
     Raises:
@@ -72,7 +73,7 @@ class Linearised:
         derivative = self.slope[..., None] * path.theta[:, None, :, :-1]
         diagonal = np.arange(network.index.neurons)
         derivative[..., diagonal, diagonal] -= network.leak
-        self._derivative = derivative.copy()
+        self.derivative = derivative.copy()
         derivative *= h
         one = np.eye(network.index.neurons)
         if beta:
@@ -111,7 +112,7 @@ class Linearised:
             v[i] = last
             last = last @ self._flow[i]
         v = v @ self._kick if self._kick is not None else v * self._h
-        return v.transpose(1, 2, 0, 3).reshape(k, v.shape[2], -1), last
+        return v.transpose(1, 2, 0, 3).reshape(k, v.shape[2], n * size), last
 
     @property
     def _h(self) -> Array:
@@ -160,12 +161,12 @@ class Linearised:
         """``L``: forcing (n, K, N) of states (n + 1, K, N)."""
         beta, h = self.network.scheme.a[0][0], self._h[..., 0]
         stage = (1.0 - beta) * d_nodes[:-1] + beta * d_nodes[1:]
-        return (d_nodes[1:] - d_nodes[:-1]) / h - (self._derivative @ stage[..., None])[..., 0]
+        return (d_nodes[1:] - d_nodes[:-1]) / h - (self.derivative @ stage[..., None])[..., 0]
 
     def defects_transposed(self, p: Array) -> Array:
         """``L^T``: dual (n + 1, K, N) of the states of a dual (n, K, N) of the forcing."""
         beta, rate = self.network.scheme.a[0][0], p / self._h[..., 0]
-        stage = (p[:, :, None, :] @ self._derivative)[:, :, 0]
+        stage = (p[:, :, None, :] @ self.derivative)[:, :, 0]
         out = np.zeros_like(self.nodes)
         out[1:] = rate - beta * stage
         out[:-1] -= rate + (1.0 - beta) * stage
@@ -202,7 +203,7 @@ class Linearised:
     def outputs(self, source: Array, start: Array) -> Array:
         """Whitened outputs (K, C) of a forcing and a start: ``J_xi``."""
         v, v0 = self.sensitivity
-        flat = source.transpose(1, 0, 2).reshape(v.shape[0], -1, 1)
+        flat = source.transpose(1, 0, 2).reshape(v.shape[0], v.shape[2], 1)
         return (v @ flat + v0 @ start[..., None])[..., 0]
 
     def outputs_transposed(self, eta: Array) -> tuple[Array, Array]:
@@ -236,3 +237,8 @@ def _strong_path(action: NetworkAction, u: PETSc.Vec, inputs: Array) -> Path:
     return Path(
         parameters, theta, nodes, full, value, np.zeros_like(value), np.zeros_like(nodes[0])
     )
+
+
+def with_one(x: Array) -> Array:
+    """``[x, 1]``, (K, m + 1)."""
+    return np.concatenate([x, np.ones((len(x), 1))], axis=1)

@@ -88,6 +88,11 @@ class Prior:
         self._forcings(source, target, inverse=True)
 
     @property
+    def depth(self) -> tuple[Array, Array]:
+        """Depth factor ``P_t``, tridiagonal: diagonal (n + 1,) and off-diagonal (n,)."""
+        return self._diagonal, self._off
+
+    @property
     def depth_factor(self) -> tuple[Array, Array]:
         """``D`` (n + 1,) and the subdiagonal (n,) of ``L`` of the depth factor ``P_t = L D L^T``."""
         return self._factor

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.linalg import blas, block_diag, cho_factor, cho_solve
 
 from fem_deepest._petsc import PETSc
+from fem_deepest.action.linearised import with_one
 from fem_deepest.solve.gauss_newton import WeightMap
 
 Array = NDArray[np.float64]
@@ -94,7 +95,7 @@ class DataSpace:
         v, v0 = lin.sensitivity
         n, k, size = lin.slope.shape
         slope, full = lin.slope.transpose(1, 0, 2), lin.full.transpose(1, 0, 2)
-        v = self._gathered(v.reshape(k, -1, n, size) * slope[:, None])
+        v = self._gathered(v.reshape(k, v.shape[1], n, size) * slope[:, None])
         full, v0 = self._gathered(full), self._gathered(v0)
         blocks, whiten = self._gathered(lin.forcing_gram), self._gathered(lin.whiten)
         last, inputs = self._gathered(lin.nodes[-1]), self._gathered(lin.inputs)
@@ -120,9 +121,9 @@ class DataSpace:
             _add_square(rows, 1.0 / diagonal[i], gram)
         ends = []
         if network.linear_readout:
-            ends.append(whiten[..., None] * _with_one(last)[:, None, None, :])
+            ends.append(whiten[..., None] * with_one(last)[:, None, None, :])
         if network.linear_lift:
-            ends.append(v0[..., None] * _with_one(inputs)[:, None, None, :])
+            ends.append(v0[..., None] * with_one(inputs)[:, None, None, :])
         for end in ends:
             _add_square(end, 1.0 / prior.strength, gram)
         return gram
@@ -132,8 +133,3 @@ def _add_square(rows: Array, scale: float, gram: Array) -> None:
     """``gram += scale A A^T`` in the lower triangle, for ``rows`` (K, C, ...)."""
     flat = rows.reshape(len(gram), -1)
     blas.dsyrk(scale, flat.T, beta=1.0, c=gram, trans=1, lower=1, overwrite_c=1)
-
-
-def _with_one(x: Array) -> Array:
-    """``[x, 1]``."""
-    return np.concatenate([x, np.ones((len(x), 1))], axis=1)

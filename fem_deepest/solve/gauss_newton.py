@@ -111,6 +111,9 @@ class GaussNewton:
         u: Point.
         solver: Data space or conjugate gradients.
 
+    Attributes:
+        step: The weights of the last solution.
+
     Collective: construction and every method.
     """
 
@@ -123,7 +126,7 @@ class GaussNewton:
         space, prior = weight_prior(forcing)
         self.weights = WeightMap(action.grid, self.lin, space, prior)
         self.solver = solver(self.weights)
-        self._r, self._d = space.create(), space.create()
+        self._r, self.step = space.create(), space.create()
 
     def solve(self, r: PETSc.Vec, d: PETSc.Vec, tau: float = 1.0) -> None:
         """Apply the inverse to a dual vector."""
@@ -131,8 +134,8 @@ class GaussNewton:
         source, target = r.array_r, d.array_w
         if not lin.forced:
             self._r.array_w[...] = source
-            self.solver.solve(np.zeros(lin.forcing_gram.shape[:2]), self._r, tau, self._d)
-            target[...] = self._d.array_r
+            self.solver.solve(np.zeros(lin.forcing_gram.shape[:2]), self._r, tau, self.step)
+            target[...] = self.step.array_r
             return
         dual = np.zeros_like(lin.nodes)
         first = 0 if lin.soft else 1
@@ -141,28 +144,28 @@ class GaussNewton:
         self.weights.transposed(r_xi, r_start, None, self._r)
         if owner:
             self._r.array_w[...] += source[:size]
-        scaled = r_xi / lin.precision[:, None, None]
-        b = lin.outputs(scaled, r_start / lin.initial)
-        eta = self.solver.solve(b, self._r, tau, self._d)
+        scaled = np.divide(r_xi, lin.precision[:, None, None])
+        b = lin.outputs(scaled, np.divide(r_start, lin.initial))
+        eta = self.solver.solve(b, self._r, tau, self.step)
         d_xi, d_start = lin.outputs_transposed(eta)
         d_xi -= r_xi
         d_xi /= -tau * lin.precision[:, None, None]
-        d_start = (r_start - d_start) / (tau * lin.initial)  # zero where the input is clamped
-        w_source, w_start, _ = self.weights.forward(self._d)
+        d_start = np.divide(r_start - d_start, tau * lin.initial)  # zero where the input is clamped
+        w_source, w_start, _ = self.weights.forward(self.step)
         w_source += d_xi
         w_start += d_start
         self._states(target)[...] = lin.forward(w_source, w_start)[first:].transpose(1, 0, 2)
         if owner:
-            target[:size] = self._d.array_r
+            target[:size] = self.step.array_r
 
     def damping(self, d: PETSc.Vec, r: PETSc.Vec) -> None:
         """``r = P d`` with the prior of ``(xi, w)`` taken to the coordinates of the action."""
         lin, owner, size = self.lin, self._action.grid.owner, self.weights.space.parameter_size
         source, target = d.array_r, r.array_w
         if owner:
-            self._d.array_w[...] = source[:size]
-        w_source, w_start, _ = self.weights.forward(self._d)
-        self.weights.prior.apply(self._d, self._r)
+            self.step.array_w[...] = source[:size]
+        w_source, w_start, _ = self.weights.forward(self.step)
+        self.weights.prior.apply(self.step, self._r)
         if lin.forced:
             first = 0 if lin.soft else 1
             nodes = np.zeros_like(lin.nodes)
@@ -175,8 +178,8 @@ class GaussNewton:
             if lin.soft:
                 start = (nodes[0] - w_start) * lin.initial
                 dual[0] += start
-            self.weights.transposed(-xi, -start, None, self._d)
-            self._r.axpy(1.0, self._d)
+            self.weights.transposed(-xi, -start, None, self.step)
+            self._r.axpy(1.0, self.step)
             self._states(target)[...] = dual[first:].transpose(1, 0, 2)
         if owner:
             target[:size] = self._r.array_r
@@ -186,5 +189,5 @@ class GaussNewton:
 
     def destroy(self) -> None:
         """Free the vectors."""
-        for vec in (self._r, self._d):
+        for vec in (self._r, self.step):
             vec.destroy()

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
 from fem_deepest._petsc import PETSc
+from fem_deepest.action.linearised import with_one
 from fem_deepest.solve.gauss_newton import WeightMap
 from fem_deepest.solve.lmvm import shell
 
@@ -57,7 +58,7 @@ class WeightSchur:
         """See :class:`WeightSolver`."""
         weights = self._weights
         self._set(tau)
-        weights.outputs_transposed(self._apply(b / tau), self._rhs)
+        weights.outputs_transposed(self._apply(np.divide(b, tau)), self._rhs)
         self._rhs.aypx(-1.0, r)
         operator = shell(self.product, r)
         ksp = PETSc.KSP().create(r.getComm())
@@ -78,7 +79,7 @@ class WeightSchur:
         finally:
             ksp.destroy()
             operator.destroy()
-        return self._apply(weights.outputs(d) + b / tau)
+        return self._apply(weights.outputs(d) + np.divide(b, tau))
 
     def product(self, d: PETSc.Vec, r: PETSc.Vec) -> None:
         """``r = S d``."""
@@ -152,18 +153,18 @@ class WeightSchur:
         full = lin.full[:, own] * network.column_scale
         # Sum over the cells of sensitivity x (hat, state), as one matrix product a sample.
         right = (stages[:, None, :, None] * full[:, :, None, :]).transpose(1, 0, 2, 3)
-        right = right.reshape(k, n, -1)
+        right = right.reshape(k, n, stages.shape[1] * (size + 1))
         field = v.transpose(0, 1, 3, 2).reshape(k, c * size, n) @ right
         field = field.reshape(k, c, size, stages.shape[1], size + 1).transpose(0, 1, 3, 2, 4)
-        parts = [field.reshape(k, c, -1)]
+        parts = [field]
         if network.linear_readout:
-            last = np.concatenate([lin.nodes[-1][own], np.ones((k, 1))], axis=1)
-            whitened = lin.whiten[own][..., None] * last[:, None, None, :]
-            parts.append(whitened.reshape(k, c, -1))
+            parts.append(lin.whiten[own][..., None] * with_one(lin.nodes[-1][own])[:, None, None])
         if network.linear_lift:
-            z = np.concatenate([lin.inputs[own], np.ones((k, 1))], axis=1)
-            parts.append((v0[..., None] * z[:, None, None, :]).reshape(k, c, -1))
-        return np.concatenate(parts, axis=2)
+            parts.append(v0[..., None] * with_one(lin.inputs[own])[:, None, None])
+        shapes = [(k, c, int(np.prod(part.shape[2:]))) for part in parts]
+        return np.concatenate(
+            [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)], axis=2
+        )
 
     def _coarse_solve(self, r: PETSc.Vec, d: PETSc.Vec) -> None:
         """``d = Z (Z^T S Z)^{-1} Z^T r``, by the owner."""

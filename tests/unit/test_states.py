@@ -36,9 +36,7 @@ def test_the_action_is_that_of_the_forcing_form(options):
     expected = forcing.value(v)
     assert states.value(u) == pytest.approx(expected, rel=1e-12)
     for name in ("misfit", "model", "prior", "score"):
-        assert getattr(states.parts, name) == pytest.approx(
-            getattr(forcing.parts, name), rel=1e-12
-        )
+        assert getattr(states.parts, name) == pytest.approx(getattr(forcing.parts, name), rel=1e-12)
     # A step 1/h amplifies the rounding of the sweep.
     np.testing.assert_allclose(back.array, v.array, rtol=0.0, atol=1e-12)
 
