@@ -158,6 +158,28 @@ class GaussNewton:
         if owner:
             target[:size] = self.step.array_r
 
+    def correct(self, u: PETSc.Vec, d: PETSc.Vec, trial: PETSc.Vec) -> None:
+        """Move the states of ``trial = u + d`` so that the defects change linearly, to second order.
+
+        The step promised the defects ``xi + dxi``; the states have others, because the flow is not
+        linear. One sweep with ``L^{-1}`` takes the difference away.
+        """
+        lin, action = self.lin, self._action
+        if not isinstance(action, StateAction):
+            return
+        first = 0 if lin.soft else 1
+        nodes = np.zeros_like(lin.nodes)
+        nodes[first:] = action.states(d.array_r).transpose(1, 0, 2)
+        if action.grid.owner:
+            self.step.array_w[...] = d.array_r[: self.weights.space.parameter_size]
+        source, start, _ = self.weights.forward(self.step)
+        if not lin.soft:
+            nodes[0] = start
+        before, after = action.path(u), action.path(trial)
+        excess = after.defect - before.defect - (lin.defects(nodes) - source)
+        still = np.zeros_like(start)
+        action.states(trial.array_w)[...] -= lin.forward(excess, still)[first:].transpose(1, 0, 2)
+
     def damping(self, d: PETSc.Vec, r: PETSc.Vec) -> None:
         """``r = P d`` with the prior of ``(xi, w)`` taken to the coordinates of the action."""
         lin, owner, size = self.lin, self._action.grid.owner, self.weights.space.parameter_size

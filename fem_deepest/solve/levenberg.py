@@ -1,11 +1,12 @@
 """Levenberg-Marquardt method in the metric of the prior, with an exact Newton phase at the end.
 
 A step solves ``(H + mu P) d = -g`` with ``H`` the Gauss-Newton matrix; the damping follows the gain
-ratio, actual over predicted decrease (Nielsen 1999, IMM-REP-1999-05). At large ``R_f`` and far from the
-minimum this is the best step known. Where the residuals are large (small ``R_f``) it converges
-linearly only; there the exact second variation predicts the decrease better, and when it has done so
-twice it takes the place of ``H``, by conjugate gradients with the Gauss-Newton system as the
-preconditioner. A rejected step or negative curvature ends this phase.
+ratio, actual over predicted decrease (Nielsen 1999, IMM-REP-1999-05). In the state form the step is
+tried as it is and with its states corrected to second order, so that at large ``R_f`` it follows the
+curved manifold of the model. Far from the minimum this is the best step known. Where the residuals
+are large (small ``R_f``) it converges linearly only; there the exact second variation predicts the
+decrease better, and when it has done so twice it takes the place of ``H``, by conjugate gradients with
+the Gauss-Newton system as the preconditioner. A rejected step or negative curvature ends this phase.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ _LEAST, _MOST = 1e-10, 1e14
 _TRUSTED = 0.1  # the exact model takes over when it errs by less, twice
 _FORCING = 1e-2  # decrease of the preconditioned residual in a Newton step, squared
 _INNER = 40
+_GAIN = 1e-3  # least gain ratio of an accepted step
+_IDLE = 2
 _ROUNDING = 1e-13
 
 
@@ -45,6 +48,7 @@ def levenberg(
     *,
     tolerance: float,
     iterations: int,
+    decrease: float = 0.0,
     solver: type[WeightSolver] | None = None,
     monitor: Callable[[Iterate], None] | None = None,
 ) -> Outcome:
@@ -55,6 +59,8 @@ def levenberg(
         u: Start; on return the best point reached.
         tolerance: Dual norm of the gradient in ``action.metric`` to reach.
         iterations: Largest number of steps.
+        decrease: Stop, too, after two steps in a row that are predicted to win, and do win, no more
+            than this fraction of the action.
         solver: Solver of the weight system; :func:`weight_solver` by default.
         monitor: Called at the start and after every accepted step; an exception it raises ends the
             solve.
@@ -65,53 +71,101 @@ def levenberg(
 
     Collective.
     """
-    solver = solver or weight_solver(action)
-    g, trial = action.create(), action.create()
-    step = _Step(action)
-    value, newton, trusted = action.gradient(u, g), False, 0
-    if not np.isfinite(value):
-        raise NumericalFailure(f"the action is {value} at the start; take another one")
-    mu, growth, iteration = _FIRST, 2.0, 0
+    search = _Search(action, u, solver or weight_solver(action), decrease)
     try:
+        iteration = 0
         while True:
-            norm = dual_norm(action.metric, g)
+            norm = dual_norm(action.metric, search.g)
             if monitor is not None:
-                monitor(Iterate(u, value, norm, iteration))
+                monitor(Iterate(u, search.value, norm, iteration))
             if norm <= tolerance:
                 return Outcome(True, "converged_gatol", iteration)
+            if search.idle >= _IDLE:
+                return Outcome(True, "converged_decrease", iteration)
             if iteration >= iterations:
                 return Outcome(False, "diverged_maxits", iteration)
-            system = GaussNewton(action, u, solver)
-            try:
-                while True:
-                    positive = step.solve(system, u, g, mu, newton)
-                    step.d.copy(trial)
-                    trial.axpy(1.0, u)
-                    new = _value(action, trial)
-                    gain = (value - new) / step.predicted
-                    small = step.predicted <= _ROUNDING * abs(value)
-                    if gain > 1e-3 or (small and new <= value + _ROUNDING * abs(value)):
-                        break
-                    mu, growth = max(mu, 1e-3) * growth, 2.0 * growth
-                    newton, trusted = False, 0
-                    if mu > _MOST:
-                        return Outcome(False, "diverged_damping", iteration)
-            finally:
-                system.destroy()
-            if newton and not positive:
-                newton, trusted = False, 0
-            elif not newton:
-                exact = (value - new) / step.exact if step.exact > 0.0 else np.inf
-                better = abs(exact - 1.0) < min(_TRUSTED, abs(gain - 1.0))
-                trusted = trusted + 1 if better else 0
-                newton = trusted >= 2
-            mu *= max(0.1 if gain > 0.9 else 1.0 / 3.0, 1.0 - (2.0 * gain - 1.0) ** 3)
-            mu, growth, iteration = max(mu, _LEAST), 2.0, iteration + 1
-            trial.copy(u)
-            value = action.gradient(u, g)
+            if not search.step():
+                return Outcome(False, "diverged_damping", iteration)
+            iteration += 1
     finally:
-        step.destroy()
-        for vec in (g, trial):
+        search.destroy()
+
+
+class _Search:
+    """Where the method stands: point, gradient, damping and which model makes the steps."""
+
+    def __init__(
+        self,
+        action: StateAction | NetworkAction,
+        u: PETSc.Vec,
+        solver: type[WeightSolver],
+        decrease: float,
+    ) -> None:
+        self._action, self._u, self._solver, self._decrease = action, u, solver, decrease
+        self.g, self._trial, self._corrected = (action.create() for _ in range(3))
+        self._step = _Step(action)
+        self.value = action.gradient(u, self.g)
+        if not np.isfinite(self.value):
+            raise NumericalFailure(f"the action is {self.value} at the start; take another one")
+        self._mu, self._newton, self._trusted, self.idle = _FIRST, False, 0, 0
+
+    def step(self) -> bool:
+        """Make one accepted step; false if no damping gives a decrease."""
+        action, step, growth = self._action, self._step, 2.0
+        system = GaussNewton(action, self._u, self._solver)
+        try:
+            while True:
+                positive = step.solve(system, self._u, self.g, self._mu, self._newton)
+                new = self._try(system)
+                gain = (self.value - new) / step.predicted
+                # Where the decrease drowns in rounding, no increase beyond rounding will do.
+                small = step.predicted <= _ROUNDING * abs(self.value)
+                if gain > _GAIN or (small and new <= self.value + _ROUNDING * abs(self.value)):
+                    break
+                self._mu, growth = max(self._mu, 1e-3) * growth, 2.0 * growth
+                self._newton, self._trusted = False, 0
+                if self._mu > _MOST:
+                    return False
+        finally:
+            system.destroy()
+        self._choose_model(gain, self.value - new, positive)
+        won = max(step.predicted, self.value - new)
+        self.idle = self.idle + 1 if won <= self._decrease * abs(self.value) else 0
+        self._mu *= max(0.1 if gain > 0.9 else 1.0 / 3.0, 1.0 - (2.0 * gain - 1.0) ** 3)
+        self._mu = max(self._mu, _LEAST)
+        self._trial.copy(self._u)
+        self.value = action.gradient(self._u, self.g)
+        return True
+
+    def _try(self, system: GaussNewton) -> float:
+        """The better of the step and the corrected step, left in ``_trial``."""
+        self._step.d.copy(self._trial)
+        self._trial.axpy(1.0, self._u)
+        new = _value(self._action, self._trial)
+        if not system.lin.forced:
+            return new
+        self._trial.copy(self._corrected)
+        system.correct(self._u, self._step.d, self._corrected)
+        other = _value(self._action, self._corrected)
+        if other < new:
+            self._trial, self._corrected = self._corrected, self._trial
+        return min(new, other)
+
+    def _choose_model(self, gain: float, won: float, positive: bool) -> None:
+        """Newton's model after it has been the better one twice, until it fails."""
+        if self._newton:
+            self._newton = positive
+            self._trusted = 2 * int(positive)
+            return
+        exact = won / self._step.exact if self._step.exact > 0.0 else np.inf
+        better = abs(exact - 1.0) < min(_TRUSTED, abs(gain - 1.0))
+        self._trusted = self._trusted + 1 if better else 0
+        self._newton = self._trusted >= 2
+
+    def destroy(self) -> None:
+        """Free the vectors."""
+        self._step.destroy()
+        for vec in (self.g, self._trial, self._corrected):
             vec.destroy()
 
 

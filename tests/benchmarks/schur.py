@@ -1,10 +1,10 @@
-"""Iterations on the weight Schur complement at finite R_f: does the mesh, R_f or the number of ranks matter?
+"""Iterations on the weight Schur complement: does the mesh, R_f or the number of ranks matter?
 
     python3 tests/benchmarks/schur.py [--quick]
 
-The Gauss-Newton system of the network twin of ``twin.py`` (N = 10, K = 20, seed 0) at its cold start, states
-eliminated sample by sample, right-hand side the gradient. Conjugate gradients until the energy of the
-error is 1e-6 of the energy of the start, square roots of both:
+The Gauss-Newton system of the network twin of ``twin.py`` (N = 10, K = 20, seed 0) at its cold start,
+states eliminated sample by sample, right-hand side the gradient. Conjugate gradients until the energy
+norm of the error is 1e-6 of that of the start, which is zero:
 
 * two-level: the prior as smoother, exact Galerkin solve on 9 depth nodes (``WeightSchur``);
 * prior: the prior alone;
@@ -92,7 +92,7 @@ def assembled(action: StateAction, u: PETSc.Vec) -> tuple[sp.csr_matrix, int]:
     rows, columns, values = [], [], []
 
     def add(column, value) -> None:
-        shape = np.broadcast_shapes(equation.shape + (1,), column.shape, value.shape)
+        shape = np.broadcast_shapes((*equation.shape, 1), column.shape, value.shape)
         rows.append(np.broadcast_to(equation[..., None], shape).ravel())
         columns.append(np.broadcast_to(column, shape).ravel())
         values.append(np.broadcast_to(value, shape).ravel())
