@@ -30,8 +30,10 @@ def gathered_data(action: NetworkAction) -> tuple[Array, NDArray]:
     """Inputs (K, d) and targets (K,) or (outputs, K) of this rank's samples, all tiles together."""
     tiles = action.tiles
     if not tiles.inputs:
-        shape = (0,) if action.loss.metric == "accuracy" else (action.network.outputs, 0)
-        return np.empty((0, action.network.inputs)), np.empty(shape)
+        none: NDArray = np.empty((action.network.outputs, 0))
+        if action.loss.metric == "accuracy":
+            none = np.empty(0, dtype=np.int64)
+        return np.empty((0, action.network.inputs)), none
     inputs = np.concatenate(tiles.inputs, axis=1).T
     return np.ascontiguousarray(inputs), np.concatenate(tiles.targets, axis=-1)
 
