@@ -47,6 +47,7 @@ class WeightMap:
     ) -> None:
         self.grid, self.lin, self.space, self.prior = grid, lin, space, prior
         self._sums = np.empty(Sums.size(lin.network))
+        self._views: dict[int, tuple[Array, Sums]] = {}
 
     def forward(self, w: PETSc.Vec) -> tuple[Array, Array, Array]:
         """Forcing (n, K, N), start (K, N) and whitened output (K, C) of a direction."""
@@ -64,15 +65,21 @@ class WeightMap:
         def add(block: int, flat: Array) -> None:
             flat[...] = 0.0
             own = lin.blocks.own[block]
-            lin.weights_transposed(source, start, output, own, Sums.view(flat, lin.network))
+            lin.weights_transposed(source, start, output, own, self._view(flat))
 
         lin.blocks.sum(add, self._sums)
         target = r.array_w
         if self.grid.owner:
-            sums, parts = Sums.view(self._sums, lin.network), self.space.parameters(target)
+            sums, parts = self._view(self._sums), self.space.parameters(target)
             lin.network.stage_matrices_transposed(sums.stages, parts.theta)
             parts.readout[...] = sums.readout
             parts.lift[...] = sums.lift
+
+    def _view(self, flat: Array) -> Sums:
+        """Views into one of the few arrays that the sums over blocks reuse."""
+        if id(flat) not in self._views:
+            self._views[id(flat)] = flat, Sums.view(flat, self.lin.network)
+        return self._views[id(flat)][1]
 
     def outputs_transposed(self, eta: Array, r: PETSc.Vec) -> None:
         """``r = J_w^T eta``, ``eta`` (K, C)."""

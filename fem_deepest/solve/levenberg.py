@@ -33,7 +33,7 @@ _TRUSTED = 0.1  # the exact model takes over when it errs by less, twice
 _FORCING = 1e-2  # decrease of the preconditioned residual in a Newton step, squared
 _INNER = 40
 _GAIN = 1e-3  # least gain ratio of an accepted step
-_IDLE = 2
+_IDLE, _LIGHT = 2, 10.0  # so many idle steps end it, if they are damped no more than this
 _ROUNDING = 1e-13
 
 
@@ -59,8 +59,8 @@ def levenberg(
         u: Start; on return the best point reached.
         tolerance: Dual norm of the gradient in ``action.metric`` to reach.
         iterations: Largest number of steps.
-        decrease: Stop, too, after two steps in a row that are predicted to win, and do win, no more
-            than this fraction of the action.
+        decrease: Stop, too, after two lightly damped steps in a row that are predicted to win, and do
+            win, no more than this fraction of the action.
         solver: Solver of the weight system; :func:`weight_solver` by default.
         monitor: Called at the start and after every accepted step; an exception it raises ends the
             solve.
@@ -130,7 +130,8 @@ class _Search:
             system.destroy()
         self._choose_model(gain, self.value - new, positive)
         won = max(step.predicted, self.value - new)
-        self.idle = self.idle + 1 if won <= self._decrease * abs(self.value) else 0
+        flat = won <= self._decrease * abs(self.value) and self._mu <= _LIGHT
+        self.idle = self.idle + 1 if flat else 0
         self._mu *= max(0.1 if gain > 0.9 else 1.0 / 3.0, 1.0 - (2.0 * gain - 1.0) ** 3)
         self._mu = max(self._mu, _LEAST)
         self._trial.copy(self._u)

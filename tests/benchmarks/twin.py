@@ -6,8 +6,8 @@
 The twin of seed s: N neurons (10), K samples (20), depth T = 2, tanh. True weights ``[W | b]`` are P1 on
 5 equal nodes with independent N(0, 4/N) entries, ``default_rng(s)``; inputs z ~ N(0, 1); outputs are
 x(T) by RK4 on 200 cells plus N(0, 0.05^2) noise. Action: n equal cells (50), implicit midpoint, clamped
-inputs, all neurons observed at T with R_m = 1/0.05^2, prior lambda = 0.01, kappa = 1. Cold start: states on
-the straight line from input to output, weights constant in depth, N(0, 0.1^2),
+inputs, all neurons observed at T with R_m = 1/0.05^2, prior lambda = 0.01, kappa = 1. Cold start: states
+on the straight line from input to output, weights constant in depth, N(0, 0.1^2),
 ``default_rng(1000 + s)``.
 
 cold    R_f = 1e4: time until the action is at most 1.5 times where Levenberg-Marquardt ends. L-BFGS-B
@@ -20,10 +20,10 @@ bvp     Euler-Lagrange system at R_f = 100 as a boundary value problem in x, p, 
         2 N (N + 1): N = 4, K = 8 (104) and N = 6, K = 16 (276). Same cold start, 51 nodes, tol 1e-3, at
         most 2000 nodes for ``scipy.integrate.solve_bvp``; success is its own word. Ours is the dual
         norm of the gradient falling to 1e-8 of its start within 300 steps.
-ipopt   R_f = 1e4, from the same cold start, CPU time of the solve alone (exact Hessian, see
-        ``ipopt_casadi.py``). Ours: the cold start and the ladder of above up to 4^6 and then R_f = 1e4,
-        each to a ten-thousandth, the times added and the better action taken. Seeds 0 to 4 of the
-        twin N = 6, K = 16, n = 30, and seed 0 of the full twin, where IPOPT is stopped after --limit
+ipopt   R_f = 1e4, CPU time of the solve alone (exact Hessian, see ``ipopt_casadi.py``) from the cold
+        start. Ours: four cold starts, ``default_rng(1000 + s + 0, 10, 20, 30)``, to a thousandth, and the
+        best of them to 3e-4; all times added. Seeds 0 to 4 of the twin N = 6, K = 12, n = 30, which
+        IPOPT solves to the end, and seed 0 of the full twin, where it is stopped after --limit
         seconds (an iteration takes half a minute).
 
 All times are CPU seconds of one thread, and the action reached stands beside them.
@@ -167,17 +167,15 @@ def cold(targets: Targets, seeds: list[int]) -> None:
     targets.at_least("cold start, L-BFGS-B / LM, median", float(np.median(ratios)), 20.0)
 
 
-def anneal(
-    seed: int, ladder: list[float], decrease: float = 1e-3, **size: int
-) -> list[tuple[float, float, int]]:
+def anneal(seed: int, ladder: list[float]) -> list[tuple[float, float, int]]:
     """Rungs as (seconds, action, steps)."""
     found, u = [], None
     for precision in ladder:
-        action = StateAction(network_twin(seed, precision, **size))
+        action = StateAction(network_twin(seed, precision))
         if u is None:
             u = cold_start(action, seed)
         begun = time.process_time()
-        outcome = levenberg(action, u, tolerance=0.0, decrease=decrease, iterations=100)
+        outcome = levenberg(action, u, tolerance=0.0, decrease=1e-3, iterations=100)
         seconds = time.process_time() - begun
         found.append((seconds, action.value(u), outcome.iterations))
     return found
@@ -283,6 +281,19 @@ def bvp(targets: Targets, sizes: list[tuple[int, int, int, int]]) -> None:
     table("Cold start of the boundary value problem, R_f = 100", head, rows)
 
 
+def several(seed: int, precision: float, size: dict[str, int]) -> tuple[float, float]:
+    """Best of four cold starts: seconds of all, action."""
+    begun, best = time.process_time(), []
+    action = StateAction(network_twin(seed, precision, **size))
+    for other in (0, 10, 20, 30):
+        u = cold_start(action, seed + other)
+        levenberg(action, u, tolerance=0.0, decrease=1e-3, iterations=100)
+        best.append((action.value(u), other, u))
+    u = min(best)[2]
+    levenberg(action, u, tolerance=0.0, decrease=3e-4, iterations=100)
+    return time.process_time() - begun, action.value(u)
+
+
 def ipopt(targets: Targets, cases: list[tuple[int, dict[str, int], float]]) -> None:
     """CasADi and IPOPT in another interpreter."""
     python = os.environ.get("FEM_DEEPEST_CASADI_PYTHON")
@@ -299,10 +310,7 @@ def ipopt(targets: Targets, cases: list[tuple[int, dict[str, int], float]]) -> N
             command = [python, str(script), str(file), str(limit)]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
         found = json.loads(done.stdout)
-        rungs = anneal(seed, [*LADDER[:7], 1e4], 1e-4, **size)
-        rungs += anneal(seed, [1e4], 1e-4, **size)
-        seconds = sum(rung[0] for rung in rungs)
-        action = min(rungs[-1][1], rungs[-2][1])
+        seconds, action = several(seed, 1e4, size)
         ratios.append(found["solve"] / seconds)
         if found["status"] == "Solve_Succeeded":
             close.append(action <= 1.05 * found["action"])
@@ -356,7 +364,7 @@ def main() -> int:
     if "bvp" in wanted:
         bvp(targets, [(4, 8, 3, 1)] if quick else [(4, 8, 10, 10), (6, 16, 10, 3)])
     if "ipopt" in wanted:
-        small = {"neurons": 6, "samples": 16, "cells": 30}
+        small = {"neurons": 6, "samples": 12, "cells": 30}
         full = {"neurons": 10, "samples": 20, "cells": 50}
         cases = [(seed, small, 300.0) for seed in ((0,) if quick else (0, 1, 2, 3, 4))]
         if not quick and options.limit > 0.0:

@@ -79,9 +79,7 @@ def test_the_bijection(options):
         v = random_control(action.forcing, 1)
         back = to_forcing(action, to_states(action, v))
         np.testing.assert_allclose(back.array, v.array, rtol=0.0, atol=1e-12)
-    _close(
-        *(to_states(action, random_control(action.forcing, 1)) for action in (parallel, serial))
-    )
+    _close(*(to_states(action, random_control(action.forcing, 1)) for action in (parallel, serial)))
 
 
 @counts
