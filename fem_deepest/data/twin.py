@@ -3,9 +3,9 @@
 Two generators of ``l`` layers on ``N`` neurons. The published one, ``x <- sigmoid(W x)`` with weights
 ``U(-0.1, 0.1)``, is that of the example ``nnet_twin`` of varanneal (P. Rozdeba) for Abarbanel, Rozdeba,
 Shirman, "Machine learning: deepest learning as statistical data assimilation problems", Neural
-Computation 30 (2018), doi:10.1162/neco_a_01094. It contracts: after a dozen layers nothing is left of the
-input. The other one, ``x <- x + h (tanh(W x + b) - x/4)`` with antisymmetric ``W`` nearly keeps distances, at
-any depth.
+Computation 30 (2018), doi:10.1162/neco_a_01094. It contracts: after a dozen layers nothing is left of
+the input. The other one, ``x <- x + h (tanh(W x + b) - x/4)`` with antisymmetric ``W``, nearly keeps
+distances, at any depth.
 """
 
 from __future__ import annotations

@@ -78,3 +78,23 @@ def test_nested_iteration_saves_work(tmp_path):
     ratio = demo.main(cells=8, neurons=16, tolerance=3e-3, out=tmp_path / "work.png")
     assert 0.0 < ratio < 0.8
     assert (tmp_path / "work.png").stat().st_size > 10_000
+
+
+def test_twin_experiments(tmp_path, capsys):
+    """The literate demo, with few layers and pairs."""
+    spec = importlib.util.spec_from_file_location("twin", DEMOS / "twin.py")
+    demo = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(demo)
+    ratio = demo.main(
+        layers=(10,),
+        pairs=(1, 40),
+        cells=(5, 10),
+        finest=40,
+        ladder=(1.0, 1e2, 1e4),
+        out=tmp_path / "twin.png",
+    )
+    assert 0.1 < ratio < 0.6  # 0.38 in 20 layers; the constant predictor is 1
+    printed = capsys.readouterr().out
+    assert "0.26034" in printed
+    assert "0.33488" in printed
+    assert (tmp_path / "twin.png").stat().st_size > 10_000
