@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.network import NetworkAction
+from fem_deepest.action.path import OneStage, Path
 from fem_deepest.action.samples import gathered_data
-from fem_deepest.action.states import Path, StateAction
+from fem_deepest.action.states import StateAction
 from fem_deepest.action.tiles import Sums
 from fem_deepest.errors import InputError
 from fem_deepest.spaces import Parameters
@@ -67,8 +68,7 @@ class Linearised:
             scale = network.index.mass / action.samples
             self.precision = forcing.model_precision * scale * network.depth.steps
             self.initial = forcing.input_precision * scale
-        self.slope = np.empty_like(path.value)
-        network.activation.first(path.value, self.slope)
+        self.slope = OneStage(network).slope(path)
         h, beta = network.depth.steps[:, None, None, None], network.scheme.a[0][0]
         derivative = self.slope[..., None] * path.theta[:, None, :, :-1]
         diagonal = np.arange(network.index.neurons)
@@ -221,22 +221,10 @@ def _strong_path(action: NetworkAction, u: PETSc.Vec, inputs: Array) -> Path:
         raise InputError(
             "the reduced Gauss-Newton method got an action with forcings; take its state form"
         )
-    if network.scheme.stages != 1:
-        raise InputError(
-            f"the Gauss-Newton method got the scheme '{network.scheme.name}', expected a scheme of "
-            "one stage: take euler or midpoint"
-        )
+    stages = OneStage(network)
     parameters = action.space.parameters(action.space.share(u))
-    theta = network.stage_matrices(parameters.theta)[:, 0]
     nodes = network.states(parameters, inputs.T).transpose(0, 2, 1)
-    beta = network.scheme.a[0][0]
-    full = np.ones((theta.shape[0], inputs.shape[0], nodes.shape[2] + 1))
-    full[..., :-1] = (1.0 - beta) * nodes[:-1] + beta * nodes[1:]
-    value = full @ theta.transpose(0, 2, 1)
-    network.activation.value(value, value)
-    return Path(
-        parameters, theta, nodes, full, value, np.zeros_like(value), np.zeros_like(nodes[0])
-    )
+    return stages.path(parameters, nodes, nodes[0])
 
 
 def with_one(x: Array) -> Array:

@@ -12,7 +12,6 @@ samples go through each matrix product together.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -21,35 +20,13 @@ from numpy.typing import NDArray
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.depth_metric import DepthMetric
 from fem_deepest.action.network import NetworkAction, Parts
+from fem_deepest.action.path import OneStage, Path
 from fem_deepest.action.samples import gathered_data, shared_parts, weight_prior
 from fem_deepest.action.tiles import SCALARS, Sums
 from fem_deepest.errors import InputError
 from fem_deepest.spaces import ControlSpace, Parameters
 
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Path:
-    """States of this rank's samples with what the derivatives need.
-
-    Attributes:
-        parameters: Parameters, the same on all ranks.
-        theta: Stage matrices ``[W_h | b]``, (n, N, N + 1).
-        nodes: States at the nodes, (n + 1, K, N).
-        full: ``[X, 1]``, (n, K, N + 1).
-        value: ``sigma``, (n, K, N).
-        defect: ``xi``, (n, K, N).
-        initial: ``x_0 - lift(z)``, (K, N); zero where the input is clamped.
-    """
-
-    parameters: Parameters
-    theta: Array
-    nodes: Array
-    full: Array
-    value: Array
-    defect: Array
-    initial: Array
 
 
 class StateAction:
@@ -80,11 +57,7 @@ class StateAction:
                 "the state form got R_f = inf, expected a finite one: the strong constraint leaves no "
                 "freedom to the states; take the forcing form"
             )
-        if network.scheme.stages != 1:
-            raise InputError(
-                f"the state form got the scheme '{network.scheme.name}', expected a scheme of one "
-                "stage: take euler or midpoint"
-            )
+        self._stages = OneStage(network)
         self.forcing, self.network, self.loss = forcing, network, forcing.loss
         self.grid, self.blocks, self.samples = forcing.grid, forcing.blocks, forcing.samples
         self.soft = bool(np.isfinite(forcing.input_precision))
@@ -94,7 +67,6 @@ class StateAction:
             self.grid, network.shapes, [1] * self.own, initial=self.soft, forced=True
         )
         self.weights, self.prior = weight_prior(forcing)
-        self._beta = network.scheme.a[0][0]
         self._model = forcing.model_precision * network.index.mass * network.depth.steps
         self._initial = forcing.input_precision * network.index.mass if self.soft else 0.0
         self._w, self._riesz = self.weights.create(), self.weights.create()
@@ -129,18 +101,12 @@ class StateAction:
     def path(self, u: PETSc.Vec) -> Path:
         """States, stages and defects at a point."""
         parameters = self.space.parameters(self.space.share(u))
-        theta = self.network.stage_matrices(parameters.theta)[:, 0]
-        states = self.states(u.array_r).transpose(1, 0, 2)
         nodes = np.empty((self.network.depth.cells + 1, self.own, self.network.index.neurons))
         start = self.network.lift(parameters, self.inputs.T).T
-        nodes[0 if self.soft else 1 :] = states
+        nodes[0 if self.soft else 1 :] = self.states(u.array_r).transpose(1, 0, 2)
         if not self.soft:
             nodes[0] = start
-        full = self._stage(nodes, 1.0)
-        value = full @ theta.transpose(0, 2, 1)
-        self.network.activation.value(value, value)
-        defect = self._slopes(nodes, full) - value
-        return Path(parameters, theta, nodes, full, value, defect, nodes[0] - start)
+        return self._stages.path(parameters, nodes, start)
 
     def value(self, u: PETSc.Vec) -> float:
         """``A(u)``; the parts are left in :attr:`parts`."""
@@ -152,8 +118,8 @@ class StateAction:
         self.evaluations += 1
         path, out = self.path(u), g.array_w
         p = self._model[:, None, None] * path.defect
-        v = self._slope(path) * p
-        dx = self._scattered(p, v @ path.theta[..., :-1])
+        v = self._stages.slope(path) * p
+        dx = self._stages.scattered(p, v @ path.theta[..., :-1])
         dy = self._sum(path, (v, dx[0] if not self.soft else -self._initial * path.initial))
         dx[0] += self._initial * path.initial
         dx[-1] += self._readout_transposed(path.parameters, dy)
@@ -172,17 +138,17 @@ class StateAction:
         d_start = self._lift_tangent(direction)
         if not self.soft:
             d_nodes[0] = d_start
-        d_full = self._stage(d_nodes, 0.0)
-        slope = self._slope(path)
+        d_full = self._stages.stage(d_nodes, 0.0)
+        slope = self._stages.slope(path)
         p = self._model[:, None, None] * path.defect
         dz = d_full @ path.theta.transpose(0, 2, 1) + path.full @ d_theta.transpose(0, 2, 1)
-        dp = self._model[:, None, None] * (self._slopes(d_nodes, d_full) - slope * dz)
+        dp = self._model[:, None, None] * (self._stages.rates(d_nodes, d_full) - slope * dz)
         dv, v = np.empty_like(slope), slope * p
         network.activation.second(path.value, slope, dv)
         dv *= dz
         dv *= p
         dv += slope * dp
-        dx = self._scattered(dp, dv @ path.theta[..., :-1] + v @ d_theta[..., :-1])
+        dx = self._stages.scattered(dp, dv @ path.theta[..., :-1] + v @ d_theta[..., :-1])
         d_initial = d_nodes[0] - d_start
         lift = dx[0] if not self.soft else -self._initial * d_initial
         # The output: curvature of the loss, and the product of readout and last state.
@@ -212,37 +178,6 @@ class StateAction:
             dx[-1] += (direction.readout[:, :-1].T @ dy).T
         self._riesz_of(d)
         self._collect(dx, out)
-
-    def _stage(self, nodes: Array, one: float) -> Array:
-        """``[X, one]`` of node values (n + 1, K, N)."""
-        full = np.empty((nodes.shape[0] - 1, nodes.shape[1], nodes.shape[2] + 1))
-        full[..., -1] = one
-        if self._beta:
-            full[..., :-1] = (1.0 - self._beta) * nodes[:-1] + self._beta * nodes[1:]
-        else:
-            full[..., :-1] = nodes[:-1]
-        return full
-
-    def _slopes(self, nodes: Array, full: Array) -> Array:
-        """``x' + a X`` on the cells, (n, K, N)."""
-        slopes = (nodes[1:] - nodes[:-1]) / self.network.depth.steps[:, None, None]
-        if self.network.leak:
-            slopes += self.network.leak * full[..., :-1]
-        return slopes
-
-    def _slope(self, path: Path) -> Array:
-        slope = np.empty_like(path.value)
-        self.network.activation.first(path.value, slope)
-        return slope
-
-    def _scattered(self, p: Array, wv: Array) -> Array:
-        """Derivative in the nodes, (n + 1, K, N), from ``p`` and ``W^T (sigma' p)`` on the cells."""
-        at_stage = self.network.leak * p - wv if self.network.leak else -wv
-        rate = p / self.network.depth.steps[:, None, None]
-        dx = np.zeros((p.shape[0] + 1, *p.shape[1:]))
-        dx[1:] = rate + self._beta * at_stage
-        dx[:-1] += (1.0 - self._beta) * at_stage - rate
-        return dx
 
     def _sum(self, path: Path, derivative: tuple[Array, Array] | None) -> Array:
         """Sum over the samples; returns the derivative of the loss in the output, (C, K)."""
