@@ -152,7 +152,7 @@ def rms(error: np.ndarray) -> float:
 
 def annealed(twin: Twin, fresh: Twin, layers: int, ladder: Sequence[float]) -> np.ndarray:
     """Rows (R_f, action, measurement, model, prior, error on fresh inputs)."""
-    pairs, rows, u = len(twin.inputs), [], None
+    pairs, rows, u, finished = len(twin.inputs), [], None, False
     for R_f in ladder:
         action = state_form(twin, DepthMesh.graded(DEPTH, layers), R_f, 1.0 / pairs)
         if u is None:
@@ -164,12 +164,15 @@ def annealed(twin: Twin, fresh: Twin, layers: int, ladder: Sequence[float]) -> n
             own = action.blocks.local
             x, y = twin.inputs[own, None], twin.outputs[own, None]
             action.states(array)[...] = (1.0 - way) * x + way * y
-        levenberg(action, u, tolerance=0.0, iterations=40, decrease=1e-3)
+        outcome = levenberg(action, u, tolerance=0.0, iterations=40, decrease=1e-3)
         action.value(u)
         parameters = action.space.parameters(action.space.share(u))
         error = rms(action.network.output(parameters, fresh.inputs.T).T - fresh.clean)
         parts = action.parts
         rows.append((R_f, parts.action, parts.misfit, parts.model, parts.prior, error))
+        finished = outcome.converged
+    if not finished:
+        print(f"    {layers} layers, M = {pairs}: the last rung was cut off after 40 steps")
     return np.array(rows)
 
 
@@ -277,8 +280,8 @@ def draw(forgotten, kept):  # type: ignore[no-untyped-def]
 def main(
     layers: Sequence[int] = (20, 50, 100),
     pairs: Sequence[int] = (1, 10, 100),
-    cells: Sequence[int] = (20, 40, 80, 160),
-    finest: int = 640,
+    cells: Sequence[int] = (10, 20, 40, 80),
+    finest: int = 320,
     ladder: Sequence[float] = tuple(10.0**k for k in range(7)),
     out: Path | None = None,
 ) -> float:

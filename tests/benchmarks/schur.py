@@ -75,7 +75,7 @@ def count(action: StateAction, u: PETSc.Vec, two_level: bool) -> int | None:
     options = {"tolerance": 1e-9, "limit": 200} if two_level else {"tolerance": 1e-12}
     solver = partial(WeightSchur, two_level=two_level, **{"limit": PRIOR_LIMIT, **options})
     system = GaussNewton(action, u, solver)
-    monitor = Energy(exact.weight_step, 1 if two_level else 20)
+    monitor = Energy(exact.step, 1 if two_level else 20)
     system.solver.monitor = monitor
     system.solve(g, d)
     return monitor.reached
