@@ -18,8 +18,8 @@ ladder  R_f = 4^0, ..., 4^8, each rung from the end of the one before, until two
         Levenberg-Marquardt has there, or after 30 times its time (at least 9 s).
 bvp     Euler-Lagrange system at R_f = 100 as a boundary value problem in x, p, w, w' of dimension 2 K N +
         2 N (N + 1): N = 4, K = 8 (104) and N = 6, K = 16 (276). Same cold start, 51 nodes, tol 1e-3, at
-        most 1000 nodes (its defaults) for ``scipy.integrate.solve_bvp``; success is its own word. Ours is the dual
-        norm of the gradient falling to 1e-8 of its start within 300 steps.
+        most 1000 nodes (the defaults) for ``scipy.integrate.solve_bvp``; success is its own word. Ours is
+        the dual norm of the gradient falling to 1e-8 of its start within 300 steps.
 ipopt   R_f = 1e4, CPU time of the solve alone (exact Hessian, see ``ipopt_casadi.py``) from the cold
         start. Ours: eight cold starts, ``default_rng(1000 + s + 10 j)``, to a thousandth, and the
         best of them to 3e-4; all times added. Seeds 0 to 4 of the twin N = 6, K = 12, n = 30, which
