@@ -139,8 +139,8 @@ def test_the_correction_takes_a_power_of_the_error_away():
 
 
 def test_ends():
-    action = _action()
-    u = random_control(action)
+    action = _action(strength=1e-1, loss="least_squares")
+    u = random_control(action, scale=0.1)
     outcome, seen = _run(action, u, iterations=3)
     assert outcome == Outcome(False, "diverged_maxits", 3)
     assert len(seen) == 4
