@@ -16,7 +16,8 @@ from fem_deepest.errors import InputError, NumericalFailure
 from fem_deepest.solve.dataspace import DataSpace
 from fem_deepest.solve.gauss_newton import GaussNewton
 from fem_deepest.solve.levenberg import levenberg, weight_solver
-from fem_deepest.solve.memory import dual_norm
+from fem_deepest.solve.lmvm import minimise
+from fem_deepest.solve.memory import LimitedMemory, dual_norm
 from fem_deepest.solve.newton import polish
 from fem_deepest.solve.outcome import Outcome
 from fem_deepest.solve.schur import WeightSchur
@@ -72,6 +73,18 @@ def test_forcing_form_and_state_form_have_the_same_minimiser():
     before = v.array.copy()
     assert polish(forcing, v, tolerance=1e-10, iterations=20).converged
     np.testing.assert_allclose(v.array, before, atol=1e-6)
+
+
+@pytest.mark.parametrize("R_f", [1.0, 1e3])
+def test_the_quasi_newton_method_in_the_depth_metric_meets_it(R_f):
+    """The state form fulfils the protocol, so L-BFGS takes it as it is."""
+    action = _action(R_f=R_f, strength=1.0, count=6, cells=8, neurons=3)
+    u = random_control(action, scale=0.1)
+    v, memory = u.copy(), LimitedMemory(action.metric, 20)
+    assert _run(action, u)[0].converged
+    assert minimise(action, v, memory, tolerance=1e-6, iterations=2000).converged
+    # |g|^2 / (2 c), where the metric overrates the prior by R_f / lambda: c >= 1e-3.
+    assert action.value(v) == pytest.approx(action.value(u), abs=1e-12 / 2e-3)
 
 
 @pytest.mark.parametrize("scheme", ["euler", "midpoint"])
