@@ -105,12 +105,12 @@ def test_the_gauss_newton_system(options, count, solver):
 @solvers
 def test_levenberg_makes_the_same_steps(solver):
     seen = []
-    for action in _both(13, strength=1e-1):
+    for action in _both(13, strength=1e-1, neurons=3, cells=2, loss="least_squares"):
         u, steps = random_control(action, 1, 0.1), []
         outcome = levenberg(
             action,
             u,
-            tolerance=1e-8,
+            tolerance=1e-6,
             iterations=100,
             solver=solver,
             monitor=lambda i, steps=steps: steps.append(i.action),
@@ -120,7 +120,7 @@ def test_levenberg_makes_the_same_steps(solver):
         seen.append((outcome.iterations, steps, u))
     np.testing.assert_allclose(seen[0][1][:5], seen[1][1][:5], rtol=1e-9)
     assert seen[0][1][-1] == pytest.approx(seen[1][1][-1], rel=1e-12)
-    _close(seen[0][2], seen[1][2], 1e-6)
+    _close(seen[0][2], seen[1][2], 1e-4)
 
 
 def test_the_strong_constraint():
