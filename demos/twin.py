@@ -258,17 +258,21 @@ def draw(forgotten, kept):  # type: ignore[no-untyped-def]
     layers = sorted({n for n, _ in kept})
     for (n, m), (rows, constant) in kept.items():
         colour, dash = LINES[pairs.index(m)], styles[layers.index(n) % 3]
-        name = f"$M = {m}$, {n} layers"
-        middle.loglog(rows[:, 0] / R_M, rows[:, 1], dash, color=colour, label=name)
+        middle.loglog(rows[:, 0] / R_M, rows[:, 1], dash, color=colour)
         right.semilogx(rows[:, 0] / R_M, rows[:, 5], dash, color=colour)
         if n == layers[0]:
             right.axhline(constant, color=colour, linewidth=5.0, alpha=0.25)
+    for m, colour in zip(pairs, LINES, strict=False):
+        middle.plot([], [], color=colour, label=f"$M = {m}$")
+    for n, dash in zip(layers, styles, strict=False):
+        middle.plot([], [], dash, color="0.3", label=f"{n} layers")
+    middle.set_ylim(1e-2, 1e1)
     middle.set_ylabel("action $A$")
     middle.set_title("Twin that remembers")
-    middle.legend(fontsize=10)
+    middle.legend(ncols=2, loc="lower right")
     right.set_ylim(0.0, None)
     right.set_ylabel("rms error on fresh inputs")
-    right.set_title("Prediction (bands: constant predictor)")
+    right.set_title(f"Prediction (bands: constant predictor, {layers[0]} layers)")
     for axes in (left, middle, right):
         axes.set_xlabel(r"$R_f / R_m$")
     return figure
