@@ -272,7 +272,7 @@ def draw(forgotten, kept):  # type: ignore[no-untyped-def]
     middle.legend(ncols=2, loc="lower right")
     right.set_ylim(0.0, None)
     right.set_ylabel("rms error on fresh inputs")
-    right.set_title(f"Prediction (bands: constant predictor, {layers[0]} layers)")
+    right.set_title(f"Prediction (bands: constant, {layers[0]} layers)")
     for axes in (left, middle, right):
         axes.set_xlabel(r"$R_f / R_m$")
     return figure
