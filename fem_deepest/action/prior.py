@@ -87,6 +87,28 @@ class Prior:
             np.divide(a.lift, self.strength, out=b.lift)
         self._forcings(source, target, inverse=True)
 
+    @property
+    def depth(self) -> tuple[Array, Array]:
+        """Depth factor ``P_t``, tridiagonal: diagonal (n + 1,) and off-diagonal (n,)."""
+        return self._diagonal, self._off
+
+    @property
+    def depth_factor(self) -> tuple[Array, Array]:
+        """``D`` (n + 1,) and the subdiagonal (n,) of ``L`` of the depth factor ``P_t = L D L^T``."""
+        return self._factor
+
+    @property
+    def columns(self) -> Array:
+        """Weights (N + 1,) of the columns ``[w | b]``: ``P = P_t (x) 1 (x) columns`` on the field."""
+        return self._columns
+
+    def galerkin(self, prolongation: Array) -> Array:
+        """``Z^T P_t Z`` of the depth factor for a prolongation ``Z``, (n + 1, m)."""
+        image = self._diagonal[:, None] * prolongation
+        image[:-1] += self._off[:, None] * prolongation[1:]
+        image[1:] += self._off[:, None] * prolongation[:-1]
+        return prolongation.T @ image
+
     def _forcings(self, source: Array, target: Array, inverse: bool) -> None:
         operation = np.divide if inverse else np.multiply
         for tile in range(len(self.space.tiles)):

@@ -109,3 +109,20 @@ def test_energy_of_two_gauss_points_drifts_at_order_four(tmp_path):
     out = tmp_path / "phase.png"
     assert abs(literate("phase_flow").main(steps=60, depth=6.0, out=out) - 4.0) < 0.1
     assert out.stat().st_size > 10_000
+
+
+def test_twin_experiments(tmp_path, capsys):
+    """The literate demo, with few layers and pairs."""
+    ratio = literate("twin").main(
+        layers=(10,),
+        pairs=(1, 40),
+        cells=(5, 10),
+        finest=40,
+        ladder=(1.0, 1e2, 1e4),
+        out=tmp_path / "twin.png",
+    )
+    assert 0.1 < ratio < 0.6  # 0.38 in 20 layers; the constant predictor is 1
+    printed = capsys.readouterr().out
+    assert "0.26034" in printed
+    assert "0.33488" in printed
+    assert (tmp_path / "twin.png").stat().st_size > 10_000

@@ -1,143 +1,178 @@
-"""Newton for many paths: quadratic problems in one step, bounds, damping, agreement with SciPy."""
+"""Levenberg-Marquardt against independent minimisers, its phases and its ends."""
 
 from __future__ import annotations
 
+from functools import partial
+from itertools import pairwise
+
 import numpy as np
 import pytest
+from problems import network_action, random_control
 from scipy.optimize import minimize
-from test_defects import ENDS, Oscillator
 
-from fem_deepest.action.paths.action import Paths
-from fem_deepest.action.paths.observations import Observations
-from fem_deepest.dynamics.defects import Defects
-from fem_deepest.dynamics.lorenz96 import Lorenz96
-from fem_deepest.dynamics.transcription import TRANSCRIPTIONS, transcription
+from fem_deepest.action.bijection import to_forcing, to_states
+from fem_deepest.action.states import StateAction
 from fem_deepest.errors import InputError, NumericalFailure
-from fem_deepest.solve.paths.bounds import Bounds
-from fem_deepest.solve.paths.newton import NewtonPaths
+from fem_deepest.solve.dataspace import DataSpace
+from fem_deepest.solve.gauss_newton import GaussNewton
+from fem_deepest.solve.levenberg import levenberg, weight_solver
+from fem_deepest.solve.lmvm import minimise
+from fem_deepest.solve.memory import LimitedMemory, dual_norm
+from fem_deepest.solve.newton import polish
+from fem_deepest.solve.outcome import Outcome
+from fem_deepest.solve.schur import WeightSchur
 
 
-def lorenz(name: str = "midpoint") -> Paths:
-    defects = Defects(Lorenz96(5), transcription(name), np.linspace(0.0, 1.0, 21))
-    rng = np.random.default_rng(0)
-    observations = Observations(
-        np.linspace(0.0, 1.0, 21), 3.0 * rng.standard_normal((21, 3)), [0, 1, 3]
-    )
-    return Paths(defects, observations)
+def _action(**options):
+    return StateAction(network_action(**({"R_f": 10.0, "scheme_name": "midpoint"} | options)))
 
 
-class Turning:
-    """``x' = (x_2, -x_1)``: linear and without parameters."""
-
-    name, states, parameters = "turning", 2, ()
-
-    def value(self, t, x, w):
-        return np.stack([x[..., 1], -x[..., 0]], axis=-1)
-
-    def jacobian(self, t, x, w):
-        f_x = np.zeros((*x.shape, 2))
-        f_x[..., 0, 1], f_x[..., 1, 0] = 1.0, -1.0
-        return f_x, np.zeros((*x.shape, 0))
-
-    def curvature(self, t, x, w, p):
-        return np.zeros((*x.shape, 2)), np.zeros((*x.shape, 0)), np.zeros((*x.shape[:-1], 0, 0))
+def _run(action, u, **options):
+    seen = []
+    options = {"tolerance": 1e-9, "iterations": 200} | options
+    outcome = levenberg(action, u, monitor=lambda i: seen.append((i.action, i.gradient)), **options)
+    return outcome, seen
 
 
-@pytest.mark.parametrize("name", TRANSCRIPTIONS)
-@pytest.mark.parametrize("varying", [False, True])
-def test_linear_dynamics_take_one_step(name: str, varying: bool) -> None:
-    """The action is quadratic; the second step finds nothing left."""
-    defects = Defects(Turning(), transcription(name), ENDS, varying)
-    paths = Paths(defects, Observations(ENDS, np.cos(ENDS)[:, None], [0]))
-    u = np.random.default_rng(1).standard_normal((4, paths.size))
-    R_f = np.array([1e-2, 1.0, 1e2, 1e4])
-    result = NewtonPaths(paths).minimise(u, R_f)
-    assert result.converged.all()
-    assert result.iterations.max() <= 2
-    assert np.abs(paths.gradient(result.u, R_f)[1]).max() < 1e-10
+def _by_scipy(action, u):
+    """BFGS of SciPy on the same action, dense."""
+    v, g = action.create(), action.create()
+
+    def function(x):
+        v.array[...] = x
+        value = action.gradient(v, g)
+        return value, g.array.copy()
+
+    return minimize(function, u.array.copy(), jac=True, method="BFGS", options={"gtol": 1e-8})
 
 
-def test_ends_at_stationary_points_with_quadratic_convergence() -> None:
-    paths = lorenz()
-    u = np.random.default_rng(2).uniform(-5.0, 5.0, (8, paths.size))
-    result = NewtonPaths(paths).minimise(u, 1.0, cold=True)
-    assert result.converged.all()
-    parts, g = paths.gradient(result.u, 1.0)
-    np.testing.assert_allclose(result.parts.action, parts.action, rtol=1e-13)
-    np.testing.assert_allclose(result.parts.model, parts.model, rtol=1e-9)
-    # One promised decrease below 1e-10 of the action is followed by one of about its square.
-    again = NewtonPaths(paths).minimise(result.u, 1.0)
-    assert again.iterations.max() <= 1
-    assert np.abs(g).max() < 1e-4
-    assert np.abs(paths.gradient(again.u, 1.0)[1]).max() < 1e-9
-    assert (result.evaluations >= result.hessians).all()
-    assert (result.hessians >= result.iterations).all()
+@pytest.mark.parametrize("R_f", [1e-2, 1.0, 1e2])
+@pytest.mark.parametrize("solver", [DataSpace, partial(WeightSchur, tolerance=1e-10)], ids=str)
+def test_reaches_the_minimiser_of_another_method(R_f, solver):
+    """With this prior the minimiser is unique."""
+    action = _action(R_f=R_f, strength=1.0, count=6, cells=3, neurons=3)
+    u = random_control(action, scale=0.1)
+    expected = _by_scipy(action, u)
+    outcome, seen = _run(action, u, solver=solver)
+    assert outcome.converged
+    assert seen[-1][0] == pytest.approx(expected.fun, rel=1e-9)
+    np.testing.assert_allclose(u.array, expected.x, atol=1e-4)
+    assert all(after <= before for (before, _), (after, _) in pairwise(seen))
 
 
-def test_a_path_does_not_depend_on_its_company() -> None:
-    paths = lorenz("simpson_hermite")
-    u = np.random.default_rng(3).uniform(-5.0, 5.0, (5, paths.size))
-    R_f = np.array([0.1, 1.0, 3.0, 10.0, 30.0])
-    together = NewtonPaths(paths).minimise(u, R_f, cold=True)
-    for k in range(5):
-        alone = NewtonPaths(paths).minimise(u[k : k + 1], R_f[k], cold=True)
-        assert alone.parts.action[0] == pytest.approx(together.parts.action[k], rel=1e-9)
-        assert alone.converged[0]
+def test_forcing_form_and_state_form_have_the_same_minimiser():
+    """Newton's method of SNES on the forcing form stays where the state form has ended."""
+    action = _action(strength=1e-1)
+    u = random_control(action, scale=0.1)
+    assert _run(action, u)[0].converged
+    v, forcing = to_forcing(action, u), action.forcing
+    g = forcing.create()
+    forcing.gradient(v, g)
+    # 1e-9 in the metric of one form, in the other's up to the norm of the bijection.
+    assert dual_norm(forcing.metric, g) < 1e-7
+    before = v.array.copy()
+    assert polish(forcing, v, tolerance=1e-10, iterations=20).converged
+    np.testing.assert_allclose(v.array, before, atol=1e-6)
 
 
-def test_bounds_are_those_of_lbfgsb() -> None:
-    """Warm starts in the same basin: both methods stop at the same active bounds."""
-    paths = lorenz()
-    bounds = Bounds.of(paths, (-2.0, 2.0), (0.0, 3.0))
-    u = np.random.default_rng(4).uniform(-1.0, 1.0, (3, paths.size))
-    result = NewtonPaths(paths, bounds).minimise(u, 0.5, cold=True)
-    assert result.converged.all()
-    assert (result.u >= bounds.lower).all() and (result.u <= bounds.upper).all()
-    held = (result.u == bounds.lower) | (result.u == bounds.upper)
-    assert held.any(axis=1).all()
-    for k in range(3):
-
-        def both(v):
-            parts, g = paths.gradient(v[None], 0.5)
-            return parts.action[0], g[0]
-
-        other = minimize(
-            both,
-            bounds.project(result.u[k] + 1e-3),
-            jac=True,
-            method="L-BFGS-B",
-            bounds=list(zip(bounds.lower, bounds.upper, strict=True)),
-            options={"ftol": 1e-15, "gtol": 1e-9, "maxiter": 5000, "maxfun": 20000},
-        )
-        assert result.parts.action[k] == pytest.approx(other.fun, rel=1e-9)
-        np.testing.assert_allclose(result.u[k], other.x, atol=1e-4)
+@pytest.mark.parametrize("R_f", [1.0, 1e3])
+def test_the_quasi_newton_method_in_the_depth_metric_meets_it(R_f):
+    """The state form fulfils the protocol, so L-BFGS takes it as it is."""
+    action = _action(R_f=R_f, strength=1.0, count=6, cells=8, neurons=3)
+    u = random_control(action, scale=0.1)
+    v, memory = u.copy(), LimitedMemory(action.metric, 20)
+    assert _run(action, u)[0].converged
+    assert minimise(action, v, memory, tolerance=1e-6, iterations=2000).converged
+    # |g|^2 / (2 c), where the metric overrates the prior by R_f / lambda: c >= 1e-3.
+    assert action.value(v) == pytest.approx(action.value(u), abs=1e-12 / 2e-3)
 
 
-def test_bounds_of_components_and_parameters() -> None:
-    paths = Paths(
-        Defects(Oscillator(), transcription("midpoint"), ENDS, varying=True),
-        Observations([0.0], [[1.0]], [0]),
-    )
-    bounds = Bounds.of(paths, ([-1.0, -2.0], 3.0), (0.0, [4.0]))
-    x, w = paths.split(bounds.lower)
-    np.testing.assert_array_equal(x, np.tile([-1.0, -2.0], (4, 1)))
-    np.testing.assert_array_equal(w, 0.0)
-    with pytest.raises(InputError, match="not below"):
-        Bounds.of(paths, (1.0, 1.0))
+@pytest.mark.parametrize("scheme", ["euler", "midpoint"])
+def test_the_strong_constraint(scheme):
+    """Reduced Gauss-Newton steps end where Newton's method on the reduced action ends."""
+    action = network_action(strength=1e-1, scheme_name=scheme)
+    u = random_control(action, scale=0.1)
+    outcome, _ = _run(action, u)
+    assert outcome.converged
+    before = u.array.copy()
+    assert polish(action, u, tolerance=1e-11, iterations=20).converged
+    np.testing.assert_allclose(u.array, before, atol=1e-6)
 
 
-def test_a_start_that_overflows_is_a_failure() -> None:
-    paths = lorenz()
-    u = np.full((2, paths.size), 1.0)
-    u[1] = 1e200
-    with pytest.raises(NumericalFailure, match="path 1"), np.errstate(all="ignore"):
-        NewtonPaths(paths).minimise(u, 1.0)
+def test_tends_to_the_strong_constraint():
+    """The action at the minimum is that of the strong constraint minus ``O(1/R_f)``."""
+    strong = network_action(strength=1e-1, scheme_name="midpoint")
+    w = random_control(strong, scale=0.1)
+    assert _run(strong, w)[0].converged
+    limit, gaps = strong.value(w), []
+    for R_f in (1e4, 1e5, 1e6):
+        action = _action(strength=1e-1, R_f=R_f)
+        v = action.forcing.create()
+        v.array[: w.getSize()] = w.array
+        u = to_states(action, v)
+        assert _run(action, u, tolerance=1e-7)[0].converged
+        gaps.append(limit - action.value(u))
+    np.testing.assert_allclose(np.divide(gaps[:-1], gaps[1:]), 10.0, rtol=0.05)
 
 
-def test_iterations_that_run_out_are_not_converged() -> None:
-    paths = lorenz()
-    u = np.random.default_rng(5).uniform(-5.0, 5.0, (2, paths.size))
-    result = NewtonPaths(paths, iterations=2).minimise(u, 1.0, cold=True)
-    assert not result.converged.any()
-    np.testing.assert_array_equal(result.iterations, 2)
-    assert (result.parts.action < paths.value(u, 1.0).action).all()
+def test_the_last_steps_are_newtons():
+    """Gauss-Newton steps alone converge linearly here: the residuals are large."""
+    action = _action(R_f=1e-1, loss="least_squares", strength=1e-2)
+    u = random_control(action, scale=0.3)
+    outcome, seen = _run(action, u, tolerance=1e-10)
+    assert outcome.converged
+    norms = [norm for _, norm in seen]
+    assert norms[-1] < 1e-3 * norms[-2]
+
+
+def test_the_correction_takes_a_power_of_the_error_away():
+    action = _action(strength=1e-1)
+    u, d = random_control(action), random_control(action, 1)
+    system = GaussNewton(action, u, DataSpace)
+    before, errors = action.path(u).defect, []
+    step = 1e-4
+    ends = []
+    for sign in (1.0, -1.0):
+        trial = u.copy()
+        trial.axpy(sign * step, d)
+        ends.append(action.path(trial).defect)
+    promised = (ends[0] - ends[1]) / (2 * step)
+    sizes = 2.0 ** -np.arange(3, 7)
+    for h in sizes:
+        short, trial = d.copy(), u.copy()
+        short.scale(h)
+        trial.axpy(1.0, short)
+        plain = np.abs(action.path(trial).defect - before - h * promised).max()
+        system.correct(u, short, trial)
+        corrected = np.abs(action.path(trial).defect - before - h * promised).max()
+        errors.append((plain, corrected))
+    slopes = np.diff(np.log2(errors), axis=0)[-1]
+    assert slopes[0] == pytest.approx(-2.0, abs=0.2)
+    assert slopes[1] < -2.8
+
+
+def test_ends():
+    action = _action(strength=1e-1, loss="least_squares")
+    u = random_control(action, scale=0.1)
+    outcome, seen = _run(action, u, iterations=3)
+    assert outcome == Outcome(False, "diverged_maxits", 3)
+    assert len(seen) == 4
+    assert action.value(u) == seen[-1][0]
+    outcome, seen = _run(action, u, decrease=1e-2, tolerance=0.0)
+    assert outcome.reason == "converged_decrease"
+    assert seen[-3][0] - seen[-1][0] <= 2.1e-2 * seen[-3][0]
+
+
+def test_bad_starts():
+    action = _action()
+    u = action.create()
+    u.array[...] = np.nan
+    with pytest.raises(NumericalFailure, match="at the start"):
+        _run(action, u)
+    with pytest.raises(InputError, match="state form"):
+        levenberg(action.forcing, action.forcing.create(), tolerance=1e-8, iterations=3)
+
+
+def test_the_solver_follows_the_number_of_data():
+    assert weight_solver(_action(count=20)) is DataSpace
+    assert weight_solver(_action(count=1500, cells=1, neurons=3)) is WeightSchur

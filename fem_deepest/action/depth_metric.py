@@ -1,0 +1,89 @@
+"""Riesz map of the state form: what remains of ``A''`` when the layers are taken to be linear.
+
+On the states it is ``(1/K) [ R_f (K_t + M_t/T^2) + B e_n e_n^T ] (x) M_S``, the model error of
+``x' = 0`` with the curvature ``B`` of the loss at the output; on the weights the prior with the
+zeroth-order term ``R_f E[sigma'^2 x^2] M_t`` that the model error adds. One tridiagonal factor in
+depth serves all neurons and samples.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+from scipy.linalg import lapack
+
+from fem_deepest._petsc import PETSc
+from fem_deepest.action.samples import weight_prior
+
+if TYPE_CHECKING:
+    from fem_deepest.action.states import StateAction
+
+Array = NDArray[np.float64]
+
+
+class DepthMetric:
+    """``P = diag(P_w, P_x)`` of the state form, with its inverse.
+
+    Args:
+        action: Action in the state form.
+
+    Every method is collective on the grid.
+    """
+
+    def __init__(self, action: StateAction) -> None:
+        network, forcing, samples = action.network, action.forcing, action.samples
+        self._action = action
+        precision, measure = forcing.model_precision, network.index.mass
+        slope = np.zeros(1)
+        network.activation.value(slope, slope)
+        network.activation.first(slope.copy(), slope)
+        squares = float(np.vdot(action.inputs, action.inputs))
+        squares = action.grid.data.allreduce(squares, op=MPI.SUM)
+        size = 1.0 + squares / (samples * network.inputs)
+        self.space, self.weights = weight_prior(
+            forcing, precision * measure * float(slope[0]) ** 2 * size
+        )
+        mass, stiffness = network.depth.mass, network.depth.stiffness
+        scale, length = precision * measure / samples, network.depth.nodes[-1]
+        diagonal = scale * (stiffness[0] + mass[0] / length**2)
+        off = scale * (stiffness[1] + mass[1] / length**2)
+        zero, curved = np.zeros((network.outputs, 1)), np.zeros((network.outputs, 1))
+        unit = np.zeros_like(zero)
+        unit[0] = 1.0
+        action.loss.hessian(zero, unit, curved)
+        diagonal[-1] += float(curved[0, 0]) / samples
+        if action.soft:
+            diagonal[0] += forcing.input_precision * measure / samples
+        else:
+            diagonal, off = diagonal[1:], off[1:]
+        self._diagonal, self._off = diagonal, off
+        self._factor = lapack.dpttrf(diagonal, off)[:2]
+        self._r, self._d = self.space.create(), self.space.create()
+
+    def apply(self, d: PETSc.Vec, r: PETSc.Vec) -> None:
+        """``r = P d``."""
+        source, target = d.array_r, r.array_w
+        a, b = self._action.states(source), self._action.states(target)
+        np.multiply(self._diagonal[:, None], a, out=b)
+        b[:, :-1] += self._off[:, None] * a[:, 1:]
+        b[:, 1:] += self._off[:, None] * a[:, :-1]
+        self._on_weights(self.weights.apply, source, target)
+
+    def solve(self, r: PETSc.Vec, d: PETSc.Vec) -> None:
+        """``d = P^{-1} r``."""
+        source, target = r.array_r, d.array_w
+        a, b = self._action.states(source), self._action.states(target)
+        if a.size:
+            columns = a.transpose(1, 0, 2).reshape(a.shape[1], -1)
+            solution, _ = lapack.dpttrs(*self._factor, columns)
+            b[...] = solution.reshape(a.shape[1], a.shape[0], -1).transpose(1, 0, 2)
+        self._on_weights(self.weights.solve, source, target)
+
+    def _on_weights(self, operation, source: Array, target: Array) -> None:  # type: ignore[no-untyped-def]
+        size = self._action.space.parameter_size if self._action.grid.owner else 0
+        self._r.array_w[...] = source[:size]
+        operation(self._r, self._d)
+        target[:size] = self._d.array_r

@@ -1,0 +1,250 @@
+"""Levenberg-Marquardt method in the metric of the prior, with an exact Newton phase at the end.
+
+A step solves ``(H + mu P) d = -g`` with ``H`` the Gauss-Newton matrix; the damping follows the gain
+ratio, actual over predicted decrease (Nielsen 1999, IMM-REP-1999-05). In the state form the step is
+tried as it is and with its states corrected to second order, so that at large ``R_f`` it follows the
+curved manifold of the model. Far from the minimum this is the best step known. Where the residuals
+are large (small ``R_f``) it converges linearly only; there the exact second variation predicts the
+decrease better, and when it has done so twice it takes the place of ``H``, by conjugate gradients with
+the Gauss-Newton system as the preconditioner. A rejected step or negative curvature ends this phase.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from fem_deepest._petsc import PETSc
+from fem_deepest.action.network import NetworkAction
+from fem_deepest.action.states import StateAction
+from fem_deepest.errors import NumericalFailure
+from fem_deepest.solve.dataspace import DataSpace
+from fem_deepest.solve.gauss_newton import GaussNewton, WeightSolver
+from fem_deepest.solve.lmvm import Iterate
+from fem_deepest.solve.memory import dual_norm
+from fem_deepest.solve.outcome import Outcome
+from fem_deepest.solve.schur import WeightSchur
+
+DATA = 4000  # outputs of all samples up to which the dense data-space matrix is the best
+_FIRST = 1e-2  # damping of the first step
+_LEAST, _MOST = 1e-10, 1e14
+_TRUSTED = 0.1  # the exact model takes over when it errs by less, twice
+_FORCING = 1e-2  # decrease of the preconditioned residual in a Newton step, squared
+_INNER = 40
+_GAIN = 1e-3  # least gain ratio of an accepted step
+_IDLE, _LIGHT = 2, 10.0  # so many idle steps end it, if they are damped no more than this
+_ROUNDING = 1e-13
+
+
+def weight_solver(action: StateAction | NetworkAction) -> type[WeightSolver]:
+    """The data space where it is small, conjugate gradients with the depth preconditioner else."""
+    return DataSpace if action.samples * action.network.outputs <= DATA else WeightSchur
+
+
+def levenberg(
+    action: StateAction | NetworkAction,
+    u: PETSc.Vec,
+    *,
+    tolerance: float,
+    iterations: int,
+    decrease: float = 0.0,
+    solver: type[WeightSolver] | None = None,
+    monitor: Callable[[Iterate], None] | None = None,
+) -> Outcome:
+    """Minimise the action from ``u``, in place.
+
+    Args:
+        action: The state form, or the forcing form under the strong constraint (``R_f`` infinite).
+        u: Start; on return the best point reached.
+        tolerance: Dual norm of the gradient in ``action.metric`` to reach.
+        iterations: Largest number of steps.
+        decrease: Stop, too, after two lightly damped steps in a row that are predicted to win, and do
+            win, no more than this fraction of the action.
+        solver: Solver of the weight system; :func:`weight_solver` by default.
+        monitor: Called at the start and after every accepted step; an exception it raises ends the
+            solve.
+
+    Raises:
+        NumericalFailure: The action is not finite at the start.
+        InputError: The action has forcings, or a scheme of several stages.
+
+    Collective.
+    """
+    search = _Search(action, u, solver or weight_solver(action), decrease)
+    try:
+        iteration = 0
+        while True:
+            norm = dual_norm(action.metric, search.g)
+            if monitor is not None:
+                monitor(Iterate(u, search.value, norm, iteration))
+            if norm <= tolerance:
+                return Outcome(True, "converged_gatol", iteration)
+            if search.idle >= _IDLE:
+                return Outcome(True, "converged_decrease", iteration)
+            if iteration >= iterations:
+                return Outcome(False, "diverged_maxits", iteration)
+            if not search.step():
+                return Outcome(False, "diverged_damping", iteration)
+            iteration += 1
+    finally:
+        search.destroy()
+
+
+class _Search:
+    """Where the method stands: point, gradient, damping and which model makes the steps."""
+
+    def __init__(
+        self,
+        action: StateAction | NetworkAction,
+        u: PETSc.Vec,
+        solver: type[WeightSolver],
+        decrease: float,
+    ) -> None:
+        self._action, self._u, self._solver, self._decrease = action, u, solver, decrease
+        self.g, self._trial, self._corrected = (action.create() for _ in range(3))
+        self._step = _Step(action)
+        self.value = action.gradient(u, self.g)
+        if not np.isfinite(self.value):
+            raise NumericalFailure(f"the action is {self.value} at the start; take another one")
+        self._mu, self._newton, self._trusted, self.idle = _FIRST, False, 0, 0
+
+    def step(self) -> bool:
+        """Make one accepted step; false if no damping gives a decrease."""
+        action, step, growth = self._action, self._step, 2.0
+        system = GaussNewton(action, self._u, self._solver)
+        try:
+            while True:
+                positive = step.solve(system, self._u, self.g, self._mu, self._newton)
+                new = self._try(system)
+                gain = (self.value - new) / step.predicted
+                # Where the decrease drowns in rounding, no increase beyond rounding will do.
+                small = step.predicted <= _ROUNDING * abs(self.value)
+                if gain > _GAIN or (small and new <= self.value + _ROUNDING * abs(self.value)):
+                    break
+                self._mu, growth = max(self._mu, 1e-3) * growth, 2.0 * growth
+                self._newton, self._trusted = False, 0
+                if self._mu > _MOST:
+                    return False
+        finally:
+            system.destroy()
+        self._choose_model(gain, self.value - new, positive)
+        won = max(step.predicted, self.value - new)
+        flat = won <= self._decrease * abs(self.value) and self._mu <= _LIGHT
+        self.idle = self.idle + 1 if flat else 0
+        self._mu *= max(0.1 if gain > 0.9 else 1.0 / 3.0, 1.0 - (2.0 * gain - 1.0) ** 3)
+        self._mu = max(self._mu, _LEAST)
+        self._trial.copy(self._u)
+        self.value = action.gradient(self._u, self.g)
+        return True
+
+    def _try(self, system: GaussNewton) -> float:
+        """The better of the step and the corrected step, left in ``_trial``."""
+        self._step.d.copy(self._trial)
+        self._trial.axpy(1.0, self._u)
+        new = _value(self._action, self._trial)
+        if not system.lin.forced:
+            return new
+        self._trial.copy(self._corrected)
+        system.correct(self._u, self._step.d, self._corrected)
+        other = _value(self._action, self._corrected)
+        if other < new:
+            self._trial, self._corrected = self._corrected, self._trial
+        return min(new, other)
+
+    def _choose_model(self, gain: float, won: float, positive: bool) -> None:
+        """Newton's model after it has been the better one twice, until it fails."""
+        if self._newton:
+            self._newton = positive
+            self._trusted = 2 * int(positive)
+            return
+        exact = won / self._step.exact if self._step.exact > 0.0 else np.inf
+        better = abs(exact - 1.0) < min(_TRUSTED, abs(gain - 1.0))
+        self._trusted = self._trusted + 1 if better else 0
+        self._newton = self._trusted >= 2
+
+    def destroy(self) -> None:
+        """Free the vectors."""
+        self._step.destroy()
+        for vec in (self.g, self._trial, self._corrected):
+            vec.destroy()
+
+
+def _value(action: StateAction | NetworkAction, u: PETSc.Vec) -> float:
+    """The action, infinite where it is not a number."""
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            value = action.value(u)
+    except NumericalFailure:
+        return np.inf
+    return value if np.isfinite(value) else np.inf
+
+
+class _Step:
+    """A step and the decrease that the model without damping predicts for it.
+
+    Attributes:
+        d: The step.
+        predicted: Decrease of the model that made the step.
+        exact: Decrease of the model with the exact second variation.
+    """
+
+    def __init__(self, action: StateAction | NetworkAction) -> None:
+        self._action = action
+        self.d, self._p, self._z, self._r, self._hp, self._w = (action.create() for _ in range(6))
+        self.predicted = self.exact = 0.0
+
+    def solve(
+        self, system: GaussNewton, u: PETSc.Vec, g: PETSc.Vec, mu: float, newton: bool
+    ) -> bool:
+        """Make a step; returns whether no negative curvature was met."""
+        if newton and self._newton(system, u, g, mu):
+            return True
+        system.solve(g, self.d, 1.0 + mu)
+        self.d.scale(-1.0)
+        slope = -g.dot(self.d)
+        system.damping(self.d, self._w)
+        self._action.hessian(u, self.d, self._hp)
+        # (H + mu P) d = -g gives the curvature of the Gauss-Newton model.
+        self.predicted = 0.5 * (slope + mu * self.d.dot(self._w))
+        self.exact = slope - 0.5 * self.d.dot(self._hp)
+        return not newton
+
+    def _newton(self, system: GaussNewton, u: PETSc.Vec, g: PETSc.Vec, mu: float) -> bool:
+        """Conjugate gradients on ``A'' + mu P``; false at negative curvature."""
+        d, p, z, r, hp, w = self.d, self._p, self._z, self._r, self._hp, self._w
+        d.zeroEntries()
+        g.copy(r)
+        system.solve(r, z, 1.0 + mu)
+        z.copy(p)
+        p.scale(-1.0)
+        rz = first = r.dot(z)
+        self.predicted = 0.0
+        for _ in range(_INNER):
+            self._action.hessian(u, p, hp)
+            system.damping(p, w)
+            damped = mu * p.dot(w)
+            curvature = p.dot(hp) + damped
+            if curvature <= 0.0:
+                return False
+            alpha = rz / curvature
+            d.axpy(alpha, p)
+            self.predicted += 0.5 * alpha * rz
+            hp.axpy(mu, w)
+            r.axpy(alpha, hp)
+            system.solve(r, z, 1.0 + mu)
+            new = r.dot(z)
+            if new <= min(_FORCING, first) * first:
+                break
+            p.scale(new / rz)
+            p.axpy(-1.0, z)
+            rz = new
+        system.damping(d, w)
+        self.predicted += 0.5 * mu * d.dot(w)
+        self.exact = self.predicted
+        return True
+
+    def destroy(self) -> None:
+        """Free the vectors."""
+        for vec in (self.d, self._p, self._z, self._r, self._hp, self._w):
+            vec.destroy()
