@@ -10,7 +10,7 @@
 #
 # and raise $R_f$ step by step: *precision annealing*. The unknowns are the states of all layers and
 # the weights. Here every rung of the ladder is solved by the Levenberg-Marquardt method of
-# `fem_deepest.solve.levenberg`, which eliminates the states sample by sample.
+# `fem_deepest.solve.network.levenberg`, which eliminates the states sample by sample.
 #
 #     docker/run python demos/twin.py
 
@@ -22,15 +22,15 @@ from pathlib import Path
 
 import numpy as np
 
-from fem_deepest.action.network import NetworkAction
-from fem_deepest.action.states import StateAction
+from fem_deepest.action.network.action import NetworkAction
+from fem_deepest.action.network.states import StateAction
 from fem_deepest.data.twin import DEPTH, NEURONS, NOISE, Twin, isometric, plateau, published
 from fem_deepest.figures.style import LINES, styled
 from fem_deepest.network.activation import activation
 from fem_deepest.network.loss import LeastSquares
 from fem_deepest.network.network import Network
 from fem_deepest.network.scheme import scheme
-from fem_deepest.solve.levenberg import levenberg
+from fem_deepest.solve.network.levenberg import levenberg
 from fem_deepest.spaces import DepthMesh, NeuronSpace, ProcessGrid
 
 R_M = 1.0 / NOISE**2  # both twins have this noise in inputs and outputs

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fem_deepest.action.network import NetworkAction
+from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.config import Config
 from fem_deepest.data import DataSet, Standardiser
 from fem_deepest.errors import InputError

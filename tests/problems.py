@@ -11,7 +11,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.action.network import NetworkAction
+from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.network.activation import activation
 from fem_deepest.network.loss import CrossEntropy, LeastSquares
 from fem_deepest.network.network import Network

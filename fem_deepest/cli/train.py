@@ -12,7 +12,7 @@ import numpy as np
 from mpi4py import MPI
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.action.network import NetworkAction
+from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.cli.info import versions
 from fem_deepest.cli.interrupt import Interrupt
 from fem_deepest.cli.progress import Progress, Reporter, Silent

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from fem_deepest.action.network import NetworkAction
+from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.config import Config
 from fem_deepest.data import DataSet
 from fem_deepest.errors import InputError

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.action.network import NetworkAction, Parts
+from fem_deepest.action.network.action import NetworkAction, Parts
 from fem_deepest.errors import NumericalFailure
 from fem_deepest.solve.lmvm import Iterate, minimise
 from fem_deepest.solve.memory import LimitedMemory, dual_norm

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.action.curvature import MisfitCurvature
-from fem_deepest.action.network import NetworkAction
+from fem_deepest.action.network.action import NetworkAction
+from fem_deepest.action.network.curvature import MisfitCurvature
 from fem_deepest.solve.eigenvalues import lowest_eigenvalues
 
 

@@ -10,7 +10,7 @@ from mpi4py import MPI
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
 
-from fem_deepest.action.network import NetworkAction
+from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.config import ActionSection, Config, NetworkSection, Section, validate
 from fem_deepest.model import make_network
 from fem_deepest.network.loss import LeastSquares

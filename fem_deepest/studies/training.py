@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.action.network import NetworkAction
+from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.config import Config
 from fem_deepest.model import initial_parameters, make_schedule
 from fem_deepest.network.network import Network

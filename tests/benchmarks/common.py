@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 import fem_deepest
-from fem_deepest.action.network import NetworkAction
+from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.config import Config
 from fem_deepest.model import Problem, initial_parameters
 from fem_deepest.run import load_data

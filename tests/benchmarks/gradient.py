@@ -20,7 +20,7 @@ import sys
 import numpy as np
 from common import Targets, arguments, interleaved, table
 
-from fem_deepest.action.network import NetworkAction
+from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.network import stage
 from fem_deepest.network.activation import activation
 from fem_deepest.network.loss import CrossEntropy

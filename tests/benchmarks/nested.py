@@ -42,7 +42,7 @@ import numpy as np
 from common import Targets, arguments, digits, make_problem, make_schedule, start, table
 from scipy.optimize import minimize
 
-from fem_deepest.action.network import NetworkAction
+from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.config import Config
 from fem_deepest.model import Problem
 from fem_deepest.solve.lmvm import Iterate, minimise

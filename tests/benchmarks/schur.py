@@ -27,9 +27,9 @@ from common import Targets, arguments, table
 from twin import cold_start, network_twin
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.action.states import StateAction
-from fem_deepest.solve.gauss_newton import GaussNewton
-from fem_deepest.solve.schur import WeightSchur
+from fem_deepest.action.network.states import StateAction
+from fem_deepest.solve.network.gauss_newton import GaussNewton
+from fem_deepest.solve.network.schur import WeightSchur
 
 LIMIT = 20
 TOLERANCE = 1e-6

@@ -46,14 +46,14 @@ from scipy.integrate import solve_bvp
 from scipy.optimize import minimize
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.action.network import NetworkAction
-from fem_deepest.action.states import StateAction
+from fem_deepest.action.network.action import NetworkAction
+from fem_deepest.action.network.states import StateAction
 from fem_deepest.network.activation import activation
 from fem_deepest.network.loss import LeastSquares
 from fem_deepest.network.network import Network
 from fem_deepest.network.scheme import scheme
-from fem_deepest.solve.levenberg import levenberg
 from fem_deepest.solve.memory import dual_norm
+from fem_deepest.solve.network.levenberg import levenberg
 from fem_deepest.spaces import DepthMesh, NeuronSpace, Parameters, ProcessGrid
 
 DEPTH, NOISE, STRENGTH, KAPPA = 2.0, 0.05, 1e-2, 1.0

@@ -40,7 +40,7 @@ from mpi4py import MPI
 number, rank, call = map(int, sys.argv[1:4])
 sys.argv[1:4] = []
 import fem_deepest.cli.main as command
-from fem_deepest.action.network import NetworkAction
+from fem_deepest.action.network.action import NetworkAction
 gradient, calls = NetworkAction.gradient, [0]
 def counted(self, u, g):
     calls[0] += 1

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from launch import SIGNALLED, contents, history, start, timeless
 
-from fem_deepest.action.network import NetworkAction
+from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.run import Run
 
 POLISH = ("--set", "solve.polish=true")

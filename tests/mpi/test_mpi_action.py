@@ -10,7 +10,7 @@ from mpi4py import MPI
 from problems import network_action, random_control
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.action.network import NetworkAction
+from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.errors import InputError, NumericalFailure
 from fem_deepest.solve.lmvm import Iterate, minimise
 from fem_deepest.solve.memory import LimitedMemory, dual_norm

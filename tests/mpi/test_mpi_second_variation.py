@@ -9,8 +9,8 @@ from mpi4py import MPI
 from problems import network_action, random_control
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.action.curvature import MisfitCurvature
 from fem_deepest.action.form.action import FormAction
+from fem_deepest.action.network.curvature import MisfitCurvature
 from fem_deepest.solve.conjugate import conjugate_points
 from fem_deepest.solve.eigenvalues import lowest_eigenvalues, morse_index
 from fem_deepest.solve.solutions import stationary_points

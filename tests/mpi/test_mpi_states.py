@@ -9,12 +9,12 @@ import pytest
 from mpi4py import MPI
 from problems import network_action, random_control
 
-from fem_deepest.action.bijection import to_forcing, to_states
-from fem_deepest.action.states import StateAction
-from fem_deepest.solve.dataspace import DataSpace
-from fem_deepest.solve.gauss_newton import GaussNewton
-from fem_deepest.solve.levenberg import levenberg
-from fem_deepest.solve.schur import WeightSchur
+from fem_deepest.action.network.bijection import to_forcing, to_states
+from fem_deepest.action.network.states import StateAction
+from fem_deepest.solve.network.dataspace import DataSpace
+from fem_deepest.solve.network.gauss_newton import GaussNewton
+from fem_deepest.solve.network.levenberg import levenberg
+from fem_deepest.solve.network.schur import WeightSchur
 
 WORLD = MPI.COMM_WORLD
 

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from problems import PRECISION, SHARPNESS, dense, network_action, random_control, samples
 
-from fem_deepest.action.network import NetworkAction
+from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.errors import InputError
 from fem_deepest.spaces import NeuronSpace
 

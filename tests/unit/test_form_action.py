@@ -16,7 +16,7 @@ from problems import PRECISION, Bare, dense, network_action, petsc_options, rand
 
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.form.action import Ends, FormAction
-from fem_deepest.action.network import NetworkAction
+from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.errors import InputError, NotConverged, NumericalFailure
 from fem_deepest.solve.eigenvalues import morse_index
 from fem_deepest.solve.newton import polish

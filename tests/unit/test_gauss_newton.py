@@ -7,12 +7,12 @@ import pytest
 from problems import dense, network_action, random_control
 from test_states import CASES
 
-from fem_deepest.action.bijection import to_forcing, to_states
-from fem_deepest.action.linearised import Linearised
-from fem_deepest.action.states import StateAction
+from fem_deepest.action.network.bijection import to_forcing, to_states
+from fem_deepest.action.network.linearised import Linearised
+from fem_deepest.action.network.states import StateAction
 from fem_deepest.errors import InputError
-from fem_deepest.solve.dataspace import DataSpace
-from fem_deepest.solve.gauss_newton import GaussNewton
+from fem_deepest.solve.network.dataspace import DataSpace
+from fem_deepest.solve.network.gauss_newton import GaussNewton
 
 cases = pytest.mark.parametrize("options", CASES.values(), ids=CASES.keys())
 SMALL = {"count": 4, "cells": 2, "neurons": 3}

@@ -10,17 +10,17 @@ import pytest
 from problems import network_action, random_control
 from scipy.optimize import minimize
 
-from fem_deepest.action.bijection import to_forcing, to_states
-from fem_deepest.action.states import StateAction
+from fem_deepest.action.network.bijection import to_forcing, to_states
+from fem_deepest.action.network.states import StateAction
 from fem_deepest.errors import InputError, NumericalFailure
-from fem_deepest.solve.dataspace import DataSpace
-from fem_deepest.solve.gauss_newton import GaussNewton
-from fem_deepest.solve.levenberg import levenberg, weight_solver
 from fem_deepest.solve.lmvm import minimise
 from fem_deepest.solve.memory import LimitedMemory, dual_norm
+from fem_deepest.solve.network.dataspace import DataSpace
+from fem_deepest.solve.network.gauss_newton import GaussNewton
+from fem_deepest.solve.network.levenberg import levenberg, weight_solver
+from fem_deepest.solve.network.schur import WeightSchur
 from fem_deepest.solve.newton import polish
 from fem_deepest.solve.outcome import Outcome
-from fem_deepest.solve.schur import WeightSchur
 
 
 def _action(**options):

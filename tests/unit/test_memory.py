@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from problems import DiagonalMetric, network_action, random_control
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.action.network import NetworkAction
+from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.solve.memory import LimitedMemory, dual_norm
 from fem_deepest.spaces import prolong
 

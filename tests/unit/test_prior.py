@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from problems import dense, network_action, random_control
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.action.network import NetworkAction
+from fem_deepest.action.network.action import NetworkAction
 
 Array = NDArray[np.float64]
 

@@ -9,11 +9,11 @@ import pytest
 from problems import dense, network_action, random_control
 from test_states import CASES
 
-from fem_deepest.action.bijection import to_states
-from fem_deepest.action.states import StateAction
-from fem_deepest.solve.dataspace import DataSpace
-from fem_deepest.solve.gauss_newton import GaussNewton
-from fem_deepest.solve.schur import COARSE, WeightSchur
+from fem_deepest.action.network.bijection import to_states
+from fem_deepest.action.network.states import StateAction
+from fem_deepest.solve.network.dataspace import DataSpace
+from fem_deepest.solve.network.gauss_newton import GaussNewton
+from fem_deepest.solve.network.schur import COARSE, WeightSchur
 
 cases = pytest.mark.parametrize("options", CASES.values(), ids=CASES.keys())
 

@@ -12,7 +12,7 @@ from mpi4py import MPI
 from problems import DiagonalMetric, Quadratic, network_action, petsc_options, random_control
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.action.network import NetworkAction
+from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.errors import NumericalFailure
 from fem_deepest.solve.lmvm import Iterate, minimise
 from fem_deepest.solve.memory import LimitedMemory, dual_norm

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from problems import dense, network_action, random_control
 
-from fem_deepest.action.bijection import to_forcing, to_states
-from fem_deepest.action.states import StateAction
+from fem_deepest.action.network.bijection import to_forcing, to_states
+from fem_deepest.action.network.states import StateAction
 from fem_deepest.errors import InputError
 
 CASES = {

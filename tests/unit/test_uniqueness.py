@@ -9,8 +9,8 @@ import pytest
 import scipy.linalg
 from problems import dense, network_action, random_control
 
-from fem_deepest.action.curvature import MisfitCurvature
-from fem_deepest.action.network import NetworkAction
+from fem_deepest.action.network.action import NetworkAction
+from fem_deepest.action.network.curvature import MisfitCurvature
 from fem_deepest.solve.lmvm import minimise
 from fem_deepest.solve.memory import LimitedMemory
 from fem_deepest.solve.uniqueness import uniqueness

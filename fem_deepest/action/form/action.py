@@ -55,7 +55,7 @@ class FormAction:
     The free unknowns are one PETSc vector; clamped dofs are not among them. The mesh is distributed
     over its communicator. All forms are compiled once, when first needed. The time for that grows with
     the number of components: for many samples, or many neurons with dense coupling, take
-    :class:`fem_deepest.action.network.NetworkAction`.
+    :class:`fem_deepest.action.network.action.NetworkAction`.
 
     Args:
         L: Lagrangian density, a scalar UFL expression of the unknowns; ``x.dx(0)`` is ``dx/dt``.

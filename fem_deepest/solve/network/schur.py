@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.action.linearised import with_one
-from fem_deepest.solve.gauss_newton import WeightMap
+from fem_deepest.action.network.linearised import with_one
 from fem_deepest.solve.lmvm import shell
+from fem_deepest.solve.network.gauss_newton import WeightMap
 
 Array = NDArray[np.float64]
 
@@ -27,7 +27,9 @@ COARSE = 9  # depth nodes of the coarse space
 
 
 class WeightSchur:
-    """Iterative solver of the weight system. See :class:`fem_deepest.solve.gauss_newton.WeightSolver`.
+    """Iterative solver of the weight system.
+
+    See :class:`fem_deepest.solve.network.gauss_newton.WeightSolver`.
 
     Args:
         weights: ``J_w`` and the prior.

@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.action.network import NetworkAction
-from fem_deepest.action.path import OneStage, Path
-from fem_deepest.action.samples import gathered_data
-from fem_deepest.action.states import StateAction
-from fem_deepest.action.tiles import Sums
+from fem_deepest.action.network.action import NetworkAction
+from fem_deepest.action.network.path import OneStage, Path
+from fem_deepest.action.network.samples import gathered_data
+from fem_deepest.action.network.states import StateAction
+from fem_deepest.action.network.tiles import Sums
 from fem_deepest.errors import InputError
 from fem_deepest.spaces import Parameters
 

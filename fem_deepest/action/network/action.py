@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.action.prior import Prior
-from fem_deepest.action.tiles import SCALARS, Point, Sums, Tiles
+from fem_deepest.action.network.prior import Prior
+from fem_deepest.action.network.tiles import SCALARS, Point, Sums, Tiles
 from fem_deepest.errors import InputError
 from fem_deepest.network.loss import Loss
 from fem_deepest.network.network import TILE, Network

@@ -6,8 +6,8 @@ the defect of the states,
     xi_i = (x_{i+1} - x_i)/h_i + a X_i - sigma(W_i X_i + b_i),
 
 so ``(x, w) <-> (xi, w)`` is a bijection, and this is the same discrete action as
-:class:`fem_deepest.action.network.NetworkAction`. Here nothing is sequential in depth: all cells and
-samples go through each matrix product together.
+:class:`fem_deepest.action.network.action.NetworkAction`. Here nothing is sequential in depth: all
+cells and samples go through each matrix product together.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.action.depth_metric import DepthMetric
-from fem_deepest.action.network import NetworkAction, Parts
-from fem_deepest.action.path import OneStage, Path
-from fem_deepest.action.samples import gathered_data, shared_parts, weight_prior
-from fem_deepest.action.tiles import SCALARS, Sums
+from fem_deepest.action.network.action import NetworkAction, Parts
+from fem_deepest.action.network.depth_metric import DepthMetric
+from fem_deepest.action.network.path import OneStage, Path
+from fem_deepest.action.network.samples import gathered_data, shared_parts, weight_prior
+from fem_deepest.action.network.tiles import SCALARS, Sums
 from fem_deepest.errors import InputError
 from fem_deepest.spaces import ControlSpace, Parameters
 

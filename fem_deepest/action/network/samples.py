@@ -7,9 +7,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fem_deepest.action.network import NetworkAction, Parts
-from fem_deepest.action.prior import Prior
-from fem_deepest.action.tiles import SCALARS
+from fem_deepest.action.network.action import NetworkAction, Parts
+from fem_deepest.action.network.prior import Prior
+from fem_deepest.action.network.tiles import SCALARS
 from fem_deepest.network.loss import Loss
 from fem_deepest.network.network import Network
 from fem_deepest.spaces import ControlSpace, ProcessGrid

@@ -63,7 +63,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from fem_deepest.action.network import NetworkAction
+from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.errors import InputError
 from fem_deepest.network.activation import Activation
 from fem_deepest.network.loss import CrossEntropy, LeastSquares

@@ -3,7 +3,7 @@
 In the coordinates ``(xi, w)`` the Gauss-Newton matrix is the prior plus the curvature seen at the
 outputs, ``P + J^T J`` with ``J = (J_xi, J_w)`` the derivative of the whitened outputs, ``K C`` rows,
 at any ``R_f``. The states go to these coordinates and back by a sweep each
-(:class:`fem_deepest.action.linearised.Linearised`), and elimination of ``xi`` leaves
+(:class:`fem_deepest.action.network.linearised.Linearised`), and elimination of ``xi`` leaves
 
     S = tau Gamma + J_w^T D^{-1} J_w,    D = 1 + J_xi P_xi^{-1} J_xi^T / tau   (C x C for each sample)
 
@@ -19,12 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.action.linearised import Linearised
-from fem_deepest.action.network import NetworkAction
-from fem_deepest.action.prior import Prior
-from fem_deepest.action.samples import weight_prior
-from fem_deepest.action.states import StateAction
-from fem_deepest.action.tiles import Sums
+from fem_deepest.action.network.action import NetworkAction
+from fem_deepest.action.network.linearised import Linearised
+from fem_deepest.action.network.prior import Prior
+from fem_deepest.action.network.samples import weight_prior
+from fem_deepest.action.network.states import StateAction
+from fem_deepest.action.network.tiles import Sums
 from fem_deepest.spaces import ControlSpace, ProcessGrid
 
 Array = NDArray[np.float64]

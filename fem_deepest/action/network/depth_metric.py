@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from scipy.linalg import lapack
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.action.samples import weight_prior
+from fem_deepest.action.network.samples import weight_prior
 
 if TYPE_CHECKING:
-    from fem_deepest.action.states import StateAction
+    from fem_deepest.action.network.states import StateAction
 
 Array = NDArray[np.float64]
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from scipy.linalg import blas, block_diag, cho_factor, cho_solve
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.action.linearised import with_one
-from fem_deepest.solve.gauss_newton import WeightMap
+from fem_deepest.action.network.linearised import with_one
+from fem_deepest.solve.network.gauss_newton import WeightMap
 
 Array = NDArray[np.float64]
 

@@ -16,15 +16,15 @@ from collections.abc import Callable
 import numpy as np
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.action.network import NetworkAction
-from fem_deepest.action.states import StateAction
+from fem_deepest.action.network.action import NetworkAction
+from fem_deepest.action.network.states import StateAction
 from fem_deepest.errors import NumericalFailure
-from fem_deepest.solve.dataspace import DataSpace
-from fem_deepest.solve.gauss_newton import GaussNewton, WeightSolver
 from fem_deepest.solve.lmvm import Iterate
 from fem_deepest.solve.memory import dual_norm
+from fem_deepest.solve.network.dataspace import DataSpace
+from fem_deepest.solve.network.gauss_newton import GaussNewton, WeightSolver
+from fem_deepest.solve.network.schur import WeightSchur
 from fem_deepest.solve.outcome import Outcome
-from fem_deepest.solve.schur import WeightSchur
 
 DATA = 4000  # outputs of all samples up to which the dense data-space matrix is the best
 _FIRST = 1e-2  # damping of the first step

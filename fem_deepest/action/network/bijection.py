@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.action.states import StateAction
+from fem_deepest.action.network.states import StateAction
 
 
 def to_states(action: StateAction, v: PETSc.Vec) -> PETSc.Vec:
