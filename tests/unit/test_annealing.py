@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
-from test_levenberg import Turning, lorenz
+from test_path_newton import Turning, lorenz
 
 from fem_deepest.action.paths.action import Paths
 from fem_deepest.action.paths.observations import Observations

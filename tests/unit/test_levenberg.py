@@ -163,6 +163,18 @@ def test_ends():
     assert seen[-3][0] - seen[-1][0] <= 2.1e-2 * seen[-3][0]
 
 
+def test_a_wild_start_ends_in_the_quasi_newton_method():
+    """From here no damping of the Gauss-Newton step gives a decrease: the action stays at 58."""
+    action = _action(strength=1e-2)
+    u = random_control(action, 0, 0.5)
+    outcome, seen = _run(action, u, tolerance=1e-5, iterations=3000)
+    assert outcome.converged
+    assert seen[-1][0] < 1.0
+    g = action.create()
+    action.gradient(u, g)
+    assert dual_norm(action.metric, g) <= 1e-5
+
+
 def test_bad_starts():
     action = _action()
     u = action.create()

@@ -7,6 +7,7 @@ curved manifold of the model. Far from the minimum this is the best step known. 
 are large (small ``R_f``) it converges linearly only; there the exact second variation predicts the
 decrease better, and when it has done so twice it takes the place of ``H``, by conjugate gradients with
 the Gauss-Newton system as the preconditioner. A rejected step or negative curvature ends this phase.
+Where no damping gives a decrease at all, the quasi-Newton method takes over, which asks no model.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from fem_deepest._petsc import PETSc
 from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.action.network.states import StateAction
 from fem_deepest.errors import NumericalFailure
-from fem_deepest.solve.lmvm import Iterate
-from fem_deepest.solve.memory import dual_norm
+from fem_deepest.solve.lmvm import Iterate, minimise
+from fem_deepest.solve.memory import LimitedMemory, dual_norm
 from fem_deepest.solve.network.dataspace import DataSpace
 from fem_deepest.solve.network.gauss_newton import GaussNewton, WeightSolver
 from fem_deepest.solve.network.schur import WeightSchur
@@ -32,6 +33,7 @@ _LEAST, _MOST = 1e-10, 1e14
 _TRUSTED = 0.1  # the exact model takes over when it errs by less, twice
 _FORCING = 1e-2  # decrease of the preconditioned residual in a Newton step, squared
 _INNER = 40
+_PAIRS = 20  # of the quasi-Newton method
 _GAIN = 1e-3  # least gain ratio of an accepted step
 _IDLE, _LIGHT = 2, 10.0  # so many idle steps end it, if they are damped no more than this
 _ROUNDING = 1e-13
@@ -85,8 +87,20 @@ def levenberg(
             if iteration >= iterations:
                 return Outcome(False, "diverged_maxits", iteration)
             if not search.step():
-                return Outcome(False, "diverged_damping", iteration)
+                break
             iteration += 1
+        memory = LimitedMemory(action.metric, _PAIRS)
+        rest = minimise(
+            action,
+            u,
+            memory,
+            tolerance=tolerance,
+            iterations=iterations,
+            monitor=monitor,
+            offset=iteration,
+        )
+        memory.clear()
+        return Outcome(rest.converged, rest.reason, iteration + rest.iterations)
     finally:
         search.destroy()
 
