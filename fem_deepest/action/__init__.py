@@ -1,1 +1,1 @@
-"""The action: its protocol, the prior that is its metric, and the action of a network."""
+"""The action: its protocol, and actions in UFL, of a network, of one path and of many paths."""

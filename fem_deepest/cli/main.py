@@ -23,7 +23,7 @@ from fem_deepest.errors import FemDeepestError
 
 app = typer.Typer(
     name="fem-deepest",
-    help="Train neural networks of continuous depth. What follows '--' goes to PETSc.",
+    help="Deepest learning: networks of continuous depth. What follows '--' goes to PETSc.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
