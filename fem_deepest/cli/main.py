@@ -30,6 +30,11 @@ app = typer.Typer(
 )
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="run directory")]
+Out = Annotated[Path | None, typer.Option(help="run directory; default: runs/NAME")]
+Force = Annotated[bool, typer.Option("--force", help="write over a run directory in use")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="override a key")
+]
 
 
 def _version(wanted: bool) -> None:
@@ -51,14 +56,10 @@ def _options(
 @app.command("train")
 def _train(
     config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="what to train, on what")],
-    out: Annotated[Path | None, typer.Option(help="run directory; default: runs/NAME")] = None,
+    out: Out = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on from the checkpoint")] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="write over a run directory in use")
-    ] = False,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="override a key")
-    ] = None,
+    force: Force = False,
+    settings: Settings = None,
 ) -> None:
     """Train a network; exit code 0 converged, 2 wrong input, 3 not converged, 4 numerical failure."""
     reporter = Printer() if MPI.COMM_WORLD.rank == 0 else None
@@ -71,14 +72,10 @@ def _train(
 @app.command("anneal")
 def _anneal(
     config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="which system, what data")],
-    out: Annotated[Path | None, typer.Option(help="run directory; default: runs/NAME")] = None,
+    out: Out = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on from the finished rungs")] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="write over a run directory in use")
-    ] = False,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="override a key")
-    ] = None,
+    force: Force = False,
+    settings: Settings = None,
 ) -> None:
     """Precision annealing over many initial paths: the action levels of a dynamical system."""
     reporter = Printer() if MPI.COMM_WORLD.rank == 0 else None
@@ -91,13 +88,11 @@ def _anneal(
 @app.command("study")
 def _study(
     config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="which study, of what")],
-    out: Annotated[Path | None, typer.Option(help="run directory; default: runs/NAME")] = None,
+    out: Out = None,
     force: Annotated[
         bool, typer.Option("--force", help="forget the points that are there already")
     ] = False,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="override a key")
-    ] = None,
+    settings: Settings = None,
 ) -> None:
     """Convergence study: table and plot; points that are there already are not computed again.
 
