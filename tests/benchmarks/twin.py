@@ -24,7 +24,7 @@ ipopt   R_f = 1e4, CPU time of the solve alone (exact Hessian, see ``ipopt_casad
         start. Ours: eight cold starts, ``default_rng(1000 + s + 10 j)``, to a thousandth, and the
         best of them to 3e-4; all times added. Seeds 0 to 4 of the twin N = 6, K = 12, n = 30, which
         IPOPT solves to the end, and seed 0 of the full twin, where it is stopped after --limit
-        seconds (an iteration takes half a minute).
+        seconds (an iteration takes three).
 
 All times are CPU seconds of one thread, and the action reached stands beside them.
 """
