@@ -69,6 +69,8 @@ class RunDirectory:
                         f"the directory {self.path} is not empty; give --resume to go on with its "
                         "run, --force to write over it, or another --out"
                     )
+                elif not os.access(self.path, os.W_OK):
+                    problem = f"may not write into the directory {self.path}; give another --out"
             except OSError as error:
                 problem = f"cannot use {self.path} as run directory: {error}; give another --out"
         problem = self.comm.bcast(problem, root=0)
