@@ -13,6 +13,7 @@ from fem_deepest.config import Count, Positive, Section, read, validate
 NotNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Interval = Annotated[list[Finite], Field(min_length=2, max_length=2)]
+Intervals = Annotated[list[Interval], Field(min_length=1)]
 
 
 class Series(Section):
@@ -25,7 +26,7 @@ class Series(Section):
         default=None, description="CSV file with a header, relative to the configuration"
     )
     time: str = Field(default="t", description="column with the depth (time)")
-    components: list[Annotated[int, Field(ge=0)]] | None = Field(
+    components: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = Field(
         default=None, description="components observed, numbers from 0; default: all"
     )
     times: Annotated[int, Field(ge=3)] = Field(default=161, description="times of a twin")
@@ -78,10 +79,10 @@ class PathActionSection(Section):
 class BoundsSection(Section):
     """``[bounds]``: random starts are uniform within them."""
 
-    states: Interval | list[Interval] = Field(
+    states: Interval | Intervals = Field(
         default=[-15.0, 15.0], description="of all states, or one interval for each"
     )
-    parameters: Interval | list[Interval] = Field(
+    parameters: Interval | Intervals = Field(
         default=[0.0, 20.0], description="of all parameters, or one interval for each"
     )
 

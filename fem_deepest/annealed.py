@@ -57,7 +57,7 @@ class AnnealingProblem:
         else:
             series = twin(
                 dynamics,
-                section.parameters or system.typical,
+                system.typical if section.parameters is None else section.parameters,
                 system.start,
                 times=section.times,
                 interval=section.interval,
@@ -141,8 +141,12 @@ def cell_ends(times: Array, name: str, refine: int) -> Array:
     """Ends of cells whose nodes are the times of the data, and ``refine - 1`` between two of them.
 
     Raises:
-        InputError: Cells with a node in the middle do not fit.
+        InputError: There are fewer than two times, or cells with a node in the middle do not fit.
     """
+    if times.size < 2:
+        raise InputError(
+            f"the time series has {times.size} row; a path needs two times or more: give more rows"
+        )
     s = np.arange(refine * (times.size - 1) + 1) / refine
     nodes = np.interp(s, np.arange(times.size), times)
     span = transcription(name).nodes.size - 1

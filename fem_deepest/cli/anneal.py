@@ -21,7 +21,7 @@ from fem_deepest.cli.levels import draw_levels, write_tables
 from fem_deepest.cli.progress import Reporter, Silent
 from fem_deepest.errors import InputError, NumericalFailure
 from fem_deepest.io.batches import read_batch, write_batch
-from fem_deepest.io.rundir import RunDirectory, jsonable
+from fem_deepest.io.rundir import RunDirectory, jsonable, write_text
 from fem_deepest.io.search import difference
 from fem_deepest.solve.paths.annealing import Annealing, Batch, assemble, random_starts
 from fem_deepest.solve.paths.levels import Level, expected_measurement, levels
@@ -88,27 +88,39 @@ class _Session:
         begun = [self._begin(first) for first in firsts[self.comm.rank :: self.comm.size]]
         if resume:
             self._check_signature()
+            begun = self._kept(begun)
         self.directory.prepare(resume=resume, force=force)
         if self.comm.rank == 0:
             if not resume:
                 self._clear()
             self.batches.mkdir(exist_ok=True)
-            (self.batches / "signature.json").write_text(json.dumps(self._signature()))
+            write_text(self.batches / "signature.json", json.dumps(self._signature()))
         self.comm.barrier()
-        done = [read_batch(self.batches, int(b.numbers[0])) or b for b in begun]
-        self._describe(sum(b.rung > 0 for b in done))
+        self._describe(sum(b.rung > 0 for b in begun))
         self._write("interrupted", [], {})
         with self.interrupt:
-            for batch in done:
+            for batch in begun:
                 self._climb(batch)
                 if self.interrupt.asked or self.failure:
                     break
-        return self._finish(done)
+        return self._finish(begun)
 
     def _begin(self, first: int) -> Batch:
         section = self.config.anneal
         numbers = np.arange(first, min(first + section.batch, section.paths))
         return Batch(numbers, random_starts(self.problem.newton.bounds, numbers, self.config.seed))
+
+    def _kept(self, begun: list[Batch]) -> list[Batch]:
+        """What is kept of the batches of this rank. Collective: all ranks refuse, or none."""
+        problem = ""
+        try:
+            begun = [read_batch(self.batches, int(b.numbers[0])) or b for b in begun]
+        except InputError as error:
+            problem = str(error)
+        problem = next(filter(None, self.comm.allgather(problem)), "")
+        if problem:
+            raise InputError(problem)
+        return begun
 
     def _climb(self, batch: Batch) -> None:
         """Anneal one batch, writing every rung. Not collective."""
@@ -147,8 +159,13 @@ class _Session:
 
     def _check_signature(self) -> None:
         problem, path = None, self.batches / "signature.json"
-        if self.comm.rank == 0 and path.exists():
-            problem = difference(json.loads(path.read_text()), self._signature())
+        if self.comm.rank == 0:
+            try:
+                problem = difference(dict(json.loads(path.read_text())), self._signature())
+            except FileNotFoundError:
+                problem = f"{self.directory.path} holds no annealing run; begin it without --resume"
+            except (OSError, ValueError, TypeError) as error:
+                problem = f"cannot read {path} ({error}); begin again with --force"
         problem = self.comm.bcast(problem, root=0)
         if problem:
             raise InputError(problem)

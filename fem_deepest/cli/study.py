@@ -97,7 +97,7 @@ def _prepare(directory: RunDirectory, *, force: bool) -> None:
         except InputError:
             ours = False
     ours = directory.comm.bcast(ours, root=0)
-    directory.prepare(resume=ours and not force, force=force)
+    directory.prepare(resume=ours and not force, force=force, advice="")
     if directory.comm.rank == 0:
         if force:
             shutil.rmtree(directory.path / _POINTS, ignore_errors=True)

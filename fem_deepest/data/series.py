@@ -17,6 +17,7 @@ from fem_deepest.errors import InputError
 Array = NDArray[np.float64]
 
 _SPIN_UP = 20.0  # time after which a chaotic system is taken to be on its attractor
+_FAR = 1e8  # a state beyond it has left every attractor
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ def twin(
     observation. The solution is exact to ten digits (DOP853).
 
     Raises:
-        InputError: A component or the number of parameters does not fit the system.
+        InputError: A component or the number of parameters does not fit the system, or the solution
+            leaves every bound.
 
     Not collective: the same on every rank.
     """
@@ -72,15 +74,27 @@ def twin(
     x0 = start + 0.1 * rng.standard_normal(dynamics.states)
     spin = 0.0 if dynamics.name == "pendulum" else _SPIN_UP
     t: Array = np.asarray(interval * np.arange(times))
-    solution = solve_ivp(
-        lambda s, x: dynamics.value(np.asarray(s), x, w),
-        (0.0, spin + t[-1]),
-        x0,
-        method="DOP853",
-        t_eval=np.minimum(spin + t, spin + t[-1]),
-        rtol=1e-10,
-        atol=1e-10,
-    )
+
+    def near(s: float, x: Array) -> float:
+        return _FAR - float(np.abs(x).max())
+
+    near.terminal = True  # type: ignore[attr-defined]
+    with np.errstate(over="ignore", invalid="ignore"):
+        solution = solve_ivp(
+            lambda s, x: dynamics.value(np.asarray(s), x, w),
+            (0.0, spin + t[-1]),
+            x0,
+            method="DOP853",
+            t_eval=np.minimum(spin + t, spin + t[-1]),
+            rtol=1e-10,
+            atol=1e-10,
+            events=near,
+        )
+    if solution.status != 0:
+        raise InputError(
+            f"the twin of {dynamics.name} with the parameters {list(parameters)} has no solution up to "
+            f"the last observation: it grows without bound; give other data.parameters"
+        )
     truth = solution.y.T
     values = truth[:, list(components)] + noise * rng.standard_normal((times, len(components)))
     return TimeSeries(t, values, list(components), truth)
@@ -101,7 +115,7 @@ def read_series(path: str | Path, time: str, components: Sequence[int] | None) -
     Not collective.
     """
     try:
-        with Path(path).open(newline="", encoding="utf-8") as file:
+        with Path(path).open(newline="", encoding="utf-8-sig") as file:
             head, *rows = list(csv.reader(file))
         table = np.array([[float(c) if c.strip() else np.nan for c in row] for row in rows if row])
     except (OSError, UnicodeDecodeError) as error:
@@ -120,6 +134,10 @@ def read_series(path: str | Path, time: str, components: Sequence[int] | None) -
     times, values = table[:, place], np.delete(table, place, axis=1)
     if not (np.isfinite(times).all() and (np.diff(times) > 0.0).all()):
         raise InputError(f"the column '{time}' of {path} must increase; sort the rows")
+    if np.isinf(values).any():
+        raise InputError(
+            f"{path} holds an infinite value; leave the cell empty where there is none"
+        )
     chosen = list(range(values.shape[1]) if components is None else components)
     if len(chosen) != values.shape[1]:
         if not chosen or max(chosen) >= values.shape[1]:

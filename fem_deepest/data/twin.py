@@ -6,6 +6,8 @@ Shirman, "Machine learning: deepest learning as statistical data assimilation pr
 Computation 30 (2018), doi:10.1162/neco_a_01094. It contracts: after a dozen layers nothing is left of
 the input. The other one, ``x <- x + h (tanh(W x + b) - x/4)`` with antisymmetric ``W``, nearly keeps
 distances, at any depth.
+
+Nothing here is collective.
 """
 
 from __future__ import annotations

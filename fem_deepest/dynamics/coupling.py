@@ -1,4 +1,7 @@
-"""A layer of a network as a dynamical system: ``dx/dt = -a x + sigma(W x + b)``."""
+"""A layer of a network as a dynamical system: ``dx/dt = -a x + sigma(W x + b)``.
+
+Nothing here is collective.
+"""
 
 from __future__ import annotations
 

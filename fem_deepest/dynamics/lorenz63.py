@@ -1,6 +1,8 @@
 """Lorenz 63: ``x' = s (y - x)``, ``y' = x (r - z) - y``, ``z' = x y - b z``.
 
 E. N. Lorenz, Deterministic nonperiodic flow, J. Atmos. Sci. 20 (1963) 130-141.
+
+Nothing here is collective.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Lorenz 96: ``dx_i/dt = x_{i-1} (x_{i+1} - x_{i-2}) - x_i + f``, indices cyclic.
 
 E. N. Lorenz, Predictability: a problem partly solved, Proc. Seminar on Predictability, ECMWF (1996).
+
+Nothing here is collective.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Dynamical systems by name, each with parameters and a start that are typical of it."""
+"""Dynamical systems by name, each with parameters and a start that are typical of it.
+
+Nothing here is collective.
+"""
 
 from __future__ import annotations
 

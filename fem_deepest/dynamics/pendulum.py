@@ -1,4 +1,7 @@
-"""Damped pendulum: ``q' = v``, ``v' = -g sin q - c v``."""
+"""Damped pendulum: ``q' = v``, ``v' = -g sin q - c v``.
+
+Nothing here is collective.
+"""
 
 from __future__ import annotations
 

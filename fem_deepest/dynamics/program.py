@@ -3,6 +3,8 @@
 Every component of an expression is expanded into scalar operations, of which no two are alike; the
 program runs once for all points. It is meant for small systems: a dense coupling of many neurons is a
 matrix product, not a list of scalars.
+
+Nothing here is collective.
 """
 
 from __future__ import annotations

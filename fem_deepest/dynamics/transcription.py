@@ -11,6 +11,8 @@ action of a network of discrete layers.
 
 J. T. Betts, Practical Methods for Optimal Control and Estimation (2010), doi:10.1137/1.9780898718577;
 Hairer, Lubich, Wanner, Geometric Numerical Integration (2006), doi:10.1007/3-540-30666-8.
+
+Nothing here is collective.
 """
 
 from __future__ import annotations

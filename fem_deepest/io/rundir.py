@@ -31,6 +31,8 @@ COLUMNS = (
     "score",
 )
 
+_RESUME = "--resume to go on with its run, "
+
 
 class RunDirectory:
     """A directory that one run owns; rank 0 writes.
@@ -53,8 +55,13 @@ class RunDirectory:
         self._history = path / "history.csv"
         self.rows = 0
 
-    def prepare(self, *, resume: bool, force: bool) -> None:
+    def prepare(self, *, resume: bool, force: bool, advice: str = _RESUME) -> None:
         """Make the directory, or refuse one in use. Collective.
+
+        Args:
+            resume: Go on with what it holds.
+            force: Write over what it holds.
+            advice: What else can be done about a directory in use.
 
         Raises:
             InputError: It is not empty and neither ``resume`` nor ``force`` is given, or it cannot
@@ -66,9 +73,11 @@ class RunDirectory:
                 self.path.mkdir(parents=True, exist_ok=True)
                 if any(self.path.iterdir()) and not (resume or force):
                     problem = (
-                        f"the directory {self.path} is not empty; give --resume to go on with its "
-                        "run, --force to write over it, or another --out"
+                        f"the directory {self.path} is not empty; give {advice}--force to write over "
+                        "it, or another --out"
                     )
+                elif not os.access(self.path, os.W_OK):
+                    problem = f"may not write into the directory {self.path}; give another --out"
             except OSError as error:
                 problem = f"cannot use {self.path} as run directory: {error}; give another --out"
         problem = self.comm.bcast(problem, root=0)

@@ -1,4 +1,7 @@
-"""One column of errors: values, their confidence intervals, and the order that theory gives."""
+"""One column of errors: values, their confidence intervals, and the order that theory gives.
+
+Nothing here is collective.
+"""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import fem_deepest
 from fem_deepest.anneal_config import load_annealing
 from fem_deepest.annealed import cell_ends
 from fem_deepest.cli.anneal import anneal
+from fem_deepest.data.series import read_series
 from fem_deepest.errors import InputError, Interrupted
 from fem_deepest.io import batches
 
@@ -125,6 +127,11 @@ def test_function_returns_what_the_files_hold(small, tmp_path):
         ("bounds.parameters=[[0.0, 1.0], [0.0, 1.0]]", "2 intervals"),
         ("dynamics.states=3", "at least 4"),
         ("action.R_m=[1.0, 2.0, 3.0]", "R_m"),
+        ("data.components=[]", "data.components"),
+        ("data.parameters=[]", "got 0 true parameters"),
+        ("data.parameters=[1e150]", "grows without bound"),
+        ("bounds.states=[]", "bounds.states"),
+        ("anneal.rungs=5000", "fewer rungs"),
     ],
 )
 def test_bad_input_ends_with_2_and_writes_nothing(command, small, tmp_path, setting, match):
@@ -188,6 +195,47 @@ def test_resume_refuses_another_run_and_force_begins_again(command, small, tmp_p
     assert float(rows(out / "levels.csv")[0]["R_f"]) == 0.2
 
 
+def test_resume_needs_a_run_of_this_verb(command, small, tmp_path):
+    out = tmp_path / "out"
+    ended = command("anneal", small, "--out", out, "--resume")
+    assert ended.code == 2
+    assert "without --resume" in ended.err
+    assert not out.exists()
+    out.mkdir()
+    (out / "run.json").write_text('{"verb": "train"}')
+    before = contents(out)
+    assert command("anneal", small, "--out", out, "--resume").code == 2
+    assert contents(out) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "match"), [("signature.json", "--force"), ("paths000002.h5", "remove it")]
+)
+@pytest.mark.parametrize("ranks", [0, 2])
+def test_resume_refuses_broken_files_on_all_ranks(small, tmp_path, name, match, ranks):
+    """The second batch is one of the second rank's."""
+    out = tmp_path / "out"
+    anneal(small, out=out)
+    (out / "batches" / name).write_text("{")
+    before = contents(out)
+    ended = start("anneal", small, "--out", out, "--resume", ranks=ranks)
+    assert ended.returncode == 2
+    said = [line for line in ended.stderr.splitlines() if line.startswith("fem-deepest:")]
+    assert len(said) == 1
+    assert match in said[0]
+    assert "Traceback" not in ended.stderr
+    assert contents(out) == before
+
+
+def test_directory_that_may_not_be_written_is_refused(command, small, tmp_path, monkeypatch):
+    (tmp_path / "out").mkdir()
+    monkeypatch.setattr("os.access", lambda path, mode, **_: mode != os.W_OK)
+    ended = command("anneal", small, "--out", tmp_path / "out")
+    assert ended.code == 2
+    assert "may not write" in ended.err
+    assert contents(tmp_path / "out") == {}
+
+
 @pytest.mark.parametrize("ranks", [2, 4])
 def test_result_does_not_depend_on_the_ranks(small, tmp_path, ranks):
     """Four ranks have one batch each, or none."""
@@ -220,12 +268,22 @@ def test_series_of_a_file(small, tmp_path):
         ("s,a\n0,1\n1,2\n2,3\n", "needs a column 't'"),
         ("t,a\n0,1\n2,2\n1,3\n", "must increase"),
         ("t,a\n0,1\n1,2\n2,3\n", "1 columns beside the time"),
+        ("t,a,b\n0,1,2\n", "two times or more"),
+        ("t,a,b\n0,1,inf\n1,2,3\n2,3,4\n", "infinite"),
     ],
 )
 def test_bad_series(small, tmp_path, text, match):
     (tmp_path / "own.csv").write_text(text)
     with pytest.raises(InputError, match=match):
         anneal(small, out=tmp_path / "out", settings=["data.name=file", "data.path=own.csv"])
+
+
+def test_series_of_a_spreadsheet(tmp_path):
+    """Spreadsheets write a mark of the byte order before the header."""
+    (tmp_path / "own.csv").write_text("t,a\n0,1\n1,\n2,3\n", encoding="utf-8-sig")
+    series = read_series(tmp_path / "own.csv", "t", None)
+    np.testing.assert_array_equal(series.times, [0.0, 1.0, 2.0])
+    np.testing.assert_array_equal(series.values[:, 0], [1.0, np.nan, 3.0])
 
 
 def test_cells_end_at_the_data():

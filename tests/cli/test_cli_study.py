@@ -222,6 +222,7 @@ def test_a_directory_of_another_verb_is_refused(command, small, tiny, tmp_path) 
     ended = command("study", small, "--out", out)
     assert ended.code == 2
     assert "is not empty" in ended.err
+    assert "--resume" not in ended.err
     assert contents(out) == before
     assert command("study", small, "--out", out, "--force").code == 0
     assert record(out)["verb"] == "study"

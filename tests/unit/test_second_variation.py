@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.linalg
+import scipy.sparse
 import ufl
 from dolfinx import fem, mesh
 from mpi4py import MPI
@@ -15,6 +16,7 @@ from scipy.integrate import solve_ivp
 
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.form.action import FormAction
+from fem_deepest.action.form.factorisation import Factorisation
 from fem_deepest.action.protocol import AssembledAction
 from fem_deepest.errors import InputError, NotConverged, NumericalFailure
 from fem_deepest.solve.conjugate import conjugate_points
@@ -210,3 +212,21 @@ def test_conjugate_points_are_refused_or_fail_where_they_are_not_defined() -> No
         conjugate_points(action, action.create())
     with pytest.raises(NumericalFailure, match="take more cells"):
         conjugate_points(*oscillator(30.0, degree=2, cells=3))
+
+
+def test_a_factorisation_that_fails_counts_nothing() -> None:
+    """With a megabyte for MUMPS: its inertia would call the indefinite matrix positive."""
+    size = 3000
+    random = scipy.sparse.random(size, size, 0.003, random_state=0)
+    diagonal = np.random.default_rng(0).standard_normal(size)
+    whole = (random + random.T + scipy.sparse.diags(diagonal)).tocsr()
+    rows = (whole.indptr.astype(np.int32), whole.indices.astype(np.int32), whole.data)
+    matrix = PETSc.Mat().createAIJ(whole.shape, csr=rows, comm=PETSc.COMM_SELF)
+    options = PETSc.Options()
+    options["mat_mumps_icntl_23"] = 1
+    try:
+        with pytest.raises(NumericalFailure, match="MUMPS"):
+            Factorisation(matrix)
+    finally:
+        options.delValue("mat_mumps_icntl_23")
+        matrix.destroy()

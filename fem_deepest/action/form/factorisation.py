@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from fem_deepest._petsc import PETSc
+from fem_deepest.errors import NumericalFailure
 
 _NULL = 1e-13  # a pivot smaller than this, relative to the scaled matrix, is none
+_ROOM = 50  # per cent of memory for indefinite pivots that are put off
 
 
 class Inertia(NamedTuple):
@@ -27,6 +29,9 @@ class Factorisation:
     Args:
         matrix: Assembled matrix; it may change its values later, see :meth:`update`.
 
+    Raises:
+        NumericalFailure: MUMPS has not enough memory, or the matrix is not finite.
+
     Collective: construction and every method.
     """
 
@@ -40,14 +45,28 @@ class Factorisation:
         self._pc.setFactorSetUpSolverType()
         factor = self._pc.getFactorMatrix()
         factor.setMumpsIcntl(13, 1)  # no ScaLAPACK at the root, which cannot count
+        factor.setMumpsIcntl(14, _ROOM)
         factor.setMumpsIcntl(24, 1)  # look for null pivots
         factor.setMumpsCntl(3, _NULL)
-        self._ksp.setUp()
+        self._factorise()
 
     def update(self) -> None:
-        """Factorise anew: the values of the matrix have changed."""
+        """Factorise anew: the values of the matrix have changed.
+
+        Raises:
+            NumericalFailure: See the class.
+        """
         self._ksp.setOperators(self._ksp.getOperators()[0])
+        self._factorise()
+
+    def _factorise(self) -> None:
         self._ksp.setUp()
+        # PETSc says nothing, and MUMPS would count all pivots as positive.
+        code = self._pc.getFactorMatrix().getMumpsInfog(1)
+        if code < 0:
+            raise NumericalFailure(
+                f"MUMPS cannot factorise the second variation (INFOG(1) = {code})"
+            )
 
     @property
     def inertia(self) -> Inertia:

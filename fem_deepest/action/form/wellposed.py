@@ -151,6 +151,8 @@ def check_conditions(action: FormAction) -> None:
 
     Raises:
         InputError: See above.
+
+    Collective.
     """
     space, u = action.space, action.pack()
     one, two = action.create(), action.create()

@@ -3,6 +3,8 @@
     A = c_m sum_jl R_jl (H_j x_l - y_jl)^2 + R_f sum_i c_i sum_r omega_r |d_ir|^2 + prior
 
 with the defects ``d_ir`` of cell ``i`` divided by its length ``h_i``.
+
+Nothing here is collective.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ An end of the path carries the term ``Phi = 1/2 (x - z)^T B (x - z)`` or a fixed
 the condition is natural: ``p(0) = 0``, ``p(T) = 0``. *Soft* is ``B = R_0 I``, *background* any precision
 ``B`` around a background state. *Clamped* components are no unknowns; a *periodic* path has
 ``x(T) = x(0)``, and ``p`` follows.
+
+Nothing here is collective.
 """
 
 from __future__ import annotations

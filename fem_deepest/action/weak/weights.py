@@ -1,4 +1,7 @@
-"""Gaussian prior ``1/2 <w - w_0, P (w - w_0)>`` of the weights of one path."""
+"""Gaussian prior ``1/2 <w - w_0, P (w - w_0)>`` of the weights of one path.
+
+Nothing here is collective.
+"""
 
 from __future__ import annotations
 

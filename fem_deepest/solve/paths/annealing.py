@@ -34,6 +34,7 @@ Array = NDArray[np.float64]
 _EASY = 8  # steps of the corrector up to which the predictor was a success
 _SMOOTHING = 5  # first steps of a cold start
 _FINEST = 1.0 / 8.0  # smallest part of a rung
+_LARGEST = 100.0  # decimal logarithm of R_f; its squares must be numbers too
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,12 @@ class Ladder:
             raise InputError(
                 f"a ladder got R_f0 = {self.first}, alpha = {self.alpha} and {self.rungs} rungs, "
                 "expected R_f0 > 0, alpha > 1 and one rung or more"
+            )
+        last = np.log10(self.first) + (self.rungs - 1) * np.log10(self.alpha)
+        if last > _LARGEST:
+            raise InputError(
+                f"the last R_f of the ladder is about 1e{last:.0f}, beyond 1e{_LARGEST:.0f}, where "
+                "nothing but rounding is left of the data; take fewer rungs or a smaller alpha"
             )
 
     @property

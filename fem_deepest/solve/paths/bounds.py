@@ -1,4 +1,7 @@
-"""Bounds of the unknowns of a path."""
+"""Bounds of the unknowns of a path.
+
+Nothing here is collective.
+"""
 
 from __future__ import annotations
 

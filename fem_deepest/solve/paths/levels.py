@@ -1,4 +1,7 @@
-"""Action levels: the different minima that many paths end at, with how many end at each."""
+"""Action levels: the different minima that many paths end at, with how many end at each.
+
+Nothing here is collective.
+"""
 
 from __future__ import annotations
 
