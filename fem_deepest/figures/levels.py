@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from fem_deepest.errors import InputError
 from fem_deepest.figures.style import FAINT, LINES, check_shape, styled
-from fem_deepest.solve.paths.levels import cluster
+from fem_deepest.solve.annealing.levels import cluster
 
 __all__ = ["levels"]
 

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from fem_deepest.errors import InputError
-from fem_deepest.solve.paths.annealing import Batch
+from fem_deepest.solve.annealing.search import Batch
 
 
 def write_batch(folder: Path, batch: Batch) -> None:
@@ -23,7 +23,7 @@ def write_batch(folder: Path, batch: Batch) -> None:
     with h5py.File(temporary, "w", driver="sec2") as file:
         file["numbers"], file["u"] = batch.numbers, batch.u
         file["record"], file["converged"] = np.array(batch.record), np.array(batch.converged)
-        file["work"] = np.array(batch.work)
+        file["work"], file["lowest"] = np.array(batch.work), np.array(batch.lowest)
     os.replace(temporary, path)
 
 
@@ -46,6 +46,7 @@ def read_batch(folder: Path, first: int) -> Batch | None:
                 list(record),
                 list(file["converged"][()]),
                 list(file["work"][()]),
+                list(file["lowest"][()]),
             )
     except (OSError, KeyError, ValueError) as error:
         raise InputError(f"{path} is not a checkpoint of annealing ({error}); remove it") from None

@@ -13,11 +13,11 @@ from launch import DEMOS, contents, start
 
 import fem_deepest
 from fem_deepest.anneal_config import load_annealing
-from fem_deepest.annealed import cell_ends
 from fem_deepest.cli.anneal import anneal
 from fem_deepest.data.series import read_series
-from fem_deepest.errors import InputError, Interrupted
+from fem_deepest.errors import InputError
 from fem_deepest.io import batches
+from fem_deepest.path_search import PathSearch, cell_ends
 
 SMALL = """\
 seed = 3
@@ -108,8 +108,8 @@ def test_function_returns_what_the_files_hold(small, tmp_path):
     assert run.exit_code == 0
     assert run.record.shape == (6, 4, 4)
     assert run.levels[0].action == run.record[:, 0, 0].min()
-    assert run.x.shape == (21, 5)
-    assert run.w.shape == (1,)
+    assert run.lowest.x.shape == (21, 5)
+    assert run.lowest.w.shape == (1,)
     assert run.metrics["action"] == run.record[:, -1, 0].min()
 
 
@@ -158,6 +158,10 @@ def test_action_that_overflows_ends_with_4(small, tmp_path, ranks):
     assert json.loads((tmp_path / "out" / "run.json").read_text())["status"] == "failed"
 
 
+class Killed(Exception):
+    """Stands for a process that is killed between two rungs."""
+
+
 @pytest.mark.parametrize("rung", [1, 6, 9])
 def test_resumed_run_ends_at_the_same_bits(small, tmp_path, monkeypatch, rung):
     whole, out = tmp_path / "whole", tmp_path / "out"
@@ -168,10 +172,10 @@ def test_resumed_run_ends_at_the_same_bits(small, tmp_path, monkeypatch, rung):
         batches.write_batch(folder, batch)
         count[0] += 1
         if count[0] == rung:
-            raise Interrupted
+            raise Killed
 
     monkeypatch.setattr("fem_deepest.cli.anneal.write_batch", killed)
-    with pytest.raises(Interrupted):
+    with pytest.raises(Killed):
         anneal(small, out=out)
     assert json.loads((out / "run.json").read_text())["status"] == "interrupted"
     monkeypatch.undo()
@@ -249,9 +253,7 @@ def test_result_does_not_depend_on_the_ranks(small, tmp_path, ranks):
 def test_series_of_a_file(small, tmp_path):
     """The twin's own data, written as a table and read again, give the same levels."""
     anneal(small, out=tmp_path / "twin")
-    from fem_deepest.annealed import AnnealingProblem
-
-    series = AnnealingProblem.create(load_annealing(small)).series
+    series = PathSearch.create(load_annealing(small)).series
     table = np.column_stack([series.times, series.values])
     np.savetxt(tmp_path / "own.csv", table, "%.17g", ",", header="time, a, b", comments="")
     settings = [

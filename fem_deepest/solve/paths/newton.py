@@ -14,13 +14,14 @@ SIAM J. Control Optim. 20 (1982) 221-246, doi:10.1137/0320018.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fem_deepest.action.paths.action import Curvature, PathParts, Paths
-from fem_deepest.errors import NumericalFailure
+from fem_deepest.errors import Interrupted, NumericalFailure
 from fem_deepest.solve.paths.bounds import Bounds
 from fem_deepest.solve.paths.tridiagonal import Arrow, Layout
 
@@ -89,7 +90,12 @@ class NewtonPaths:
         self.unit = 2.0 * paths.measurement_weight * float(precision[precision > 0.0].mean())
 
     def minimise(
-        self, u: Array, R_f: ArrayLike, cold: bool = False, iterations: ArrayLike | None = None
+        self,
+        u: Array,
+        R_f: ArrayLike,
+        cold: bool = False,
+        iterations: ArrayLike | None = None,
+        asked: Callable[[], bool] = lambda: False,
     ) -> PathResult:
         """Minimise from ``u`` (B, size) at the precisions ``R_f``, a number or (B,).
 
@@ -98,8 +104,10 @@ class NewtonPaths:
             R_f: Precision of the model.
             cold: Whether the starts are far away: damped Gauss-Newton steps come first.
             iterations: Largest number of steps, a number or (B,), if not that of the method.
+            asked: Whether to leave; asked before every step.
 
         Raises:
+            Interrupted: It was asked to leave.
             NumericalFailure: The action of a start is not finite.
         """
         many = u.shape[0]
@@ -115,6 +123,8 @@ class NewtonPaths:
         live = np.arange(many)
         evaluations += 1
         while live.size:
+            if asked():
+                raise Interrupted("asked to leave between two steps of Newton's method")
             now, g, curvature = self.paths.curvature(u[live], R_f[live])
             parts[:, live] = _stack(now)
             if not np.isfinite(now.action).all():

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fem_deepest.action.paths.observations import Observations
 from fem_deepest.errors import InputError
 
 Array = NDArray[np.float64]
@@ -95,17 +94,3 @@ def levels(
                 )
             )
     return found
-
-
-def expected_measurement(observations: Observations, weight: float) -> tuple[float, float]:
-    """Mean and standard deviation of the measurement term at the truth.
-
-    With Gaussian noise of the precisions ``R_m`` the sum of the squares is chi-square with as many
-    degrees of freedom as there are observations with a positive precision.
-
-    Args:
-        observations: What is observed.
-        weight: ``c_m`` of the normalisation.
-    """
-    freedom = int((observations.precision > 0.0).sum())
-    return weight * freedom, weight * float(np.sqrt(2.0 * freedom))
