@@ -12,8 +12,8 @@ from problems import petsc_options, random_control
 from weak_problems import twin
 
 from fem_deepest._petsc import PETSc
+from fem_deepest.action.paths.prior import WeightPrior
 from fem_deepest.action.weak.forms import FORMS, make_form
-from fem_deepest.action.weak.weights import WeightPrior
 from fem_deepest.dynamics.transcription import TRANSCRIPTIONS
 from fem_deepest.errors import InputError
 from fem_deepest.solve.weak import kkt

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fem_deepest.action.paths.normalisation import Normalisation, integral
 from fem_deepest.action.paths.observations import Observations
-from fem_deepest.action.paths.parameters import ParameterPrior
+from fem_deepest.action.paths.prior import WeightPrior
 from fem_deepest.dynamics.defects import Defects
 
 Array = NDArray[np.float64]
@@ -110,7 +110,7 @@ class Paths:
         self.size = int(np.prod(self.shapes[0]) + np.prod(w_shape))
         self.measurement_weight, self.model_weights = normalisation(observations, defects)
         self._omega = self.model_weights[:, None] * defects.transcription.weights
-        self.prior = ParameterPrior(defects, prior, reference, kappa)
+        self.prior = WeightPrior(prior, reference, kappa).on(defects)
 
     # Layout -------------------------------------------------------------------------------------
 
