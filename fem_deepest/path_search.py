@@ -5,24 +5,22 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fem_deepest.action.paths.action import Paths
-from fem_deepest.action.paths.normalisation import normalisation
-from fem_deepest.action.paths.observations import Observations, expected_measurement
+from fem_deepest.action.paths.observations import expected_measurement
 from fem_deepest.anneal_config import AnnealConfig
-from fem_deepest.data.series import TimeSeries, read_series, twin
+from fem_deepest.data.series import TimeSeries
 from fem_deepest.dynamics.defects import Defects
-from fem_deepest.dynamics.named import named
-from fem_deepest.dynamics.transcription import transcription
-from fem_deepest.errors import InputError
+from fem_deepest.path_setup import intervals, load_series, load_system, make_paths
 from fem_deepest.solve.annealing.ladder import Ladder
 from fem_deepest.solve.annealing.search import Batch
 from fem_deepest.solve.paths.annealing import KINDS, Annealing, random_starts
 from fem_deepest.solve.paths.bounds import Bounds
+from fem_deepest.solve.paths.forms import FORM_KINDS, FormAnnealing
 from fem_deepest.solve.paths.newton import NewtonPaths
 
 Array = NDArray[np.float64]
@@ -36,17 +34,16 @@ class PathSearch:
     Attributes:
         config: The configuration.
         series: The data.
-        newton: Newton's method on the action of the paths.
-        ladder: The precisions.
+        newton: Newton's method on the action of the paths, in the state form.
+        annealing: The climb, in the form that the configuration names.
         scale: Mean ``R_m``.
     """
 
     config: AnnealConfig
     series: TimeSeries
     newton: NewtonPaths
-    ladder: Ladder
+    annealing: Annealing | FormAnnealing
     scale: float
-    kinds = KINDS
     files = ("path.csv", "parameters.csv")
 
     @classmethod
@@ -56,56 +53,24 @@ class PathSearch:
         Raises:
             InputError: What is wrong with the data or does not fit together.
         """
-        system = named(config.dynamics.name, config.dynamics.states)
-        dynamics, section, action = system.dynamics, config.data, config.action
-        if section.path is not None:
-            series = read_series(section.path, section.time, section.components)
-        else:
-            series = twin(
-                dynamics,
-                system.typical if section.parameters is None else section.parameters,
-                system.start,
-                times=section.times,
-                interval=section.interval,
-                noise=section.noise,
-                components=section.components or range(dynamics.states),
-                seed=section.seed,
-            )
-        known = section.noise**-2 if section.path is None and section.noise > 0.0 else 1.0
-        precision = known if action.R_m is None else action.R_m
-        observations = Observations(series.times, series.values, series.components, precision)
-        ends = cell_ends(series.times, config.dynamics.transcription, config.dynamics.refine)
-        paths = Paths(
-            Defects(
-                dynamics,
-                transcription(config.dynamics.transcription),
-                ends,
-                config.dynamics.varying,
-            ),
-            observations,
-            normalisation=normalisation(action.normalisation),
-            prior=action.prior,
-            reference=action.reference,
-            kappa=action.kappa,
-        )
-        ladder = config.anneal
+        system = load_system(config)
+        series = load_series(config, system)
+        paths, precision = make_paths(config, system.dynamics, series)
+        section = config.anneal
         newton = NewtonPaths(
             paths,
-            Bounds.of(
-                paths,
-                _interval(config.bounds.states, dynamics.states, "states"),
-                _interval(config.bounds.parameters, len(dynamics.parameters), "parameters"),
-            ),
-            tolerance=ladder.tolerance,
-            iterations=ladder.iterations,
+            Bounds.of(paths, *intervals(config.bounds, system.dynamics)),
+            tolerance=section.tolerance,
+            iterations=section.iterations,
         )
-        return cls(
-            config,
-            series,
-            newton,
-            Ladder(ladder.R_f0, ladder.alpha, ladder.rungs, ladder.adaptive),
-            float(np.mean(precision)),
-        )
+        ladder = Ladder(section.R_f0, section.alpha, section.rungs, section.adaptive, section.exact)
+        form, predictor = config.action.form, section.predictor
+        annealing: Annealing | FormAnnealing
+        if form == "state":
+            annealing = Annealing(newton, ladder, predictor=predictor)
+        else:
+            annealing = FormAnnealing(newton, ladder, form, predictor=predictor)
+        return cls(config, series, newton, annealing, precision)
 
     @property
     def paths(self) -> Paths:
@@ -121,13 +86,14 @@ class PathSearch:
             f"{', '.join(defects.dynamics.parameters) or 'none'}; {defects.cells} cells "
             f"({defects.transcription.name}); {seen.count} observations of components "
             f"{', '.join(map(str, seen.components))}; {section.paths} paths of "
-            f"{self.paths.size} unknowns, {section.rungs} precisions"
+            f"{self.paths.size} unknowns, {self.config.action.form} form, {self.precisions.size} "
+            "precisions"
         )
 
     @property
     def precisions(self) -> Array:
         """See :class:`Search`."""
-        return self.ladder.precisions
+        return self.annealing.ladder.precisions
 
     @property
     def starts(self) -> int:
@@ -145,13 +111,26 @@ class PathSearch:
         return self.paths.defects.cells
 
     @property
+    def kinds(self) -> tuple[str, ...]:
+        """See :class:`Search`."""
+        return KINDS if self.config.action.form == "state" else FORM_KINDS
+
+    @property
+    def floor(self) -> float:
+        """See :class:`Search`."""
+        return self.paths.floor
+
+    @property
     def expected(self) -> tuple[float, float]:
         """See :class:`Search`."""
         return expected_measurement(self.paths.observations, self.paths.measurement_weight)
 
     def checksum(self) -> int:
         """See :class:`Search`."""
-        return zlib.crc32(self.series.times.tobytes() + self.series.values.tobytes())
+        content = self.series.times.tobytes() + self.series.values.tobytes()
+        if self.config.dynamics.path is not None:
+            content += Path(self.config.dynamics.path).read_bytes()
+        return zlib.crc32(content)
 
     def begin(self, numbers: Numbers) -> Batch:
         """See :class:`Search`."""
@@ -159,18 +138,18 @@ class PathSearch:
 
     def climb(self, batch: Batch, asked: Callable[[], bool] = lambda: False) -> Iterator[Batch]:
         """See :class:`Search`."""
-        predictor = self.config.anneal.predictor
-        return Annealing(self.newton, self.ladder, predictor=predictor).climb(batch, asked)
+        return self.annealing.climb(batch, asked)
 
     def present(self, u: Array) -> LowestPath:
         """See :class:`Search`."""
-        x, w = self.paths.split(u)
+        x, w = self.paths.path(u)
         defects, truth = self.paths.defects, self.series.truth
         metrics: dict[str, float] = {}
         if not defects.varying:
             metrics |= dict(zip(defects.dynamics.parameters, map(float, w), strict=True))
-        if truth is not None and self.config.dynamics.refine == 1:
-            metrics["rmse"] = float(np.sqrt(np.mean((x - truth) ** 2)))
+        if truth is not None:
+            at_data = self.paths.observed.matrix @ x
+            metrics["rmse"] = float(np.sqrt(np.mean((at_data - truth) ** 2)))
         return LowestPath(defects, x, w, metrics)
 
 
@@ -206,45 +185,3 @@ class LowestPath:
             "path.csv": (["t", *states], np.column_stack([self.t, self.x])),
             "parameters.csv": (["t", *names], values if defects.varying else values[:1]),
         }
-
-
-def cell_ends(times: Array, name: str, refine: int) -> Array:
-    """Ends of cells whose nodes are the times of the data, and ``refine - 1`` between two of them.
-
-    Raises:
-        InputError: There are fewer than two times, or cells with a node in the middle do not fit.
-    """
-    if times.size < 2:
-        raise InputError(
-            f"the time series has {times.size} row; a path needs two times or more: give more rows"
-        )
-    s = np.arange(refine * (times.size - 1) + 1) / refine
-    nodes = np.interp(s, np.arange(times.size), times)
-    span = transcription(name).nodes.size - 1
-    if (nodes.size - 1) % span:
-        raise InputError(
-            f"{name} has cells over {span} intervals, but there are {nodes.size - 1} between "
-            f"{times.size} times; leave out one time, or set dynamics.refine = {span}"
-        )
-    ends = nodes[::span]
-    middle = nodes[1::span] if span > 1 else ends[:0]
-    if (
-        span > 1
-        and np.abs(middle - 0.5 * (ends[1:] + ends[:-1])).max() > 1e-6 * np.diff(ends).min()
-    ):
-        raise InputError(
-            f"{name} has a node in the middle of each cell, but the times are not evenly spaced; set "
-            f"dynamics.refine = {span}"
-        )
-    return ends
-
-
-def _interval(value: list[Any], count: int, name: str) -> tuple[Array, Array]:
-    """Lower and upper bounds, one each or ``count`` of them."""
-    table = np.array(value if isinstance(value[0], list) else [value] * count, dtype=np.float64)
-    if len(table) != count:
-        raise InputError(
-            f"bounds.{name} has {len(table)} intervals, expected one, or {count}: one for each"
-        )
-    table = table.reshape(count, 2)
-    return table[:, 0], table[:, 1]

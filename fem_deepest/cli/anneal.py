@@ -194,6 +194,7 @@ class _Session:
             record[..., 1],
             record[..., 2],
             tolerance=self.config.anneal.same,
+            floor=self.search.floor,
         )
         if failure:
             status = "failed"

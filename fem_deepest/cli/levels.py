@@ -36,7 +36,9 @@ def draw_levels(directory: Path, search: Search, record: Array, same: float) -> 
 
     ratio = search.precisions[: record.shape[1]] / search.scale
     action, measurement, model = (record[..., i] for i in range(3))
-    figure = figures.levels(ratio, action, measurement, model, search.expected, tolerance=same)
+    figure = figures.levels(
+        ratio, action, measurement, model, search.expected, tolerance=same, floor=search.floor
+    )
     return figures.save(figure, directory / "figures" / "levels.png")
 
 

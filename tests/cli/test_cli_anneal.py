@@ -12,12 +12,13 @@ import pytest
 from launch import DEMOS, contents, start
 
 import fem_deepest
-from fem_deepest.anneal_config import load_annealing
+from fem_deepest.anneal_config import DynamicsSection, load_annealing
 from fem_deepest.cli.anneal import anneal
 from fem_deepest.data.series import read_series
 from fem_deepest.errors import InputError
 from fem_deepest.io import batches
-from fem_deepest.path_search import PathSearch, cell_ends
+from fem_deepest.path_search import PathSearch
+from fem_deepest.path_setup import cell_ends
 
 SMALL = """\
 seed = 3
@@ -289,13 +290,23 @@ def test_series_of_a_spreadsheet(tmp_path):
 
 
 def test_cells_end_at_the_data():
+    def ends(t, name, **more):
+        return cell_ends(np.asarray(t), DynamicsSection(transcription=name, **more))
+
     t = np.array([0.0, 1.0, 2.0, 3.0, 4.0])
-    np.testing.assert_allclose(cell_ends(t, "midpoint", 1), t)
-    np.testing.assert_allclose(cell_ends(t, "gauss2", 1), [0.0, 2.0, 4.0])
-    np.testing.assert_allclose(cell_ends(t[:4], "gauss2", 2), t[:4])
-    np.testing.assert_allclose(cell_ends(t[:2], "midpoint", 4), np.linspace(0.0, 1.0, 5))
+    np.testing.assert_allclose(ends(t, "midpoint"), t)
+    np.testing.assert_allclose(ends(t, "gauss2"), [0.0, 2.0, 4.0])
+    np.testing.assert_allclose(ends(t[:4], "gauss2", refine=2), t[:4])
+    np.testing.assert_allclose(ends(t[:2], "midpoint", refine=4), np.linspace(0.0, 1.0, 5))
     with pytest.raises(InputError, match="evenly spaced"):
-        cell_ends(np.array([0.0, 1.0, 3.0]), "gauss2", 1)
+        ends([0.0, 1.0, 3.0], "gauss2")
+
+
+def test_cells_need_not_know_of_the_data():
+    t = np.array([0.5, 0.7, 2.5])
+    for more in ({"cells": 4}, {"interval": 0.5}, {"interval": 0.6}):
+        got = cell_ends(t, DynamicsSection(transcription="gauss2", **more))
+        np.testing.assert_allclose(got, [0.5, 1.0, 1.5, 2.0, 2.5])
 
 
 @pytest.mark.parametrize("name", ["lorenz63", "pendulum"])

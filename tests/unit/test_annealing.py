@@ -71,7 +71,7 @@ def test_predictor_follows_the_tangent() -> None:
     errors = []
     for step in (0.02, 0.01):
         to = np.full(3, np.exp(step))
-        predicted = annealing._predict(u, np.ones(3), to)
+        predicted = annealing.predict(u, np.ones(3), to)
         errors.append(np.linalg.norm(predicted - newton.minimise(predicted, to).u, axis=1))
     np.testing.assert_allclose(np.log2(errors[0] / errors[1]), 2.0, atol=0.1)
 

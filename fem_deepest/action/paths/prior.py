@@ -62,6 +62,7 @@ class PriorByCell:
 
     Attributes:
         strength: ``lambda``, (P,).
+        mean: ``w_0``, (P,).
         kappa: Inverse correlation length.
     """
 
@@ -69,7 +70,7 @@ class PriorByCell:
         shape = (len(defects.dynamics.parameters),)
         try:
             self.strength = np.broadcast_to(np.asarray(prior.strength, dtype=np.float64), shape)
-            self._mean = np.broadcast_to(np.asarray(prior.mean, dtype=np.float64), shape)
+            self.mean = np.broadcast_to(np.asarray(prior.mean, dtype=np.float64), shape)
         except ValueError:
             raise InputError(
                 f"the prior's strength and mean have shapes {np.shape(prior.strength)} and "
@@ -112,7 +113,7 @@ class PriorByCell:
         """``w - w_0`` by cell, (..., n, E, P)."""
         seen = self.gather(w)
         shape = (*seen.shape[:-1], self._matrix.shape[-1], self.strength.size)
-        return seen.reshape(shape) - self._mean
+        return seen.reshape(shape) - self.mean
 
     def _riesz(self, e: Array) -> Array:
         return (self._matrix @ e) * self.strength

@@ -26,12 +26,14 @@ class Ladder:
         alpha: Factor of a rung, larger than 1.
         rungs: Number of precisions.
         adaptive: Whether a rung may be divided.
+        exact: Whether one more rung follows, of the exact model ``1/R_f = 0``.
     """
 
     first: float
     alpha: float
     rungs: int
     adaptive: bool = False
+    exact: bool = False
 
     def __post_init__(self) -> None:
         if not (self.first > 0.0 and self.alpha > 1.0 and self.rungs >= 1):
@@ -49,4 +51,5 @@ class Ladder:
     @property
     def precisions(self) -> Array:
         """``R_f`` of every rung."""
-        return self.first * self.alpha ** np.arange(self.rungs)
+        finite = self.first * self.alpha ** np.arange(self.rungs)
+        return np.append(finite, np.inf) if self.exact else finite

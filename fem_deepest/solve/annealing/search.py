@@ -104,6 +104,10 @@ class Search(Protocol):
         """Mean and deviation of the measurement term at the truth, if they are known."""
 
     @property
+    def floor(self) -> float:
+        """Actions below are zero to rounding, and on one level."""
+
+    @property
     def files(self) -> tuple[str, ...]:
         """Names of the tables of the lowest minimum."""
 

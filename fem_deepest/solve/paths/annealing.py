@@ -57,14 +57,22 @@ class Annealing:
 
     Args:
         newton: Newton's method on the action.
-        ladder: The precisions.
+        ladder: The precisions, all finite.
         predictor: Whether a rung starts from the tangent predictor.
+
+    Raises:
+        InputError: The last precision is infinite.
 
     Nothing here is collective: ranks take different batches. What a path ends at depends on the
     batch it is in by rounding only, and on nothing else.
     """
 
     def __init__(self, newton: NewtonPaths, ladder: Ladder, *, predictor: bool = True) -> None:
+        if ladder.exact:
+            raise InputError(
+                "the state form needs a finite R_f and cannot climb a last rung with 1/R_f = 0; take the "
+                "saddle or the forcing form"
+            )
         self.newton, self.ladder, self.predictor = newton, ladder, predictor
         self._asked: Callable[[], bool] = lambda: False
 
@@ -79,17 +87,27 @@ class Annealing:
             Interrupted: It was asked to leave; the batch is that of the last finished rung.
             NumericalFailure: The action of a start is not finite.
         """
-        precisions, self._asked = self.ladder.precisions, asked
+        precisions = self.ladder.precisions
         while batch.rung < self.ladder.rungs:
-            if batch.rung == 0:
-                result = self._first(batch.u, precisions[0])
-            else:
-                result = self._rung(batch.u, precisions[batch.rung - 1], precisions[batch.rung])
+            last = precisions[batch.rung - 1] if batch.rung else None
+            result = self.rung(batch.u, last, precisions[batch.rung], asked)
             p = result.parts
             record = np.stack([p.action, p.measurement, p.model, p.prior], axis=1)
             work = np.stack([getattr(result, kind) for kind in KINDS], axis=1)
             batch.finish(result.u, record, result.converged, work)
             yield batch
+
+    def rung(
+        self, u: Array, last: float | None, R_f: float, asked: Callable[[], bool] = lambda: False
+    ) -> PathResult:
+        """Minimisers at ``R_f``, from those at the precision ``last`` or, without, from cold starts.
+
+        Raises:
+            Interrupted: It was asked to leave.
+            NumericalFailure: The action of a start is not finite.
+        """
+        self._asked = asked
+        return self._first(u, R_f) if last is None else self._rung(u, last, R_f)
 
     def _first(self, u: Array, R_f: float) -> PathResult:
         """Minimisers at the first precision, from cold starts."""
@@ -122,7 +140,7 @@ class Annealing:
                 # Where a failure can be mended by a smaller step it must not cost much.
                 most[step[live] > _FINEST] = _EASY
             result = self.newton.minimise(
-                self._predict(u[live], at, to), to, iterations=most, asked=self._asked
+                self.predict(u[live], at, to), to, iterations=most, asked=self._asked
             )
             reached: NDArray[np.bool_] = np.ones(live.size, dtype=bool)
             if self.ladder.adaptive:
@@ -141,7 +159,7 @@ class Annealing:
             live = live[place[live] < 1.0]
         return PathResult(u, type(p)(*parts), converged, *work)
 
-    def _predict(self, u: Array, R_f: Array, R_next: Array) -> Array:
+    def predict(self, u: Array, R_f: Array, R_next: Array) -> Array:
         """Tangent predictor where it exists and lowers the action, else the old point."""
         if not self.predictor:
             return u

@@ -42,7 +42,8 @@ class PathResult:
     Attributes:
         u: Unknowns, (B, size).
         parts: The action and its parts.
-        converged: Whether the decrease that Newton's model still promises is below the tolerance.
+        converged: Whether the decrease that Newton's model still promises is below the tolerance, or
+            the action zero to rounding.
         iterations: Accepted steps.
         evaluations: Points at which the action (with or without derivatives) was taken.
         hessians: Points at which the second derivatives were taken.
@@ -65,7 +66,7 @@ class NewtonPaths:
         paths: The action.
         bounds: Bounds of the unknowns; default: none.
         tolerance: A path is done when the decrease promised by Newton's model is at most this
-            fraction of its action.
+            fraction of its action, or its action is zero to rounding (``paths.floor``).
         iterations: Largest number of steps of a path.
 
     Attributes:
@@ -149,6 +150,7 @@ class NewtonPaths:
                 decrease = action - value
                 last = positive & exact[trying] & (mu[own] == 0.0) & (predicted >= 0.0)
                 last &= predicted <= self.tolerance * np.abs(action)
+                last |= np.abs(action) <= self.paths.floor
                 with np.errstate(divide="ignore", invalid="ignore"):
                     ratio = np.where(np.isfinite(value), decrease / predicted, -1.0)
                 # The decrease that the last step brings is below the rounding of the action.
