@@ -1,4 +1,7 @@
-"""Action levels against the precision of the model."""
+"""Action levels against the precision of the model.
+
+Nothing in here is collective: the rank that has the arrays draws, and the others need not come.
+"""
 
 from __future__ import annotations
 
