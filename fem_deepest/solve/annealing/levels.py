@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fem_deepest.action.paths.observations import Observations
 from fem_deepest.errors import InputError
 
 Array = NDArray[np.float64]
@@ -43,11 +42,11 @@ class Level:
     path: int
 
 
-def cluster(action: Array, tolerance: float = 1e-4) -> NDArray[np.int64]:
+def cluster(action: Array, tolerance: float = 1e-4, floor: float = 0.0) -> NDArray[np.int64]:
     """Level of each path, (B,), 0 the lowest.
 
     Sorted actions are cut where two neighbours differ by more than ``tolerance`` times the larger
-    one; an action that is not finite is on no level, -1.
+    one and than ``floor``; an action that is not finite is on no level, -1.
 
     Raises:
         InputError: The tolerance is not positive.
@@ -58,13 +57,19 @@ def cluster(action: Array, tolerance: float = 1e-4) -> NDArray[np.int64]:
     finite = np.flatnonzero(np.isfinite(action))
     order = finite[np.argsort(action[finite], kind="stable")]
     sorted_ = action[order]
-    cut = np.diff(sorted_) > tolerance * np.maximum(np.abs(sorted_[1:]), np.finfo(float).tiny)
+    largest = max(floor, float(np.finfo(float).tiny))
+    cut = np.diff(sorted_) > np.maximum(tolerance * np.abs(sorted_[1:]), largest)
     out[order] = np.concatenate([np.zeros(min(1, order.size), np.int64), np.cumsum(cut)])
     return out
 
 
 def levels(
-    R_f: Array, action: Array, measurement: Array, model: Array, tolerance: float = 1e-4
+    R_f: Array,
+    action: Array,
+    measurement: Array,
+    model: Array,
+    tolerance: float = 1e-4,
+    floor: float = 0.0,
 ) -> list[Level]:
     """Levels of every rung, lowest first.
 
@@ -74,10 +79,11 @@ def levels(
         measurement: (B, n) measurement terms.
         model: (B, n) model terms.
         tolerance: See :func:`cluster`.
+        floor: See :func:`cluster`.
     """
     found, many = [], action.shape[0]
     for beta, precision in enumerate(R_f):
-        numbers = cluster(action[:, beta], tolerance)
+        numbers = cluster(action[:, beta], tolerance, floor)
         for level in range(numbers.max(initial=-1) + 1):
             members = np.flatnonzero(numbers == level)
             best = members[np.argmin(action[members, beta])]
@@ -95,17 +101,3 @@ def levels(
                 )
             )
     return found
-
-
-def expected_measurement(observations: Observations, weight: float) -> tuple[float, float]:
-    """Mean and standard deviation of the measurement term at the truth.
-
-    With Gaussian noise of the precisions ``R_m`` the sum of the squares is chi-square with as many
-    degrees of freedom as there are observations with a positive precision.
-
-    Args:
-        observations: What is observed.
-        weight: ``c_m`` of the normalisation.
-    """
-    freedom = int((observations.precision > 0.0).sum())
-    return weight * freedom, weight * float(np.sqrt(2.0 * freedom))
