@@ -134,7 +134,10 @@ class PathSearch:
 
     def begin(self, numbers: Numbers) -> Batch:
         """See :class:`Search`."""
-        return Batch(numbers, random_starts(self.newton.bounds, numbers, self.config.seed))
+        starts = random_starts(self.newton.bounds, numbers, self.config.seed)
+        if isinstance(self.annealing, FormAnnealing):
+            self.annealing.check(starts[0])
+        return Batch(numbers, starts)
 
     def climb(self, batch: Batch, asked: Callable[[], bool] = lambda: False) -> Iterator[Batch]:
         """See :class:`Search`."""

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from fem_deepest.action.paths.action import Paths
 from fem_deepest.action.paths.prior import WeightPrior
+from fem_deepest.action.weak.determined import check_determined
 from fem_deepest.action.weak.ends import End, EndConditions, Gaussian
 from fem_deepest.action.weak.forms import Form, make_form
 from fem_deepest.action.weak.problem import WeakProblem
@@ -142,6 +143,14 @@ class FormAnnealing:
         make_form(
             form, self.weak.problem(ladder.first), MPI.COMM_SELF
         )  # refuses what it cannot say
+
+    def check(self, u: Array) -> None:
+        """Refuse a problem that observations, ends and prior do not determine, as seen at ``u`` (size,).
+
+        Raises:
+            InputError: What is not determined.
+        """
+        check_determined(self.weak.problem(self.ladder.first), *self.newton.paths.path(u))
 
     def climb(self, batch: Batch, asked: Asked = lambda: False) -> Iterator[Batch]:
         """Finish one rung after the other, in place; yields after each.

@@ -124,8 +124,6 @@ class NewtonPaths:
         live = np.arange(many)
         evaluations += 1
         while live.size:
-            if asked():
-                raise Interrupted("asked to leave between two steps of Newton's method")
             now, g, curvature = self.paths.curvature(u[live], R_f[live])
             parts[:, live] = _stack(now)
             if not np.isfinite(now.action).all():
@@ -136,6 +134,8 @@ class NewtonPaths:
             going, exact = np.zeros(live.size, dtype=bool), near[live]
             trying = np.arange(live.size)
             while trying.size:
+                if asked():
+                    raise Interrupted("asked to leave between two steps of Newton's method")
                 own, action = live[trying], now.action[trying]
                 factorisations[own] += 1
                 step, predicted, positive = system.step(trying, mu[own], exact[trying])
@@ -230,7 +230,8 @@ def _damping(mu: Array, ratio: Array) -> Array:
     """Next damping from the ratio of the decrease to what the model promised."""
     more = np.maximum(_FIRST, 8.0 * mu)
     less = np.where(mu > _LEAST, mu / 8.0, 0.0)
-    return np.where(ratio < 0.25, more, np.where(ratio > 0.6, less, mu))
+    # A step that is lost in the rounding of the point has the ratio 0/0 and must not be tried again.
+    return np.where(ratio > 0.6, less, np.where(ratio >= 0.25, mu, more))
 
 
 def _stack(parts: PathParts) -> Array:
