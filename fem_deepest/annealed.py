@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fem_deepest.anneal_config import AnnealConfig
+from fem_deepest.anneal_config import AnnealConfig, load_annealing
+from fem_deepest.config import read, validate
+from fem_deepest.network_anneal_config import NetworkAnnealConfig
+from fem_deepest.network_search import NetworkSearch
 from fem_deepest.path_search import PathSearch
 from fem_deepest.run import EXIT_CODES
 from fem_deepest.solve.annealing.levels import Level
@@ -18,14 +23,35 @@ from fem_deepest.solve.annealing.search import Search
 Array = NDArray[np.float64]
 
 
-def make_search(config: AnnealConfig) -> Search:
-    """The search of a configuration.
+def load_search(
+    source: str | Path | Mapping[str, Any] | AnnealConfig | NetworkAnnealConfig,
+    settings: Iterable[str] = (),
+) -> AnnealConfig | NetworkAnnealConfig:
+    """Read the configuration of an annealing; one with a section ``[network]`` is of networks.
+
+    See :func:`fem_deepest.config.load`. Null stands for an infinite ``R_0``, as in ``run.json``.
+    Not collective.
+    """
+    settings = tuple(settings)
+    values = read(source, settings)
+    if "network" not in values and not isinstance(source, NetworkAnnealConfig):
+        return load_annealing(source, settings)
+    action = values.get("action")
+    if isinstance(action, Mapping) and action.get("R_0", 0.0) is None:
+        values["action"] = {**action, "R_0": inf}
+    return validate(NetworkAnnealConfig, values)
+
+
+def make_search(config: AnnealConfig | NetworkAnnealConfig) -> Search:
+    """The search of a configuration: over networks, or over paths of a dynamical system.
 
     Raises:
         InputError: What is wrong with the data or does not fit together.
 
     Not collective, the same on every rank.
     """
+    if isinstance(config, NetworkAnnealConfig):
+        return NetworkSearch.create(config)
     return PathSearch.create(config)
 
 
@@ -43,12 +69,12 @@ class Annealed:
         levels: All levels, lowest first within a rung.
         record: Action, measurement, model, prior by start and rung, (B, rungs, 4).
         lowest: The lowest minimum at the last rung, as its search presents it (a path: ``t``, ``x``,
-            ``w``); nothing where no rung was finished.
+            ``w``; a network: ``model``); nothing where no rung was finished.
     """
 
     directory: Path
     status: str
-    config: AnnealConfig
+    config: AnnealConfig | NetworkAnnealConfig
     stages: list[dict[str, Any]]
     metrics: dict[str, float]
     seconds: float

@@ -66,12 +66,15 @@ def make_schedule(config: Config) -> Schedule:
     )
 
 
-def initial_parameters(parameters: Parameters, config: Config) -> None:
+def initial_parameters(
+    parameters: Parameters, config: Config, random: np.random.Generator | None = None
+) -> None:
     """Fill in the start: one Gaussian matrix constant in depth, deviation ``start/sqrt(N)``.
 
     The readout starts at zero, a linear lift at a Gaussian matrix of deviation ``1/sqrt(d + 1)``.
+    The numbers are those of ``random``, by default of the seed of the configuration.
     """
-    rng = np.random.default_rng(config.seed)
+    rng = np.random.default_rng(config.seed) if random is None else random
     neurons = config.network.neurons
     scale = config.network.start / np.sqrt(neurons)
     if config.network.index == "interval":

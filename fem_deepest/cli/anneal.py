@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from fem_deepest.anneal_config import AnnealConfig, load_annealing
-from fem_deepest.annealed import Annealed, make_search
+from fem_deepest.anneal_config import AnnealConfig
+from fem_deepest.annealed import Annealed, load_search, make_search
 from fem_deepest.cli.info import versions
 from fem_deepest.cli.interrupt import Interrupt
 from fem_deepest.cli.levels import draw_levels, write_tables
@@ -22,6 +22,7 @@ from fem_deepest.errors import InputError, Interrupted, NumericalFailure
 from fem_deepest.io.batches import read_batch, write_batch
 from fem_deepest.io.rundir import RunDirectory, jsonable, write_text
 from fem_deepest.io.search import difference
+from fem_deepest.network_anneal_config import NetworkAnnealConfig
 from fem_deepest.solve.annealing.levels import Level, levels
 from fem_deepest.solve.annealing.search import PARTS, Batch, Lowest, Search, assemble
 
@@ -30,7 +31,7 @@ _TOLD = 8  # numbers in the last line of the command
 
 
 def anneal(
-    config: str | Path | Mapping[str, Any] | AnnealConfig,
+    config: str | Path | Mapping[str, Any] | AnnealConfig | NetworkAnnealConfig,
     *,
     out: str | Path | None = None,
     resume: bool = False,
@@ -57,7 +58,7 @@ def anneal(
 
     Collective on ``comm``.
     """
-    settled = load_annealing(config, settings)
+    settled = load_search(config, settings)
     search = make_search(settled)
     name = Path(config).stem if isinstance(config, str | Path) else "run"
     path = Path(out or settled.output.directory or Path("runs") / name)
@@ -70,7 +71,7 @@ class _Session:
 
     def __init__(
         self,
-        config: AnnealConfig,
+        config: AnnealConfig | NetworkAnnealConfig,
         search: Search,
         directory: RunDirectory,
         reporter: Reporter,

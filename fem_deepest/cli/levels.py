@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fem_deepest.anneal_config import load_annealing
-from fem_deepest.annealed import Annealed, make_search
+from fem_deepest.annealed import Annealed, load_search, make_search
 from fem_deepest.errors import InputError
 from fem_deepest.io.batches import read_batch
 from fem_deepest.solve.annealing.levels import Level
@@ -52,7 +51,7 @@ def redraw(directory: Path, values: dict[str, Any]) -> list[Path]:
     Raises:
         InputError: No rung has been finished by all starts, or the data cannot be read any more.
     """
-    config = load_annealing(values["config"])
+    config = load_search(values["config"])
     search = make_search(config)
     firsts = range(0, search.starts, search.batch)
     found = [read_batch(directory / "batches", first) for first in firsts]
