@@ -1,8 +1,8 @@
 """Normals of many Philox counters by vectorised NumPy, in chunks that stay in the cache.
 
 Each counter gives two numbers (Box and Muller). Logarithm, sine and cosine are polynomials in exactly
-rounded operations (IEEE 754: + - * / sqrt): library functions round differently in vector registers
-and in what is left over at the end of an array, so that a number would depend on where it lies in
+rounded operations (IEEE 754: + - * / sqrt). Library functions may round differently in vector
+registers and in what is left over at the end of an array; a number would depend on where it lies in
 memory. :mod:`~fem_deepest.noise.compiled` is the same in C, to the last bit.
 
 Box, Muller (1958), doi:10.1214/aoms/1177706645.
