@@ -212,10 +212,28 @@ def test_boundaries_change_the_variance_as_images_do() -> None:
     assert at_the_end(boundary="dirichlet") == 0.0
     # Robin by hand: B = d/dx - r kappa maps the half-line problem to itself; the variance at 0 is
     # int g^2 with g = (1/(1 + r) kappa) exp(-kappa y), so 1/(2 kappa^3 (1 + r)^2), against 1/(4 kappa^3).
-    for r in (1.0 / 1.42, 0.3):
+    for r in (1.0 / 1.42, math.sqrt(2.0) - 1.0):
         assert at_the_end(boundary="robin", robin=r) == pytest.approx(
             2.0 / (1.0 + r) ** 2, abs=h_kappa**2
         )
+
+
+def test_boundaries_of_a_square() -> None:
+    # Images: twice the variance at an edge, four times in a corner. The Robin coefficient of Roininen,
+    # Huttunen and Lasanen keeps the variance within 20 per cent.
+    variance = {}
+    for boundary in ("neumann", "robin"):
+        field = WhittleMatern.with_law(
+            rectangle(40, 40, (2.0, 2.0)), sigma=1.0, length=0.5, boundary=boundary
+        )
+        variance[boundary] = field.variance()
+    x = field.V.tabulate_dof_coordinates()[:, :2]
+    edge, corner = (np.linalg.norm(x - p, axis=1).argmin() for p in ((0.0, 1.0), (0.0, 0.0)))
+    # (kappa h)^2 log(1/(kappa h)) / 8 of discretisation, as at r = 0 above.
+    assert variance["neumann"][edge] == pytest.approx(2.0, abs=0.03)
+    assert variance["neumann"][corner] == pytest.approx(4.0, abs=0.15)
+    assert np.abs(variance["robin"] - 1.0).max() < 0.2 + 0.03
+    assert np.abs(variance["robin"] - 1.0).mean() < 0.03
 
 
 def test_rescaling_makes_the_variance_constant_and_keeps_the_middle() -> None:
