@@ -92,7 +92,7 @@ def philox4x32(counter: ArrayLike, key: ArrayLike) -> NDArray[np.uint32]:
     a, b, p, q = (np.empty(shape, dtype=np.uint64) for _ in range(4))
     a[...], b[...] = c[..., 0] << _32 | c[..., 1], c[..., 2] << _32 | c[..., 3]
     keys = [(k[..., 0] + n * _WEYL[0] << _32, k[..., 1] + n * _WEYL[1] << _32) for n in range(10)]
-    a, b = _rounds(a, b, p, q, keys)
+    a, b, _, _ = _rounds(a, b, p, q, keys)
     low = np.uint64(0xFFFFFFFF)
     return np.stack([a >> _32, a & low, b >> _32, b & low], axis=-1).astype(np.uint32)
 
@@ -151,7 +151,7 @@ def normals(
     for columns in _slices(sample.size, max(1, _CHUNK // blocks)):
         tail = word[:, columns]
         for some in _slices(rows, max(1, _CHUNK // max(1, tail.size))):
-            _pairs(seed, stream, keys[some, None, None], tail, target[some, :, columns])
+            _pairs(seed, stream, keys[some], tail, target[some, :, columns])
     return out
 
 
@@ -174,8 +174,10 @@ def _upper(word: int) -> np.uint64:
     return np.uint64(word % 2**32 << 32)
 
 
-def _rounds(a: Words, b: Words, p: Words, q: Words, keys: Sequence[tuple]) -> tuple[Words, Words]:
-    """Ten rounds on the counters ``(a >> 32, a, b >> 32, b)``; all four arrays are overwritten."""
+def _rounds(
+    a: Words, b: Words, p: Words, q: Words, keys: Sequence[tuple]
+) -> tuple[Words, Words, Words, Words]:
+    """Rounds on the counters ``(a >> 32, a, b >> 32, b)``; returns the new ones and two free arrays."""
     for k, l in keys:
         np.right_shift(a, _32, out=p)
         np.multiply(p, _MULTIPLIERS[0], out=p)
@@ -188,20 +190,26 @@ def _rounds(a: Words, b: Words, p: Words, q: Words, keys: Sequence[tuple]) -> tu
         np.bitwise_xor(p, b, out=p)
         np.bitwise_xor(p, l, out=p)
         a, b, p, q = q, p, a, b
-    return a, b
+    return a, b, p, q
 
 
 def _pairs(seed: int, stream: int, keys: Words, tail: Words, target: Array) -> None:
     """Normals of the counters ``keys x tail`` into the target (rows, width, S)."""
-    shape = (keys.shape[0], *tail.shape)
-    size = shape[0] * tail.size
+    rows, flat = keys.size, tail.ravel()
+    size = rows * flat.size
     a, b, p, q, u, v = (w[:size] for w in _workspace(max(size, _CHUNK)))
-    a.reshape(shape)[...] = keys
-    b.reshape(shape)[...] = tail
-    a, b = _rounds(a, b, p, q, _schedule(seed, stream))
-    x, y = _box_muller(a, b, p, q, u, v)
-    target[:, 0::2] = x.reshape(shape)
-    target[:, 1::2] = y.reshape(shape)[:, : target.shape[1] // 2]
+    (k, l), *later = _schedule(seed, stream)
+    # The first round acts on keys and tails apart. The longer axis is the inner one.
+    long = flat.size <= rows
+    tails, names = (flat[:, None], keys) if long else (flat, keys[:, None])
+    shape = (flat.size, rows) if long else (rows, flat.size)
+    np.bitwise_xor((tails >> _32) * _MULTIPLIERS[1] ^ k, names << _32, out=a.reshape(shape))
+    np.bitwise_xor(tails << _32 ^ l, (names >> _32) * _MULTIPLIERS[0], out=b.reshape(shape))
+    pair = target.shape[1] > 1
+    for part, z in enumerate(_box_muller(*_rounds(a, b, p, q, later), u, v, pair)):
+        z = z.reshape(shape).T if long else z.reshape(shape)
+        place = target[:, part::2]
+        place[...] = z.reshape(rows, *tail.shape)[:, : place.shape[1]]
 
 
 def _horner(coefficients: Sequence[float], z: Array, out: Array) -> Array:
@@ -212,8 +220,10 @@ def _horner(coefficients: Sequence[float], z: Array, out: Array) -> Array:
     return np.add(out, coefficients[-1], out=out)
 
 
-def _box_muller(a: Words, b: Words, p: Words, q: Words, u: Words, v: Words) -> tuple[Array, Array]:
-    """Two independent normals from the words ``a`` and ``b``; all six arrays are overwritten.
+def _box_muller(
+    a: Words, b: Words, p: Words, q: Words, u: Words, v: Words, pair: bool
+) -> list[Array]:
+    """One or two independent normals from the words ``a`` and ``b``; all arrays are overwritten.
 
     ``r = sqrt(-2 ln u)`` with ``u`` in (0, 1] from 52 bits of ``a``; with ``x`` in [-1/2, 1/2) from 52
     bits of ``b`` the angle is ``pi x``, and the sign of ``r``, the last bit of ``b``, does the other half
@@ -246,8 +256,11 @@ def _box_muller(a: Words, b: Words, p: Words, q: Words, u: Words, v: Words) -> t
     z = np.multiply(x, x, out=p_)
     sine = _horner(_SINE, z, u_)
     np.multiply(sine, x, out=sine)
-    cosine = _horner(_COSINE, z, v_)
-    np.multiply(cosine, sine, out=v_)
+    if pair:
+        cosine = _horner(_COSINE, z, v_)
+        np.multiply(cosine, sine, out=v_)
+        np.multiply(v_, r, out=v_)
     np.multiply(sine, sine, out=u_)
     np.subtract(1.0, u_, out=u_)
-    return np.multiply(u_, r, out=u_), np.multiply(v_, r, out=v_)
+    np.multiply(u_, r, out=u_)
+    return [u_, v_] if pair else [u_]
