@@ -10,8 +10,10 @@ from typing import Any
 from fem_deepest.config import read, validate
 from fem_deepest.errors import InputError
 from fem_deepest.studies.depth import DepthStudy
+from fem_deepest.studies.heat import HeatStrongStudy, HeatWeakStudy
 from fem_deepest.studies.neurons import NeuronsStudy
 from fem_deepest.studies.samples import SamplesStudy
+from fem_deepest.studies.stability import StabilityStudy
 from fem_deepest.studies.study import Study, StudyConfig
 from fem_deepest.studies.weak_constraint import WeakConstraintStudy
 
@@ -21,6 +23,9 @@ STUDIES: dict[str, type[Study]] = {
     "depth": DepthStudy,
     "neurons": NeuronsStudy,
     "samples": SamplesStudy,
+    "heat_strong": HeatStrongStudy,
+    "heat_weak": HeatWeakStudy,
+    "stability": StabilityStudy,
 }
 
 
