@@ -13,6 +13,10 @@ from mpi4py import MPI
 
 from fem_deepest.errors import NotConverged
 from fem_deepest.noise.finite_rank import FiniteRank
+from fem_deepest.noise.matern import WhittleMatern
+from fem_deepest.noise.white import WhiteNoise
+from fem_deepest.noise.white_covariance import WhiteCovariance
+from fem_deepest.noise.wiener import QWiener
 from fem_deepest.spde.ensemble import Ensemble
 from fem_deepest.spde.problem import SemilinearSPDE
 from fem_deepest.spde.schemes import (
@@ -49,7 +53,7 @@ def _problem(comm: MPI.Intracomm) -> SemilinearSPDE:
 
 def _sorted(problem: SemilinearSPDE, block: Any) -> np.ndarray:
     """The block on every rank, in the order of the coordinates."""
-    x = problem.V.tabulate_dof_coordinates()[: problem.blocks.owned, :2]
+    x = problem.V.tabulate_dof_coordinates()[: problem.blocks.owned]
     comm = problem.V.mesh.comm
     x, block = (np.concatenate(comm.allgather(a)) for a in (x, block))
     return block[np.lexsort(np.round(x, 9).T)]
@@ -66,6 +70,46 @@ def test_the_path_does_not_depend_on_the_ranks(kind) -> None:
         U = Ensemble(scheme, 0.01, (0, 3)).advance(3)
         blocks.append(_sorted(scheme.problem, U))
     np.testing.assert_allclose(blocks[0], blocks[1], rtol=0, atol=1e-12)
+
+
+def _driven(comm: MPI.Intracomm, coloured: bool) -> SemilinearSPDE:
+    """White noise in 1D, Matern noise in 2D; multiplicative."""
+    if coloured:
+        V = fem.functionspace(mesh.create_unit_square(comm, 5, 4), ("Lagrange", 1))
+    else:
+        V = sp.interval(13, 2, comm)
+    C = WhittleMatern(V, kappa=4.0, tau=2.0) if coloured else WhiteCovariance(V)
+    return SemilinearSPDE(
+        V,
+        A=sp.laplace(V),
+        f=lambda u: u**3 - u,
+        G=lambda u: 1.0 + 0.3 * u,
+        noise=QWiener(C, WhiteNoise(V, 6)),
+        bcs=[sp.clamped(V)],
+        interpretation="stratonovich" if coloured else "ito",
+    )
+
+
+@pytest.mark.parametrize("coloured", [False, True])
+def test_the_noise_of_a_path_does_not_depend_on_the_ranks(coloured: bool) -> None:
+    """With a rejected step, so that bridges are drawn too."""
+    blocks = []
+    for comm in (WORLD, MPI.COMM_SELF):
+        scheme = _Halves(_driven(comm, coloured))
+        ensemble = Ensemble(scheme, 0.01, (2, 0, 5))
+        blocks.append(_sorted(scheme.problem, ensemble.advance(2)))
+        assert ensemble.rejected == 2
+    assert np.abs(blocks[1]).max() > 1e-3
+    np.testing.assert_allclose(blocks[0], blocks[1], rtol=0, atol=1e-12)
+
+
+class _Halves(EulerMaruyama):
+    rejects = True
+
+    def step(self, U, t, dt, dW):
+        if dt > 0.006:
+            raise NotConverged("too long")
+        return super().step(U, t, dt, dW)
 
 
 def test_ts_on_several_ranks() -> None:
