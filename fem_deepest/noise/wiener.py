@@ -19,7 +19,7 @@ from fem_deepest.errors import InputError
 from fem_deepest.noise.covariance import Covariance
 from fem_deepest.noise.white import WhiteNoise
 from fem_deepest.noise.white_covariance import WhiteCovariance
-from fem_deepest.spaces.quadrature import Quadrature
+from fem_deepest.spaces.quadrature import Rule
 
 Array = NDArray[np.float64]
 
@@ -88,8 +88,8 @@ class QWiener:
         return QWiener(self.covariance, other)
 
     @property
-    def quadrature(self) -> Quadrature | None:
-        """Points of :attr:`Increment.points`; None for lumped noise."""
+    def quadrature(self) -> Rule:
+        """Points of :attr:`Increment.points`."""
         return self.white.quadrature
 
     def trace(self) -> float:

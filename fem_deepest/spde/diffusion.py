@@ -24,7 +24,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from fem_deepest.errors import InputError
-from fem_deepest.spaces.quadrature import Quadrature
+from fem_deepest.spaces.quadrature import Rule
 from fem_deepest.spde.density import variance_density
 from fem_deepest.spde.pointwise import Density, Pointwise
 
@@ -41,7 +41,7 @@ class Diffusion(ABC):
         constant: Whether the unknown does not appear.
     """
 
-    points: Quadrature
+    points: Rule
     constant: bool
 
     @abstractmethod
@@ -72,7 +72,7 @@ class Diffusion(ABC):
         """
 
 
-class Nemytskii(Diffusion):
+class Multiplication(Diffusion):
     """``(G(u) w)(x) = G(u(x)) w(x)``.
 
     Args:
@@ -81,15 +81,10 @@ class Nemytskii(Diffusion):
         discrete: Take the variance density that white noise has on this mesh.
 
     Raises:
-        InputError: ``G`` is no function of ``u`` and the coordinates, or the noise is lumped.
+        InputError: ``G`` is no function of ``u`` and the coordinates.
     """
 
     def __init__(self, G: Density, noise: Any, *, discrete: bool) -> None:
-        if noise.quadrature is None:
-            raise InputError(
-                "G was given with lumped noise, which has no values at points; take noise that is not "
-                "lumped"
-            )
         self.points, self._noise, self._discrete = noise.quadrature, noise, discrete
         self._G = coefficient(G, self.points)
         self.constant = self._G.constant
@@ -191,7 +186,7 @@ class ByModes(Diffusion):
         return [e * g.derivative(U) for e, g in zip(self._modes, self._G, strict=True)]
 
 
-def coefficient(G: Density, points: Quadrature) -> Pointwise:
+def coefficient(G: Density, points: Rule) -> Pointwise:
     """A function of ``u`` and the coordinates at quadrature points. Collective.
 
     Raises:

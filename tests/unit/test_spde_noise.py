@@ -83,13 +83,30 @@ def test_noise_that_is_too_rough_is_refused() -> None:
         SemilinearSPDE(V, A=sp.laplace(V), noise=_white(V))
 
 
-def test_lumped_noise_is_additive() -> None:
-    V = sp.interval(4)
-    noise = QWiener(WhiteCovariance(V, lumped=True), WhiteNoise(V, 0, lumped=True))
-    with pytest.raises(InputError, match="lumped"):
-        SemilinearSPDE(V, A=sp.laplace(V), noise=noise, G=lambda u: u)
-    problem = SemilinearSPDE(V, A=sp.laplace(V), noise=noise)
-    Ensemble(EulerMaruyama(problem), 0.01).advance()
+def test_lumped_noise_comes_with_the_lumped_mass() -> None:
+    """``M_L`` is in the step; Milstein at a node is the scalar scheme with ``q = 1/(M_L)_ii``.
+
+    Without ``A`` the nodes are independent: ``u' = u + 2 u dW + 2 u (dW^2 - q dt)``.
+    """
+    V, dt = sp.interval(4), 0.1
+    noise = QWiener(WhiteCovariance(V, lumped=True), WhiteNoise(V, 3, lumped=True))
+    zero = fem.Constant(V.mesh, 0.0) * sp.laplace(V)
+    problem = SemilinearSPDE(
+        V, A=zero, noise=noise, G=lambda u: 2.0 * u, discrete_density=True, u0=sp.sine(V)
+    )
+    x = V.tabulate_dof_coordinates()[:, 0]
+    q = 1.0 / np.where((x < 1e-9) | (x > 1 - 1e-9), 0.125, 0.25)
+    u, dW = problem.start(), noise.increment(0, dt)
+    w = dW.field
+    np.testing.assert_allclose(w, dW.points, atol=1e-13)
+    found = Milstein(problem).step(u, 0.0, dt, dW)
+    expected = u + 2.0 * u * w + 2.0 * u * (w**2 - q[:, None] * dt)
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    additive = SemilinearSPDE(V, A=sp.laplace(V), noise=noise, bcs=[sp.clamped(V)])
+    new = EulerMaruyama(additive).step(additive.start(), 0.0, dt, dW)
+    _, K, free = sp.matrices(additive)
+    expected = np.linalg.solve(np.diag(1.0 / q[free]) + dt * K, dW.load[free])
+    np.testing.assert_allclose(new[free], expected, atol=1e-13)
 
 
 @pytest.mark.parametrize("make", [_white, _matern])
