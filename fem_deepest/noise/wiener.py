@@ -138,15 +138,13 @@ class Increment:
 
     @cached_property
     def points(self) -> Array:
-        """Values at the quadrature points of the white noise, (points * components, S).
+        """Values at the points of the white noise's rule, (points * components, S).
 
         For white noise they are independent, with variance ``dt / w_q``.
         """
         if self._wiener.is_white:
             return self._sum(self._wiener.white.points)
-        rule = self._wiener.white.quadrature
-        assert rule is not None  # only white covariances take lumped noise
-        return rule.evaluate(self.field)
+        return self._wiener.white.quadrature.evaluate(self.field)
 
     def __add__(self, later: Increment) -> Increment:
         """The increment over two steps that follow each other."""
