@@ -18,6 +18,7 @@ Carlo methods, 2015, doi:10.1017/S096249291500001X, section 3.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -26,7 +27,7 @@ from mpi4py import MPI
 from numpy.typing import ArrayLike, NDArray
 
 from fem_deepest.errors import InputError
-from fem_deepest.spde.levels import LevelSamples, Sampler, draw
+from fem_deepest.spde.levels import LevelSamples, Moments, Sampler, draw, moments
 
 Array = NDArray[np.float64]
 
@@ -53,10 +54,21 @@ class Rates(NamedTuple):
         return 2.0 + self.gamma / self.alpha
 
 
-def fitted(means: ArrayLike, variances: ArrayLike, costs: ArrayLike) -> Rates:
-    """Rates by least squares in the logarithms over levels 1, 2, ...; level 0 is no difference."""
-    rates = [-_slope(np.abs(means)), -_slope(variances), _slope(costs)]
-    return Rates(max(rates[0], _SLOWEST), max(rates[1], _SLOWEST), rates[2])
+def fitted(levels: Sequence[Moments], errors: ArrayLike, costs: ArrayLike) -> Rates:
+    """Rates by least squares in the logarithms over levels 1, 2, ...; level 0 is no difference.
+
+    Args:
+        levels: Moments of the differences.
+        errors: Standard errors of the means; a level counts by the inverse square of the relative one.
+        costs: Work of one coupled sample.
+    """
+    means = np.array([abs(level.mean) for level in levels])
+    variances = np.array([level.variance for level in levels])
+    error = np.asarray(errors, dtype=np.float64)
+    weights = np.divide(means, error, out=np.ones_like(means), where=error > 0.0) ** 2
+    alpha = -_slope(means, np.where(np.any(error[1:] > 0.0), weights, 1.0))
+    beta, gamma = -_slope(variances), _slope(np.asarray(costs, dtype=np.float64))
+    return Rates(max(alpha, _SLOWEST), max(beta, _SLOWEST), gamma)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +78,7 @@ class Estimate:
     Attributes:
         tolerance: ``eps``, root mean square.
         levels: Samples of levels 0 to L.
-        rates: Fitted exponents.
+        rates: Exponents, fitted or those that were known.
         costs: ``C_l``, work of one coupled sample of each level, (L + 1,).
         bias: Estimate of what is left, ``|E (P_L - P)|``.
         converged: Whether ``bias`` is below its share; otherwise more levels were not allowed.
@@ -111,6 +123,7 @@ def multilevel(
     least: int = 2,
     most: int = 8,
     share: float = SHARE,
+    known: Rates | None = None,
 ) -> Estimate:
     """``E P`` to a root mean square error ``tolerance``, levels and samples as they are needed.
 
@@ -122,6 +135,8 @@ def multilevel(
         least: Finest level at the start, 2 or more: rates are fitted through two differences or more.
         most: Finest level allowed.
         share: Part of ``eps^2`` for the square of the bias.
+        known: Exponents, if theory gives them; else they are fitted, which takes many initial samples
+            where the variance falls slowly.
 
     Returns:
         The estimate; its ``converged`` tells whether ``most`` levels were enough.
@@ -141,54 +156,64 @@ def multilevel(
     levels = [draw(sampler, level, range(initial), comm) for level in range(least + 1)]
     while True:
         costs = np.array([_cost(sampler, level) for level in range(len(levels))])
-        means, variances, rates = _estimated(levels, costs)
+        found = [level.difference for level in levels]
+        numbers = np.array([len(level) for level in levels])
+        errors = np.sqrt(np.array([x.variance for x in found]) / numbers)
+        rates = fitted(found, errors, costs) if known is None else known
+        variances = _variances(found, rates.beta)
         scale = np.sum(np.sqrt(variances * costs)) / ((1.0 - share) * tolerance**2)
         wanted = np.ceil(scale * np.sqrt(variances / costs)).astype(np.int64)
-        missing = np.array([max(0, n - len(x)) for n, x in zip(wanted, levels, strict=True)])
-        if np.any(missing > _ENOUGH * np.array([len(x) for x in levels])):
-            for level, count in enumerate(missing):
+        missing = np.maximum(wanted - numbers, 0)
+        if np.any(missing > _ENOUGH * numbers):
+            for level, (begun, count) in enumerate(zip(numbers, missing, strict=True)):
                 if count:
-                    begun = len(levels[level])
-                    more = draw(sampler, level, range(begun, begun + int(count)), comm)
+                    more = draw(sampler, level, range(int(begun), int(begun + count)), comm)
                     levels[level] = levels[level].extended(more)
             continue
-        bias = _bias(means, rates.alpha)
+        bias = _bias(np.array([x.mean for x in found]), errors, rates.alpha)
         if bias <= np.sqrt(share) * tolerance or len(levels) > most:
             break
         levels.append(draw(sampler, len(levels), range(initial), comm))
     finest = len(levels) - 1
-    one = levels[-1].value.variance * sampler.work(finest) / ((1.0 - share) * tolerance**2)
+    # Var P_L telescopes too: on the finest level alone a few samples would be all there is.
+    whole = sum(x.value.variance - moments(x.coarse).variance for x in levels)
+    one = whole * sampler.work(finest) / ((1.0 - share) * tolerance**2)
     enough = bool(bias <= np.sqrt(share) * tolerance)
     return Estimate(tolerance, tuple(levels), rates, costs, bias, enough, one)
 
 
-def _estimated(levels: list[LevelSamples], costs: Array) -> tuple[Array, Array, Rates]:
-    """``|E (P_l - P_{l-1})|``, ``V_l`` and the rates; levels of few samples lean on those before."""
-    means = np.array([abs(level.difference.mean) for level in levels])
-    variances = np.array([level.difference.variance for level in levels])
-    rates = fitted(means, variances, costs)
+def _variances(levels: Sequence[Moments], beta: float) -> Array:
+    """``V_l``: one that seems small by chance must not leave its level with too few samples."""
+    variances = np.array([level.variance for level in levels])
     for level in range(2, len(levels)):
-        # A level that seems to have no variance by chance must not be left with too few samples.
-        means[level] = max(means[level], 0.5 * means[level - 1] * 2.0**-rates.alpha)
-        variances[level] = max(variances[level], 0.5 * variances[level - 1] * 2.0**-rates.beta)
-    return means, variances, rates
+        variances[level] = max(variances[level], 0.5 * variances[level - 1] * 2.0**-beta)
+    return variances
 
 
-def _bias(means: Array, alpha: float) -> float:
-    """What the levels that are not there would add, from the last three, whichever says most."""
-    last = min(3, len(means) - 1)
-    ahead = means[len(means) - last :] * 2.0 ** (-alpha * np.arange(last - 1, -1, -1))
-    return float(ahead.max() / (2.0**alpha - 1.0))
+def _bias(means: Array, errors: Array, alpha: float) -> float:
+    """What the levels that are not there would add, if means fall like ``2^{-alpha l}``.
+
+    From all levels, by least squares with the weights that their standard errors give: where the
+    variance falls slowly the means of the finest are little but noise. If one of the last three says
+    more, beyond two standard errors, it is believed.
+    """
+    ahead = means[1:] * 2.0 ** (-alpha * np.arange(len(means) - 2, -1, -1))
+    spread = errors[1:] * 2.0 ** (-alpha * np.arange(len(means) - 2, -1, -1))
+    weights = 1.0 / np.maximum(spread, 1e-12 * np.abs(ahead).max() + np.finfo(float).tiny) ** 2
+    best = abs(float(weights @ ahead / weights.sum()))
+    worst = float(np.max(np.abs(ahead[-3:]) - 2.0 * spread[-3:]))
+    return max(best, worst) / (2.0**alpha - 1.0)
 
 
 def _cost(sampler: Sampler, level: int) -> float:
     return sampler.work(level) + (sampler.work(level - 1) if level else 0.0)
 
 
-def _slope(values: ArrayLike) -> float:
+def _slope(y: Array, weights: ArrayLike = 1.0) -> float:
     """Least-squares slope of ``log2`` over levels 1, 2, ...; zeros are left out."""
-    y = np.asarray(values, dtype=np.float64)[1:]
-    usable = y > 0.0
+    w = np.sqrt(np.broadcast_to(weights, y.shape)[1:])
+    usable = (y[1:] > 0.0) & (w > 0.0)
     if np.count_nonzero(usable) < 2:
         return 0.0
-    return float(np.polyfit(np.arange(1, y.size + 1)[usable], np.log2(y[usable]), 1)[0])
+    level = np.arange(1, y.size)[usable]
+    return float(np.polyfit(level, np.log2(y[1:][usable]), 1, w=w[usable])[0])

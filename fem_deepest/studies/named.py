@@ -11,6 +11,7 @@ from fem_deepest.config import read, validate
 from fem_deepest.errors import InputError
 from fem_deepest.studies.depth import DepthStudy
 from fem_deepest.studies.heat import HeatStrongStudy, HeatWeakStudy
+from fem_deepest.studies.multilevel import MultilevelStudy
 from fem_deepest.studies.neurons import NeuronsStudy
 from fem_deepest.studies.samples import SamplesStudy
 from fem_deepest.studies.stability import StabilityStudy
@@ -26,6 +27,7 @@ STUDIES: dict[str, type[Study]] = {
     "heat_strong": HeatStrongStudy,
     "heat_weak": HeatWeakStudy,
     "stability": StabilityStudy,
+    "multilevel": MultilevelStudy,
 }
 
 

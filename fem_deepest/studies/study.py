@@ -53,7 +53,7 @@ class StudySection(Section):
 
     @field_validator("values")
     @classmethod
-    def _increasing(cls, values: list[int]) -> list[int]:
+    def _increasing(cls, values: list[Any]) -> list[Any]:
         if not values or values != sorted(set(values)):
             raise ValueError(f"got {values}, expected numbers that increase, coarse to fine")
         return values
