@@ -104,8 +104,6 @@ def test_the_noise_of_a_path_does_not_depend_on_the_ranks(coloured: bool) -> Non
 
 
 class _Halves(EulerMaruyama):
-    rejects = True
-
     def step(self, U, t, dt, dW):
         if dt > 0.006:
             raise NotConverged("too long")
@@ -124,8 +122,6 @@ def test_ts_on_several_ranks() -> None:
 
 
 class _Fails(EulerMaruyama):
-    rejects = True
-
     def step(self, U, t, dt, dW):
         raise NotConverged("never")
 

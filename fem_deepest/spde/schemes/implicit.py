@@ -46,7 +46,6 @@ class DriftImplicitEuler(Scheme):
 
     name = "drift-implicit-euler"
     noise = "any with beta > 0"
-    rejects = True
 
     def __init__(
         self,

@@ -40,7 +40,6 @@ class Scheme(ABC):
 
     Attributes:
         problem: The equation.
-        rejects: Whether a step can fail for its length, so that a shorter one may not.
 
     Collective: construction and :meth:`step`.
     """
@@ -48,8 +47,6 @@ class Scheme(ABC):
     name: ClassVar[str]
     noise: ClassVar[str]
     """The noise that it is valid for, in words."""
-
-    rejects: ClassVar[bool] = False
 
     def __init__(
         self,
