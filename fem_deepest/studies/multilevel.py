@@ -1,0 +1,333 @@
+"""Multilevel Monte Carlo for the stochastic heat equation: rates of the levels, work to a tolerance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import ArrayLike, NDArray
+from pydantic import Field, field_validator, model_validator
+
+from fem_deepest.config import Section
+from fem_deepest.spde.levels import LevelSamples, consistency, draw
+from fem_deepest.spde.modal import ModalHeat
+from fem_deepest.spde.multilevel import SHARE, multilevel
+from fem_deepest.studies.column import Errors
+from fem_deepest.studies.heat import HeatSection
+from fem_deepest.studies.heat_levels import HeatSampler, Hierarchy, Quantity
+from fem_deepest.studies.points import Parameters, Point
+from fem_deepest.studies.study import (
+    Check,
+    Count,
+    Factor,
+    Positive,
+    Study,
+    StudyConfig,
+    StudySection,
+)
+from fem_deepest.studies.table import Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Array = NDArray[np.float64]
+
+_RUN, _TEST = 0, 64  # first streams of the noise
+_NORMAL = 1.959963984540054  # 95 %
+_STRAY = 4.0  # tolerances that an estimate may be off: of deviation and bias together, 1 in 15000
+MULTILEVEL, SINGLE = "multilevel work", "single-level work"
+MEAN, VARIANCE, WORK = "mean of difference", "variance of difference", "work of a sample"
+
+
+class MultilevelSection(StudySection):
+    """``[study]`` of this study; ``values`` are tolerances, decreasing."""
+
+    name: Literal["multilevel"] = Field(description="this study")
+    values: list[Positive] = Field(  # type: ignore[assignment]
+        default=[0.015, 0.0075, 0.0038], description="root mean square errors, decreasing"
+    )
+    mode: Literal["mlmc", "exact"] = Field(
+        default="mlmc", description="sampled, or the optimum by exact moments without a sample"
+    )
+    quantity: Quantity = Field(
+        default="point",
+        description="`u(T, 1/2)^2`, or `|u(T)|^2` (norm), whose expectation is sought",
+    )
+
+    @field_validator("values")
+    @classmethod
+    def _increasing(cls, values: list[Any]) -> list[Any]:
+        if not values or values != sorted(set(values), reverse=True):
+            raise ValueError(f"got {values}, expected tolerances that decrease, coarse to fine")
+        return values
+
+
+class RoughHeatSection(HeatSection):
+    """``[problem]``: the stochastic heat equation with one regularity of the noise."""
+
+    T: Positive = Field(default=0.1, description="end of the time")
+    beta: Positive = Field(default=0.5, description="regularity of the noise; 0.5 is white")
+    modes: Count = Field(default=64, description="modes of noise that is not white")
+
+
+class LevelsSection(Section):
+    """``[levels]``: cells ``N_0 2^l`` and steps ``n_0 4^l``."""
+
+    cells: Factor = Field(default=4, description="`N_0`, even")
+    steps: Count = Field(default=4, description="`n_0`")
+    most: Factor = Field(default=6, description="finest level allowed")
+    tested: Annotated[int, Field(ge=2)] = Field(
+        default=4, description="finest level whose rates are measured beforehand"
+    )
+    samples: Factor = Field(default=2000, description="samples of each of these levels")
+    initial: Factor = Field(
+        default=20, description="samples of a level before its variance is known"
+    )
+
+    @model_validator(mode="after")
+    def _has_a_middle(self) -> LevelsSection:
+        if self.cells % 2:
+            raise ValueError(
+                f"levels.cells = {self.cells} has no node in the middle; take an even one"
+            )
+        return self
+
+
+class MultilevelCheck(Check):
+    """``[check]`` of this study."""
+
+    tolerance: Positive = Field(default=0.3, description="how far a fitted order may be off")
+    speed_up: Positive | None = Field(
+        default=None, description="least gain over one level at the smallest tolerance"
+    )
+
+
+class MultilevelConfig(StudyConfig):
+    """Configuration of :class:`MultilevelStudy`."""
+
+    study: MultilevelSection
+    problem: RoughHeatSection = RoughHeatSection()
+    levels: LevelsSection = LevelsSection()
+    check: MultilevelCheck = MultilevelCheck()
+
+
+class MultilevelStudy(Study):
+    """Work of multilevel Monte Carlo against Monte Carlo on the finest level alone.
+
+    In one dimension with ``k ~ h^2`` work grows like ``eps^{-1 - 3/(2 beta)}`` up to ``beta = 1``, one
+    power of ``eps`` below that of a single level: white noise ``eps^-4`` against ``eps^-5`` (Barth, Lang,
+    Schwab 2013, doi:10.1007/s10543-012-0401-5; :mod:`fem_deepest.studies.heat_levels`). The exponents
+    of the levels are taken from there where levels are added, and measured beside it. The tables:
+
+    * ``table``: for each tolerance both works, levels, numbers of samples, the estimate and its error
+      against the exact expectation;
+    * ``levels``: mean, variance and kurtosis of the differences, with 95 % intervals where sampled,
+      beside the exact ones, and the check that levels telescope.
+    """
+
+    title = "Multilevel Monte Carlo"
+    Config = MultilevelConfig
+    config: MultilevelConfig
+    tables_left = ("table", "levels")
+    figures_left = ("multilevel",)
+    columns = (MULTILEVEL, SINGLE)
+
+    def points(self) -> list[dict[str, Any]]:
+        """One for each level that is tested, and one for each tolerance."""
+        config = self.config
+        problem, levels = config.problem, config.levels
+        white = problem.beta == 0.5
+        shared = {
+            "equation": {
+                "a": problem.beta - 0.5,
+                "modes": None if white else problem.modes,
+                **problem.model_dump(include={"T", "nu", "c"}),
+            },
+            "levels": {
+                "quantity": config.study.quantity,
+                **levels.model_dump(include={"cells", "steps"}),
+            },
+            "mode": config.study.mode,
+        }
+        sampled = {"seed": config.seed} if config.study.mode == "mlmc" else {}
+        tests = {"samples": levels.samples, **sampled} if sampled else {}
+        runs = {"most": levels.most, **({"initial": levels.initial, **sampled} if sampled else {})}
+        return [
+            *({**shared, **tests, "level": level} for level in range(levels.tested + 1)),
+            *({**shared, **runs, "tolerance": tolerance} for tolerance in config.study.values),
+        ]
+
+    def label(self, parameters: Parameters) -> str:
+        """What tells a point from others. Not collective."""
+        if "level" in parameters:
+            return f"level {parameters['level']}"
+        return f"tolerance {parameters['tolerance']:g}"
+
+    def solve(self, parameters: Parameters, comm: MPI.Intracomm) -> Mapping[str, ArrayLike]:
+        """Samples of a level, or an estimate to a tolerance. Collective."""
+        hierarchy = Hierarchy(ModalHeat(**parameters["equation"]), **parameters["levels"])
+        exact = parameters["mode"] == "exact"
+        if "level" in parameters:
+            level = parameters["level"]
+            values = dict[str, ArrayLike](
+                value=hierarchy.value(level), difference=hierarchy.difference(level)
+            )
+            if not exact:
+                sampler = HeatSampler(hierarchy, parameters["seed"], _TEST)
+                found = draw(sampler, level, range(parameters["samples"]), comm)
+                values |= {"fine": found.fine, "coarse": found.coarse}
+            return values
+        if exact:
+            return _optimum(hierarchy, parameters["tolerance"], parameters["most"])
+        estimate = multilevel(
+            HeatSampler(hierarchy, parameters["seed"], _RUN),
+            parameters["tolerance"],
+            comm,
+            initial=parameters["initial"],
+            most=parameters["most"],
+            known=hierarchy.rates,
+        )
+        return {
+            "estimate": estimate.value,
+            "deviation": estimate.deviation,
+            "bias": estimate.bias,
+            "numbers": estimate.numbers,
+            "work": estimate.work,
+            "single": estimate.single_work,
+            "converged": estimate.converged,
+            "limit": hierarchy.limit,
+        }
+
+    def table(self, points: list[Point]) -> Table:
+        """Work and estimate for each tolerance."""
+        runs = [p for p in points if "tolerance" in p.parameters]
+        rates = self._hierarchy.rates
+        work, single = (np.array([p[name] for p in runs]) for name in ("work", "single"))
+        others = {
+            "speed-up": single / work,
+            "finest level": [len(p.values["numbers"]) - 1 for p in runs],
+        }
+        for name in ("estimate", "deviation", "bias"):
+            others[name] = [p[name] for p in runs]
+        others["error"] = [abs(p["estimate"] - p["limit"]) for p in runs]
+        for level in range(max(len(p.values["numbers"]) for p in runs)):
+            others[f"samples on level {level}"] = [
+                p.values["numbers"][level] if level < len(p.values["numbers"]) else np.nan
+                for p in runs
+            ]
+        errors = {
+            MULTILEVEL: Errors(work, -rates.complexity),
+            SINGLE: Errors(single, -rates.single),
+        }
+        seconds = np.array([p.seconds for p in runs])
+        columns = {name: np.array(values, dtype=np.float64) for name, values in others.items()}
+        return Table("tolerance", np.array(self.config.study.values), errors, seconds, columns)
+
+    def further(self, points: list[Point]) -> dict[str, Table]:
+        """The table of the levels."""
+        tests = [p for p in points if "level" in p.parameters]
+        hierarchy = self._hierarchy
+        rates = hierarchy.rates
+        exact = np.array([p.values["difference"] for p in tests])
+        values = np.array([p.values["value"] for p in tests])
+        work = np.array([hierarchy.work(level) for level in range(len(tests))])
+        errors = {
+            MEAN: Errors(_below(np.abs(exact[:, 0])), rates.alpha),
+            VARIANCE: Errors(_below(exact[:, 1]), rates.beta),
+            WORK: Errors(work, -rates.gamma),
+        }
+        others = {"mean": values[:, 0], "variance": values[:, 1]}
+        if "fine" in tests[0].values:
+            levels = [LevelSamples(p.values["fine"], p.values["coarse"]) for p in tests]
+            errors |= _sampled(levels, rates.alpha, rates.beta)
+            others = {
+                "mean": np.array([level.value.mean for level in levels]),
+                "variance": np.array([level.value.variance for level in levels]),
+                "kurtosis": np.array([level.difference.kurtosis for level in levels]),
+                "consistency": np.array(
+                    [0.0, *map(consistency, levels[:-1], levels[1:])], dtype=np.float64
+                ),
+                "exact mean of difference": np.abs(exact[:, 0]),
+                "exact variance of difference": exact[:, 1],
+            }
+        cells = np.array([hierarchy.size(level)[0] for level in range(len(tests))])
+        seconds = np.array([p.seconds for p in tests])
+        return {"levels": Table("cells N", cells, errors, seconds, others)}
+
+    def failures(self, tables: Mapping[str, Table]) -> list[str]:
+        """Orders of work and of the levels, telescoping, errors and gain. Not collective."""
+        check, found = self.config.check, super().failures(tables)
+        table, levels = tables["table"], tables["levels"]
+        found += levels.check(check.tolerance, last=check.last)
+        worst = float(levels.others.get("consistency", np.zeros(1)).max())
+        if worst > 1.0:
+            found.append(f"the levels do not telescope: consistency {worst:.3g}, expected below 1")
+        for tolerance, error in zip(table.refined, table.others["error"], strict=True):
+            if error > _STRAY * tolerance:
+                found.append(
+                    f"the estimate to {tolerance:g} is off by {error:.3g}, more than {_STRAY:g} tolerances"
+                )
+        gain = float(table.others["speed-up"][-1])
+        if check.speed_up is not None and gain < check.speed_up:
+            found.append(
+                f"the gain over one level is {gain:.3g}, expected {check.speed_up:g} or more"
+            )
+        return found
+
+    @classmethod
+    def figures(cls, tables: Mapping[str, Table], last: int) -> dict[str, Figure]:
+        """Giles' four panels. Not collective."""
+        from fem_deepest.figures.multilevel import multilevel as panels  # Matplotlib
+
+        return {"multilevel": panels(tables["table"], tables["levels"], cls.title)}
+
+    @property
+    def _hierarchy(self) -> Hierarchy:
+        parameters = self.points()[0]
+        return Hierarchy(ModalHeat(**parameters["equation"]), **parameters["levels"])
+
+
+def _optimum(hierarchy: Hierarchy, tolerance: float, most: int) -> dict[str, ArrayLike]:
+    """Levels and numbers that multilevel Monte Carlo would take if it knew all moments."""
+    bias, finest = np.inf, 1
+    while bias > np.sqrt(SHARE) * tolerance and finest < most:
+        finest += 1
+        bias = abs(hierarchy.value(finest).mean - hierarchy.limit)
+    work = np.array([hierarchy.work(level) for level in range(finest + 1)])
+    costs = work + np.concatenate([[0.0], work[:-1]])
+    V = np.array([hierarchy.difference(level).variance for level in range(finest + 1)])
+    share = (1.0 - SHARE) * tolerance**2
+    numbers = np.sum(np.sqrt(V * costs)) * np.sqrt(V / costs) / share
+    value = hierarchy.value(finest)
+    return {
+        "estimate": value.mean,
+        "deviation": np.sqrt(share),
+        "bias": bias,
+        "numbers": numbers,
+        "work": numbers @ costs,
+        "single": value.variance * work[-1] / share,
+        "converged": bool(bias <= np.sqrt(SHARE) * tolerance),
+        "limit": hierarchy.limit,
+    }
+
+
+def _sampled(levels: list[LevelSamples], alpha: float, beta: float) -> dict[str, Errors]:
+    """Means and variances of the differences with their 95 % intervals."""
+    count = np.array([len(level) for level in levels])
+    mean, variance, kurtosis = np.array([level.difference for level in levels]).T
+    mean, half = np.abs(mean), _NORMAL * np.sqrt(variance / count)
+    # The variance of a sample variance is V^2 (kurtosis - 1) / N in the limit of many samples.
+    width = _NORMAL * variance * np.sqrt(np.maximum(kurtosis - 1.0, 0.0) / count)
+    return {
+        MEAN: Errors(_below(mean), alpha, _below(mean - half), _below(mean + half)),
+        VARIANCE: Errors(
+            _below(variance), beta, _below(variance - width), _below(variance + width)
+        ),
+    }
+
+
+def _below(values: Array) -> Array:
+    """Level 0 is no difference."""
+    return np.concatenate([[np.nan], values[1:]])
