@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -19,6 +20,7 @@ from fem_deepest.noise.white import WhiteNoise
 from fem_deepest.noise.white_covariance import WhiteCovariance
 from fem_deepest.noise.wiener import QWiener
 from fem_deepest.spde.modal import ModalHeat
+from fem_deepest.spde.nested import Coarse, Nested
 from fem_deepest.spde.problem import SemilinearSPDE
 from fem_deepest.spde.schemes import Theta
 
@@ -59,6 +61,32 @@ def scheme(heat: ModalHeat, cells: int, theta: float, noise: tuple[int, int] | N
         driven = QWiener(_covariance(heat, V), WhiteNoise(V, noise[0], noise[1]))
     problem = SemilinearSPDE(V, A=A, noise=driven, bcs=[fem.dirichletbc(0.0, ends, V)])
     return Theta(problem, theta, options=_SOLVER)
+
+
+def nested(
+    heat: ModalHeat,
+    finest: tuple[int, int],
+    coarser: Sequence[tuple[int, int]],
+    seed: int,
+    stream: int = 0,
+) -> Nested:
+    """Backward Euler solutions of the same paths, ``(cells, steps)`` each. Not collective.
+
+    Args:
+        heat: The equation.
+        finest: The fine solution.
+        coarser: The others.
+        seed: Seed of the noise.
+        stream: Its stream.
+    """
+    cells, steps = finest
+    fine = scheme(heat, cells, 1.0, (seed, stream))
+    others = []
+    for cells_c, steps_c in coarser:
+        coarse = scheme(heat, cells_c, 1.0, None)
+        P = None if cells_c == cells else prolongation(coarse.problem.V, fine.problem.V)
+        others.append(Coarse(coarse, steps_c, P))
+    return Nested(fine, heat.T, steps, others)
 
 
 def prolongation(coarse: Any, fine: Any) -> sp.csr_matrix:
