@@ -14,7 +14,7 @@ from fem_deepest.studies.column import Errors
 from fem_deepest.studies.heat_config import HeatConfig, Refined
 from fem_deepest.studies.heat_sampled import exact_errors, sampled_errors
 from fem_deepest.studies.points import Parameters, Point
-from fem_deepest.studies.study import Study
+from fem_deepest.studies.study import NORMAL, Study
 from fem_deepest.studies.table import Table
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 EXACTLY = " exactly"
-NORMAL = 1.959963984540054  # 95 %
 _CAP = 2.0  # order of P1 in h
 _STRAY = 4.0  # standard errors: 1 in 15000
 

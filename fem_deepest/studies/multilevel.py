@@ -13,11 +13,10 @@ from fem_deepest.spde.levels import LevelSamples, consistency, draw
 from fem_deepest.spde.modal import ModalHeat
 from fem_deepest.spde.multilevel import SHARE, multilevel
 from fem_deepest.studies.column import Errors
-from fem_deepest.studies.heat import NORMAL
 from fem_deepest.studies.heat_levels import HeatSampler, Hierarchy
 from fem_deepest.studies.multilevel_config import MultilevelConfig
 from fem_deepest.studies.points import Parameters, Point
-from fem_deepest.studies.study import Study
+from fem_deepest.studies.study import NORMAL, Study
 from fem_deepest.studies.table import Table
 
 if TYPE_CHECKING:
