@@ -14,6 +14,14 @@ from fem_deepest.spde.modal import ModalHeat
 from fem_deepest.spde.multilevel import SHARE, multilevel
 from fem_deepest.studies.column import Errors
 from fem_deepest.studies.heat_levels import HeatSampler, Hierarchy
+from fem_deepest.studies.level_columns import (
+    MEAN,
+    VARIANCE,
+    WORK,
+    differences,
+    no_difference,
+    whole,
+)
 from fem_deepest.studies.multilevel_config import MultilevelConfig
 from fem_deepest.studies.points import Parameters, Point
 from fem_deepest.studies.study import NORMAL, Study
@@ -27,7 +35,6 @@ Array = NDArray[np.float64]
 _RUN, _TEST = 0, 64  # first streams of the noise
 _STRAY = 4.0  # tolerances that an estimate may be off: of deviation and bias together, 1 in 15000
 MULTILEVEL, SINGLE = "multilevel work", "single-level work"
-MEAN, VARIANCE, WORK = "mean of difference", "variance of difference", "work of a sample"
 
 
 class MultilevelStudy(Study):
@@ -128,6 +135,8 @@ class MultilevelStudy(Study):
         }
         for name in ("estimate", "deviation", "bias"):
             others[name] = [p[name] for p in runs]
+        if self.config.study.mode == "mlmc":
+            others["estimate +-"] = [NORMAL * p["deviation"] for p in runs]
         others["error"] = [abs(p["estimate"] - p["limit"]) for p in runs]
         for level in range(max(len(p.values["numbers"]) for p in runs)):
             others[f"samples on level {level}"] = [
@@ -151,20 +160,22 @@ class MultilevelStudy(Study):
         values = np.array([p.values["value"] for p in tests])
         work = np.array([hierarchy.work(level) for level in range(len(tests))])
         errors = {
-            MEAN: Errors(_below(np.abs(exact[:, 0])), rates.alpha),
-            VARIANCE: Errors(_below(exact[:, 1]), rates.beta),
+            MEAN: Errors(no_difference(np.abs(exact[:, 0])), rates.alpha),
+            VARIANCE: Errors(no_difference(exact[:, 1]), rates.beta),
             WORK: Errors(work, -rates.gamma),
         }
         others = {"mean": values[:, 0], "variance": values[:, 1]}
         if "fine" in tests[0].values:
             levels = [LevelSamples(p.values["fine"], p.values["coarse"]) for p in tests]
-            errors |= _sampled(levels, rates.alpha, rates.beta)
+            errors |= differences(levels, rates.alpha, rates.beta)
             others = {
-                "mean": np.array([level.value.mean for level in levels]),
-                "variance": np.array([level.value.variance for level in levels]),
+                **whole(levels),
                 "kurtosis": np.array([level.difference.kurtosis for level in levels]),
                 "consistency": np.array(
                     [0.0, *map(consistency, levels[:-1], levels[1:])], dtype=np.float64
+                ),
+                "seconds of a sample": np.array(
+                    [p.seconds / len(p.values["fine"]) for p in tests], dtype=np.float64
                 ),
                 "exact mean of difference": np.abs(exact[:, 0]),
                 "exact variance of difference": exact[:, 1],
@@ -228,23 +239,3 @@ def _optimum(hierarchy: Hierarchy, tolerance: float, most: int) -> dict[str, Arr
         "converged": bool(bias <= np.sqrt(SHARE) * tolerance),
         "limit": hierarchy.limit,
     }
-
-
-def _sampled(levels: list[LevelSamples], alpha: float, beta: float) -> dict[str, Errors]:
-    """Means and variances of the differences with their 95 % intervals."""
-    count = np.array([len(level) for level in levels])
-    mean, variance, kurtosis = np.array([level.difference for level in levels]).T
-    mean, half = np.abs(mean), NORMAL * np.sqrt(variance / count)
-    # The variance of a sample variance is V^2 (kurtosis - 1) / N in the limit of many samples.
-    width = NORMAL * variance * np.sqrt(np.maximum(kurtosis - 1.0, 0.0) / count)
-    return {
-        MEAN: Errors(_below(mean), alpha, _below(mean - half), _below(mean + half)),
-        VARIANCE: Errors(
-            _below(variance), beta, _below(variance - width), _below(variance + width)
-        ),
-    }
-
-
-def _below(values: Array) -> Array:
-    """Level 0 is no difference."""
-    return np.concatenate([[np.nan], values[1:]])
