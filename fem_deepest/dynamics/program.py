@@ -93,6 +93,10 @@ class Program:
         """Number of scalar operations of a run."""
         return sum(step[0] not in ("constant", "symbol") for step in self._steps)
 
+    def uses(self, name: str) -> bool:
+        """Whether a run needs the symbol of that name."""
+        return any(step[:2] == ("symbol", name) for step in self._steps)
+
     def run(self, shape: tuple[int, ...], **values: Array) -> list[Array]:
         """The expressions at all points.
 

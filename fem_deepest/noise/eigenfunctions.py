@@ -15,6 +15,7 @@ from fem_deepest import _compat
 from fem_deepest.errors import InputError, NotConverged
 from fem_deepest.noise.covariance import mass_matrix, solver
 from fem_deepest.noise.elliptic import ROBIN, Elliptic
+from fem_deepest.spaces.box import bounding_box
 
 Array = NDArray[np.float64]
 
@@ -64,9 +65,7 @@ def _box(V: fem.FunctionSpace) -> tuple[Array, Array]:
     """Lowest corner (d,) and widths (d,) of the box that the mesh fills."""
     domain = V.mesh
     comm, d = domain.comm, domain.topology.dim
-    x = domain.geometry.x[:, :d]
-    low = comm.allreduce(x.min(axis=0, initial=np.inf), op=MPI.MIN)
-    widths = comm.allreduce(x.max(axis=0, initial=-np.inf), op=MPI.MAX) - low
+    low, widths = bounding_box(domain)
     one = fem.form(fem.Constant(domain, 1.0) * ufl.dx, jit_options=_compat.JIT_OPTIONS)
     volume = comm.allreduce(fem.assemble_scalar(one).real)
     if domain.geometry.dim != d or not np.isclose(volume, widths.prod(), rtol=1e-10):

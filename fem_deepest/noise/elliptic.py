@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import ufl
 from dolfinx import fem
-from mpi4py import MPI
 from numpy.typing import NDArray
 from slepc4py import SLEPc
 
@@ -16,6 +15,7 @@ from fem_deepest._petsc import PETSc
 from fem_deepest.errors import InputError, NotConverged
 from fem_deepest.noise.covariance import assembled, mass_matrix, solver
 from fem_deepest.spaces.axis import DepthAxis
+from fem_deepest.spaces.box import bounding_box
 from fem_deepest.spaces.constrained import ConstrainedSpace, components
 from fem_deepest.spaces.factorised import Factorised
 from fem_deepest.spaces.multiplied import Multiplied
@@ -82,7 +82,8 @@ class Elliptic:
         self.low = kappa**2
         if boundary == "dirichlet":
             # The first eigenvalue is above that of a box around the domain, the discrete one above both.
-            self.low += sum((math.pi / width) ** 2 for width in _widths(V))
+            widths = bounding_box(V.mesh)[1]
+            self.low += sum((math.pi / width) ** 2 for width in widths if width > 0.0)
 
     def inject(self, v: Array) -> Array:
         """``Z v``: values of all dofs, (owned, S)."""
@@ -130,11 +131,3 @@ class Elliptic:
 
 def _everywhere(x: Array) -> NDArray[np.bool_]:
     return np.ones(x.shape[1], dtype=bool)
-
-
-def _widths(V: fem.FunctionSpace) -> Array:
-    """Widths of the smallest box around the domain, without flat directions."""
-    x, comm = V.mesh.geometry.x, V.mesh.comm
-    low = comm.allreduce(x.min(axis=0, initial=np.inf), op=MPI.MIN)
-    high = comm.allreduce(x.max(axis=0, initial=-np.inf), op=MPI.MAX)
-    return np.array([w for w in high - low if w > 0.0])

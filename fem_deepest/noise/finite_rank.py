@@ -19,12 +19,11 @@ from numpy.typing import NDArray
 
 from fem_deepest.errors import InputError
 from fem_deepest.noise.philox import normals
+from fem_deepest.noise.wiener import BRIDGE
 from fem_deepest.spaces.block import Blocks
-from fem_deepest.spaces.quadrature import Quadrature
+from fem_deepest.spaces.quadrature import Quadrature, Rule
 
 Array = NDArray[np.float64]
-
-BRIDGE = 2**31  # streams of Brownian bridges have this bit
 
 
 class FiniteRankIncrement:
@@ -130,7 +129,7 @@ class FiniteRank:
         """``int phi_i e_j``, (owned, J)."""
         return self.quadrature.integrate(self.values)
 
-    def density(self, points: Quadrature) -> Array:
+    def density(self, points: Rule) -> Array:
         """Variance density ``q = sum_j e_j^2`` at quadrature points, (points, 1)."""
         return (points.evaluate(self.functions) ** 2).sum(axis=1, keepdims=True)
 

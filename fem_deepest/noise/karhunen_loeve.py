@@ -53,7 +53,8 @@ class PowerLaw:
 
     def __call__(self, eigenvalues: Array) -> Array:
         """``q`` of eigenvalues (m,)."""
-        return self.scale * (self.shift + eigenvalues) ** -self.decay
+        with np.errstate(divide="ignore"):
+            return self.scale * (self.shift + eigenvalues) ** -self.decay
 
 
 class KarhunenLoeve(LowRank):
@@ -111,8 +112,8 @@ class KarhunenLoeve(LowRank):
         )
         if q.shape != (modes,) or not np.isfinite(q).all() or (q < 0.0).any():
             raise InputError(
-                f"the eigenvalues {q} of a covariance were given, expected {modes} numbers that are not "
-                "negative"
+                f"the eigenvalues {q} of a covariance were given, expected {modes} finite numbers "
+                "that are not negative; a power law with Neumann conditions needs a shift"
             )
         if not self._independent:
             _check_multiple(self.laplace, q)

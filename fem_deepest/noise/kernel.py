@@ -56,7 +56,7 @@ class KernelCovariance(LowRank):
         kernel: Kernel,
         *,
         tolerance: float = 1e-12,
-        memory: float = 2.0,
+        memory: float = 1.0,
         beta: float = 1.0,
     ) -> None:
         _check_space(V)

@@ -25,7 +25,8 @@ from fem_deepest.errors import InputError
 
 Array = NDArray[np.float64]
 
-_MOST = 200  # fractions; rounding stops the error before that many
+_MOST = 100  # counts that are tried
+_LEAST = 1e-13  # tolerance: rounding stops the error below
 _SAMPLES = 4000  # points at which the error is measured
 _SAMPLES_QUICK = 400
 
@@ -67,6 +68,11 @@ def inverse_power(s: float, low: float, high: float, tolerance: float) -> Fracti
             f"the fractional power x^-{s:g} on [{low:g}, {high:g}] was asked for, expected an exponent "
             "between 0 and 1 and 0 < low < high; split off integer powers"
         )
+    if not tolerance >= _LEAST:
+        raise InputError(
+            f"a relative error of {tolerance:g} was asked of a fractional power, expected at least "
+            f"{_LEAST:g}: rounding allows no less"
+        )
     for count in range(2, _MOST):
         if s == 0.5:
             shifts, weights = _zolotarev(count, low, high)
@@ -78,8 +84,8 @@ def inverse_power(s: float, low: float, high: float, tolerance: float) -> Fracti
             if error <= tolerance:
                 return found._replace(error=error)
     raise InputError(
-        f"no sum of {_MOST} fractions comes within {tolerance:g} of x^-{s:g} on [{low:g}, {high:g}]; ask "
-        "for a relative error above 1e-13"
+        f"no {_MOST} fractions come within {tolerance:g} of x^-{s:g} on [{low:g}, {high:g}]; ask for a "
+        "larger relative error"
     )
 
 

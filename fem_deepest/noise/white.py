@@ -21,15 +21,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from mpi4py import MPI
 from numpy.typing import NDArray
-from scipy import sparse
 
 from fem_deepest.errors import InputError
 from fem_deepest.noise.keys import cell_keys, dof_keys, point_order
 from fem_deepest.noise.philox import normals
 from fem_deepest.spaces.block import Blocks
-from fem_deepest.spaces.quadrature import Quadrature
+from fem_deepest.spaces.lumped import Lumped
+from fem_deepest.spaces.quadrature import Quadrature, Rule
 
 Array = NDArray[np.float64]
 
@@ -47,8 +46,8 @@ class WhiteNoise:
     Attributes:
         V: The space.
         blocks: Its blocks.
-        quadrature: Points of the noise; None if lumped.
-        weights: ``w_q`` of each row of :meth:`points`; ``(M_L)_ii`` if lumped.
+        quadrature: Points of the noise: quadrature points, or the nodes if lumped.
+        weights: ``w_q`` of each row of :meth:`points`.
         factor: ``B`` for one component, (local nodes, points); for ``bs`` components its Kronecker product
             with the identity.
 
@@ -63,29 +62,17 @@ class WhiteNoise:
         self.V, self.seed, self.stream, self.lumped = V, seed, stream, lumped
         self.blocks = Blocks(V)
         bs = self.blocks.bs
-        self.quadrature: Quadrature | None = None
-        self.factor: sparse.csr_matrix
+        self.quadrature: Rule
         if lumped:
-            rule = Quadrature(V)
-            mass = rule.integrate(np.ones((rule.points * bs, 1)))[:, 0]
-            least = V.mesh.comm.allreduce(float(mass.min(initial=np.inf)), MPI.MIN)
-            # The integral of a vertex function of P2 on triangles is zero, up to rounding.
-            if least <= 1e-12 * V.mesh.comm.allreduce(float(mass.max(initial=0.0)), MPI.MAX):
-                raise InputError(
-                    f"the lumped mass of {V.ufl_element()} is not positive; take degree 1, or noise that "
-                    "is not lumped"
-                )
-            self.weights, self._keys, self._width = mass, dof_keys(V), bs
-            self.factor = sparse.diags(np.sqrt(mass[::bs]), format="csr")
+            self.quadrature, self._keys, self._width = Lumped(V), dof_keys(V), bs
         else:
-            rule = Quadrature(V, order=point_order)
-            self._keys = cell_keys(V.mesh)[
-                : V.mesh.topology.index_map(V.mesh.topology.dim).size_local
-            ]
-            self._width = rule.points // max(1, self._keys.size) * bs
-            self.quadrature, self.weights = rule, np.repeat(rule.weights, bs)
-            self.factor = rule.transposed(np.sqrt(rule.weights))
-        normals(seed, self._keys[:0], 0, stream, (), max(1, self._width))  # refuse bad numbers now
+            self.quadrature = Quadrature(V, order=point_order)
+            cells = V.mesh.topology.index_map(V.mesh.topology.dim).size_local
+            self._keys = cell_keys(V.mesh)[:cells]
+            self._width = max(1, self.quadrature.points // max(1, cells)) * bs
+        self.weights = np.repeat(self.quadrature.weights, bs)
+        self.factor = self.quadrature.transposed(np.sqrt(self.quadrature.weights))
+        normals(seed, self._keys[:0], 0, stream, (), self._width)  # refuses bad numbers now
 
     def normals(self, step: int, samples: Sequence[int] = (0,)) -> Array:
         """``zeta``, (points * bs, S), the components of a point next to each other.
@@ -97,7 +84,7 @@ class WhiteNoise:
         Raises:
             InputError: A number is negative or too large.
         """
-        return normals(self.seed, self._keys, step, self.stream, samples, max(1, self._width))
+        return normals(self.seed, self._keys, step, self.stream, samples, self._width)
 
     def points(self, step: int, dt: float, samples: Sequence[int] = (0,)) -> Array:
         """``sqrt(dt / w_q) zeta_q``: values of the increment at the points, (points * bs, S).
@@ -141,7 +128,7 @@ class WhiteNoise:
         wide = zeta.reshape(self.factor.shape[1], self.blocks.bs * samples)
         local = (self.factor @ wide).reshape(-1, samples)
         local *= scale
-        return local if self.lumped else self.blocks.accumulate(local)
+        return self.blocks.accumulate(local)
 
 
 def _positive(dt: float) -> float:

@@ -19,8 +19,11 @@ from fem_deepest.errors import InputError
 from fem_deepest.noise.covariance import Covariance
 from fem_deepest.noise.white import WhiteNoise
 from fem_deepest.noise.white_covariance import WhiteCovariance
+from fem_deepest.spaces.quadrature import Rule
 
 Array = NDArray[np.float64]
+
+BRIDGE = 2**31  # streams of Brownian bridges have this bit
 
 
 class QWiener:
@@ -78,6 +81,17 @@ class QWiener:
         """The same path on a time grid with steps ``ratio`` times as long."""
         return QWiener(self.covariance, self.white, self.substeps * ratio)
 
+    def bridge(self) -> QWiener:
+        """An independent process of the same law, for Brownian bridges between the steps of this one."""
+        white = self.white
+        other = WhiteNoise(white.V, white.seed, white.stream ^ BRIDGE, white.lumped)
+        return QWiener(self.covariance, other)
+
+    @property
+    def quadrature(self) -> Rule:
+        """Points of :attr:`Increment.points`."""
+        return self.white.quadrature
+
     def trace(self) -> float:
         """``tr Q``; see :class:`Covariance`."""
         return self.covariance.trace()
@@ -124,15 +138,13 @@ class Increment:
 
     @cached_property
     def points(self) -> Array:
-        """Values at the quadrature points of the white noise, (points * components, S).
+        """Values at the points of the white noise's rule, (points * components, S).
 
         For white noise they are independent, with variance ``dt / w_q``.
         """
         if self._wiener.is_white:
             return self._sum(self._wiener.white.points)
-        rule = self._wiener.white.quadrature
-        assert rule is not None  # only white covariances take lumped noise
-        return rule.evaluate(self.field)
+        return self._wiener.white.quadrature.evaluate(self.field)
 
     def __add__(self, later: Increment) -> Increment:
         """The increment over two steps that follow each other."""

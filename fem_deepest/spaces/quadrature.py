@@ -12,7 +12,7 @@ by point; the matrix itself is kept for one component.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import basix
 import numpy as np
@@ -27,6 +27,55 @@ from fem_deepest.spaces.block import Blocks
 Array = NDArray[np.float64]
 
 _FLAT = 1e-10  # a cell is affine if its volume element varies less than this
+
+
+class Rule(Protocol):
+    """Points with positive weights, and functions of one space there."""
+
+    V: Any
+    blocks: Blocks
+    points: int
+    weights: Array
+    x: Array
+
+    def evaluate(self, block: Array) -> Array:
+        """Values at the points, (n * bs, S). Collective."""
+        ...
+
+    def gradient(self, block: Array) -> Array:
+        """Gradients at the points, (n * bs, S, geometric dimension). Collective."""
+        ...
+
+    def integrate(self, values: Array) -> Array:
+        """The block ``int g phi_i dx`` of the values of ``g``, (n * bs, S). Collective."""
+        ...
+
+    def transposed(self, scale: Array) -> sparse.csr_matrix:
+        """``E^T diag(scale)`` for one component, (local nodes, n)."""
+        ...
+
+    def on(self, V: Any) -> Any:
+        """The same points for another space of the mesh, a ``Rule``. Collective."""
+        ...
+
+
+def check_lagrange(V: Any) -> None:
+    """Refuse spaces whose basis functions are not polynomials in each component on its own.
+
+    Raises:
+        InputError: The space is not Lagrange.
+    """
+    element = V.ufl_element()
+    if (
+        element.is_mixed
+        or element.is_symmetric
+        or element.element_family is not basix.ElementFamily.P
+        or V.element.needs_dof_transformations
+    ):
+        raise InputError(
+            f"the space has the element {element}, expected Lagrange elements, scalar or "
+            "vector-valued; give one space for each part of a mixed one"
+        )
 
 
 def rule(cell: str, degree: int) -> tuple[Array, Array]:
@@ -67,7 +116,6 @@ class Quadrature:
         V: The space.
         blocks: Its blocks.
         degree: Degree of the rule.
-        order: What orders the points of a cell, if not the rule.
         points: Points of this rank, ``n = cells * Q``.
         weights: ``w_q``, (n,).
         x: Coordinates, (n, geometric dimension).
@@ -79,55 +127,68 @@ class Quadrature:
     """
 
     def __init__(self, V: Any, degree: int | None = None, order: Any = None) -> None:
-        element = V.ufl_element()
-        if (
-            element.is_mixed
-            or element.is_symmetric
-            or element.element_family is not basix.ElementFamily.P
-            or V.element.needs_dof_transformations
-        ):
-            raise InputError(
-                f"the space has the element {element}, expected Lagrange elements, scalar or "
-                "vector-valued; give one space for each part of a mixed one"
-            )
+        check_lagrange(V)
         self.V, self.blocks = V, Blocks(V)
         domain = V.mesh
         cell = domain.topology.cell_name()
         self._cells = domain.topology.index_map(domain.topology.dim).size_local
-        least = 2 * element.degree
+        least = 2 * V.ufl_element().degree
         if degree is None:
             degree = least if self._affine(cell, least) else least + self._excess(cell)
-        self.degree = degree
+        self.degree, self._order = degree, order
         X, w = rule(cell, degree)
         number = np.broadcast_to(np.arange(len(w)), (self._cells, len(w)))
         number = number if order is None else order(domain, X)
-        self.points, self.order = number.size, order
-        basis, volume, x = self._tabulated(X)
-        self._basis = basis[number]
-        self.weights = np.take_along_axis(volume * w, number, axis=1).ravel()
-        self.x = np.take_along_axis(x, number[:, :, None], axis=1).reshape(self.points, -1)
+        self.points = number.size
+        volume, x, _ = self._geometry(X)
+        self._X, self._number = X, number
+        self.weights: Array = np.take_along_axis(volume * w, number, axis=1).ravel()
+        self.x: Array = np.take_along_axis(x, number[:, :, None], axis=1).reshape(self.points, -1)
+
+    def on(self, V: Any) -> Quadrature:
+        """The same points for another space of the mesh. Collective."""
+        return Quadrature(V, self.degree, self._order)
 
     @cached_property
     def matrix(self) -> sparse.csr_matrix:
         """``E`` for one component, (n, local nodes)."""
-        return self._matrix(np.ones(self.points))
+        return self._sparse(self._basis[self._number])
+
+    def transposed(self, scale: Array) -> sparse.csr_matrix:
+        """``E^T diag(scale)`` for one component, (local nodes, n), by rows."""
+        values = self._basis[self._number] * scale.reshape(*self._number.shape, 1)
+        return self._sparse(values).T.tocsr()
+
+    def evaluate(self, block: Array) -> Array:
+        """Values at the points, (n * bs, S). Collective."""
+        return self._apply(self.matrix, self.blocks.ghosted(block))
+
+    def gradient(self, block: Array) -> Array:
+        """Gradients at the points, (n * bs, S, geometric dimension). Collective."""
+        local = self.blocks.ghosted(block)
+        return np.stack([self._apply(D, local) for D in self._derivatives], axis=-1)
+
+    def integrate(self, values: Array) -> Array:
+        """The block ``int g phi_i dx`` of the values of ``g``, (n * bs, S). Collective."""
+        return self.blocks.accumulate(self._apply(self._integrals, values))
 
     @cached_property
     def _integrals(self) -> sparse.csr_matrix:
         return self.transposed(self.weights)
 
-    def transposed(self, scale: Array) -> sparse.csr_matrix:
-        """``E^T diag(scale)`` for one component, (local nodes, n), by rows."""
-        return self._matrix(scale).T.tocsr()
+    @cached_property
+    def _basis(self) -> Array:
+        """``phi_i`` at the reference points, (Q, nodes)."""
+        return np.asarray(self.V.ufl_element().basix_element.tabulate(0, self._X))[0, :, :, 0]
 
-    def evaluate(self, block: Array) -> Array:
-        """Values at the points, (n * bs, S). Collective."""
-        local = self.blocks.ghosted(block)
-        return self._apply(self.matrix, local)
-
-    def integrate(self, values: Array) -> Array:
-        """The block ``int g phi_i dx`` of the values of ``g`` at the points (n * bs, S). Collective."""
-        return self.blocks.accumulate(self._apply(self._integrals, values))
+    @cached_property
+    def _derivatives(self) -> list[sparse.csr_matrix]:
+        """The derivatives of the basis functions in each direction, as :attr:`matrix`."""
+        reference = np.asarray(self.V.ufl_element().basix_element.tabulate(1, self._X))[1:, :, :, 0]
+        inverse = np.linalg.pinv(self._geometry(self._X)[2])  # also of a surface
+        slopes = np.einsum("kqa,cqki->icqa", reference, inverse)
+        number = self._number[:, :, None]
+        return [self._sparse(np.take_along_axis(s, number, axis=1)) for s in slopes]
 
     def _apply(self, matrix: sparse.csr_matrix, rows: Array) -> Array:
         """A matrix for one component, on all of them."""
@@ -135,19 +196,17 @@ class Quadrature:
         wide = np.ascontiguousarray(rows).reshape(matrix.shape[1], self.blocks.bs * samples)
         return (matrix @ wide).reshape(-1, samples)
 
-    def _matrix(self, scale: Array) -> sparse.csr_matrix:
+    def _sparse(self, values: Array) -> sparse.csr_matrix:
+        """Matrix (n, local nodes) of values (cells, Q, nodes)."""
         dofs = self.V.dofmap.list[: self._cells]
-        count, nodes = self._basis.shape[1], dofs.shape[1]
-        columns = np.broadcast_to(dofs[:, None, :], (self._cells, count, nodes))
-        values = self._basis * scale.reshape(self._cells, count, 1)
-        rows = np.arange(self.points + 1, dtype=np.int64) * nodes
+        columns = np.broadcast_to(dofs[:, None, :], values.shape)
+        rows = np.arange(self.points + 1, dtype=np.int64) * dofs.shape[1]
         local = self.blocks.local // self.blocks.bs
         return sparse.csr_matrix((values.ravel(), columns.ravel(), rows), (self.points, local))
 
-    def _tabulated(self, X: Array) -> tuple[Array, Array, Array]:
-        """Basis functions (Q, nodes), volume elements (cells, Q), coordinates (cells, Q, gdim)."""
+    def _geometry(self, X: Array) -> tuple[Array, Array, Array]:
+        """Volume elements (cells, Q), coordinates (cells, Q, gdim), Jacobians (cells, Q, gdim, tdim)."""
         domain = self.V.mesh
-        basis = np.asarray(self.V.ufl_element().basix_element.tabulate(0, X))[0, :, :, 0]
         shapes = domain.ufl_domain().ufl_coordinate_element().basix_element.tabulate(1, X)[..., 0]
         corners = domain.geometry.x[geometry_dofmap(domain)[: self._cells], : domain.geometry.dim]
         # Sums over the nodes one by one: the same bits whatever the number of cells.
@@ -159,11 +218,11 @@ class Quadrature:
             volume = np.abs(np.linalg.det(J))
         else:
             volume = np.sqrt(np.linalg.det(np.swapaxes(J, -1, -2) @ J))
-        return basis, volume, x
+        return volume, x, J
 
     def _affine(self, cell: str, degree: int) -> bool:
         """Whether the volume element is constant on every cell of every rank."""
-        volume = self._tabulated(rule(cell, degree + 2)[0])[1]
+        volume = self._geometry(rule(cell, degree + 2)[0])[0]
         spread = np.ptp(volume, axis=1) - _FLAT * volume.max(axis=1, initial=0.0)
         return bool(self.V.mesh.comm.allreduce(float(spread.max(initial=-1.0)), MPI.MAX) <= 0.0)
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+from mpi4py import MPI
 from numpy.typing import NDArray
 
-from fem_deepest.errors import NotConverged
+from fem_deepest.errors import NotConverged, NumericalFailure
 from fem_deepest.spde.path import WienerPath
 from fem_deepest.spde.schemes.scheme import Scheme
 
 Array = NDArray[np.float64]
+
+_SHORTEST = 1e-5  # of a step of the grid
 
 
 def attempt(
@@ -26,25 +29,33 @@ def attempt(
         U: State at ``t``, (owned, S); all samples are stepped alike.
         t: Time.
         end: The next time at which the path is known, or one between.
-        rejections: How many there may be.
+        rejections: How many there may be; any number if negative.
 
     Returns:
         The state, its time, and the number of rejected steps.
 
     Raises:
-        NotConverged: There were too many rejections; ``U`` is the last state.
+        NotConverged: There were too many rejections, or the path must not be refined; ``U`` is the last
+            state.
+        NumericalFailure: The new state is not finite.
 
     Collective.
     """
-    for rejected in range(rejections + 1):
+    rejected = 0
+    while True:
+        dt = path.length(t, end)
         try:
-            new = scheme.step(U, t, end - t, path.increment(t, end))
+            new = scheme.step(U, t, dt, path.increment(t, end))
         except NotConverged as failure:
-            if not scheme.rejects or rejected == rejections:
+            if not path.refine or rejected == rejections or dt < _SHORTEST * path.dt:
                 raise NotConverged(
                     f"the step from {t:.6g} to {end:.6g} failed after {rejected} rejections: {failure}"
                 ) from failure
-            end = path.split(t, end)
-        else:
+            rejected, end = rejected + 1, path.split(t, end)
+            continue
+        if scheme.problem.V.mesh.comm.allreduce(bool(np.isfinite(new).all()), MPI.LAND):
             return new, end, rejected
-    raise AssertionError("unreachable")
+        raise NumericalFailure(
+            f"the state is not finite after the step from {t:.6g} to {end:.6g}; take a shorter step, or a "
+            "scheme that is stable for it ('tamed-euler', 'drift-implicit-euler')"
+        )

@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fem_deepest.errors import InputError
-from fem_deepest.spaces.quadrature import Quadrature
+from fem_deepest.spaces.quadrature import Rule
 
 Array = NDArray[np.float64]
 
 _COLUMNS = 64  # columns of the covariance that are in memory together
 
 
-def variance_density(noise: Any, points: Quadrature, *, discrete: bool, why: str) -> Array:
+def variance_density(noise: Any, points: Rule, *, discrete: bool, why: str) -> Array:
     """``q`` at quadrature points, (points, 1).
 
     A process of finite rank says its own. Of others it is the diagonal of the covariance ``E C E^T``

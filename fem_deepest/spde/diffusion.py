@@ -24,7 +24,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from fem_deepest.errors import InputError
-from fem_deepest.spaces.quadrature import Quadrature
+from fem_deepest.spaces.quadrature import Rule
 from fem_deepest.spde.density import variance_density
 from fem_deepest.spde.pointwise import Density, Pointwise
 
@@ -41,7 +41,7 @@ class Diffusion(ABC):
         constant: Whether the unknown does not appear.
     """
 
-    points: Quadrature
+    points: Rule
     constant: bool
 
     @abstractmethod
@@ -72,7 +72,7 @@ class Diffusion(ABC):
         """
 
 
-class Nemytskii(Diffusion):
+class Multiplication(Diffusion):
     """``(G(u) w)(x) = G(u(x)) w(x)``.
 
     Args:
@@ -186,7 +186,7 @@ class ByModes(Diffusion):
         return [e * g.derivative(U) for e, g in zip(self._modes, self._G, strict=True)]
 
 
-def coefficient(G: Density, points: Quadrature) -> Pointwise:
+def coefficient(G: Density, points: Rule) -> Pointwise:
     """A function of ``u`` and the coordinates at quadrature points. Collective.
 
     Raises:

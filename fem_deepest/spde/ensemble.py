@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fem_deepest.errors import InputError
 from fem_deepest.spde.advance import attempt
-from fem_deepest.spde.path import WienerPath
+from fem_deepest.spde.path import NEAR, WienerPath
 from fem_deepest.spde.schemes.scheme import Scheme, check_step
 
 Array = NDArray[np.float64]
@@ -36,7 +36,7 @@ class Ensemble:
         dt: Length of a step.
         samples: Numbers of the samples.
         start: Where to start: a state of an earlier run, or the initial value of the problem.
-        rejections: How often a step may be halved.
+        rejections: How often a step may be halved; any number if negative.
         refine: Whether it may be halved at all; not where the path is shared with other step sizes.
 
     Attributes:
@@ -87,10 +87,11 @@ class Ensemble:
 
         Raises:
             NotConverged: A step failed; the state is that before it.
+            NumericalFailure: A sample is not finite; the state is that before it.
         """
         for _ in range(steps):
             U, t, end = self.U, self.time, (self.step + 1) * self.dt
-            while t < end - 1e-9 * self.dt:
+            while t < end - NEAR * self.dt:
                 U, t, rejected = attempt(
                     self.scheme, self.path, U, t, self.path.next(t), self._rejections
                 )

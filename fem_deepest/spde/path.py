@@ -24,10 +24,9 @@ from fem_deepest.errors import InputError
 
 Array = NDArray[np.float64]
 
-_SPLITS = (
-    2**10
-)  # in one step of the grid; numbers of the bridges' normals are step * _SPLITS + split
-_NEAR = 1e-9  # of a step: times closer than this are the same
+# Splits of one step of the grid; the normals of a bridge have the number step * _SPLITS + split.
+_SPLITS = 2**10
+NEAR = 1e-7  # of a step: times closer than this are the same
 
 
 class Combination:
@@ -103,7 +102,14 @@ class WienerPath:
         """The first time after ``t`` at which the path is known."""
         step, s = self._locate(t)
         self._enter(step)
-        return self._time(next(knot for knot in self._knots if knot > s + _NEAR))
+        return self._time(next(knot for knot in self._knots if knot > s + NEAR))
+
+    def length(self, t: float, end: float) -> float:
+        """``end - t`` without rounding of the times: equal parts have equal lengths."""
+        step, s = self._locate(t)
+        self._enter(step)
+        knots = self._knots
+        return (knots[self._number(end / self.dt - step)] - knots[self._number(s)]) * self.dt
 
     def split(self, t: float, end: float, at: float | None = None) -> float:
         """Make the path known between two neighbouring times, by default in the middle; returns where.
@@ -121,7 +127,7 @@ class WienerPath:
         i = self._number(a)
         a, c = self._knots[i], self._knots[i + 1]
         b = 0.5 * (a + c) if at is None else at / self.dt - step
-        if not a + _NEAR < b < c - _NEAR or self._splits == _SPLITS:
+        if not a + NEAR < b < c - NEAR or self._splits == _SPLITS:
             raise InputError(
                 f"the path cannot be split at {self._time(b):g} between {self._time(a):g} and "
                 f"{self._time(c):g}; a step of {self.dt:g} can be split {_SPLITS} times"
@@ -162,7 +168,7 @@ class WienerPath:
 
     def _locate(self, t: float) -> tuple[int, float]:
         """Step of the grid, and time since its start in units of dt."""
-        step = int(np.floor(t / self.dt + _NEAR))
+        step = int(np.floor(t / self.dt + NEAR))
         return step, t / self.dt - step
 
     def _enter(self, step: int) -> None:
@@ -172,7 +178,7 @@ class WienerPath:
 
     def _number(self, s: float) -> int:
         i = int(np.argmin(np.abs(np.array(self._knots) - s)))
-        if abs(self._knots[i] - s) > 2.0 * _NEAR:
+        if abs(self._knots[i] - s) > 2.0 * NEAR:
             raise InputError(
                 f"the path is not known at {self._time(s):g}; take steps that end on its grid of dt = "
                 f"{self.dt:g}, or split it there first"

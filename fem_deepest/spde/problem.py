@@ -28,8 +28,9 @@ from fem_deepest import _compat
 from fem_deepest._petsc import PETSc
 from fem_deepest.errors import InputError
 from fem_deepest.spaces.block import Blocks
-from fem_deepest.spaces.quadrature import Quadrature
-from fem_deepest.spde.diffusion import ByModes, Diffusion, Nemytskii
+from fem_deepest.spaces.lumped import Lumped
+from fem_deepest.spaces.quadrature import Quadrature, Rule
+from fem_deepest.spde.diffusion import ByModes, Diffusion, Multiplication
 from fem_deepest.spde.pointwise import Density, Pointwise
 
 Array = NDArray[np.float64]
@@ -67,6 +68,7 @@ class SemilinearSPDE:
         blocks: Rows of the blocks.
         additive: Whether ``G`` does not depend on the unknown.
         symmetric: Whether ``A`` is.
+        lumped: Nodes of lumped noise, whose masses are ``M`` then; None where ``M`` is exact.
         lifted: Whether a Dirichlet value is not zero.
         fixed: Owned dofs with a Dirichlet condition.
 
@@ -111,7 +113,9 @@ class SemilinearSPDE:
         self._forms = [
             fem.form(a, jit_options=_compat.JIT_OPTIONS) for a in (ufl.inner(u, v) * ufl.dx, A)
         ]
-        self._mass, self._stiffness = (_cellwise(a) for a in self._forms)
+        self._mass, self._stiffness = (_cellwise(a, self.blocks.local) for a in self._forms)
+        rule = getattr(noise, "quadrature", None)
+        self.lumped: Lumped | None = rule if isinstance(rule, Lumped) else None
         self._assembled: list[PETSc.Mat] = []
         self.fixed = self._fixed_dofs()
         self.u0 = fem.Function(V) if u0 is None else u0
@@ -136,6 +140,8 @@ class SemilinearSPDE:
 
     def mass(self, U: Array) -> Array:
         """``M U``; zero in the rows of Dirichlet dofs, like all dual blocks here."""
+        if self.lumped is not None:
+            return self._free(self.lumped.integrate(U))
         return self._free(self._multiply(self._mass, U))
 
     def linear(self, U: Array) -> Array:
@@ -191,7 +197,7 @@ class SemilinearSPDE:
         return np.asarray(self.V.mesh.comm.allreduce(local))
 
     def matrix(self, alpha: float, gamma: float) -> PETSc.Mat:
-        """``alpha M + gamma K`` with Dirichlet rows and columns of the identity times alpha."""
+        """``alpha M + gamma K`` with Dirichlet rows and columns of a diagonal matrix."""
         if not self._assembled:
             for form, diagonal in zip(self._forms, (1.0, 0.0), strict=True):
                 A = petsc.create_matrix(form)
@@ -201,7 +207,13 @@ class SemilinearSPDE:
         M, K = self._assembled
         A = K.copy()
         A.scale(gamma)
-        A.axpy(alpha, M, PETSc.Mat.Structure.DIFFERENT_NONZERO_PATTERN)
+        if self.lumped is None:
+            A.axpy(alpha, M, PETSc.Mat.Structure.DIFFERENT_NONZERO_PATTERN)
+        else:
+            masses = A.createVecLeft()
+            masses.array_w[...] = alpha * np.repeat(self.lumped.weights, self.blocks.bs)
+            A.setDiagonal(masses, PETSc.InsertMode.ADD_VALUES)
+            masses.destroy()
         if self.symmetric:
             A.setOption(PETSc.Mat.Option.SYMMETRIC, True)
         return A
@@ -219,13 +231,13 @@ class SemilinearSPDE:
         if G is None:
             return
         if callable(G):
-            self.G = Nemytskii(G, self.noise, discrete=discrete)
+            self.G = Multiplication(G, self.noise, discrete=discrete)
         else:
             self.G = ByModes(G, self.noise)
         if self.interpretation == "stratonovich" and not self.additive:
             self.G.need_density("a Stratonovich equation")
 
-    def _load(self, points: Quadrature, values: Array, U: Array) -> Array:
+    def _load(self, points: Rule, values: Array, U: Array) -> Array:
         return self._free(points.integrate(np.broadcast_to(values, (points.points, U.shape[1]))))
 
     def _free(self, dual: Array) -> Array:
@@ -249,7 +261,12 @@ class SemilinearSPDE:
         return bool(abs(difference) <= 1e-12 * size)
 
 
-def _cellwise(form: fem.Form) -> sp.csr_matrix:
-    """The matrix of this rank's cells, rows and columns with ghosts; ranks are not summed yet."""
+def _cellwise(form: fem.Form, local: int) -> sp.csr_matrix:
+    """The matrix of this rank's cells, (local, local) dofs with ghosts; ranks are not summed yet."""
     A = fem.assemble_matrix(form)
-    return sp.csr_matrix((A.data, A.indices, A.indptr), dtype=np.float64)
+    bs = form.function_spaces[0].dofmap.index_map_bs
+    # The pattern has columns of other ranks' rows too, which are empty until ranks are summed.
+    columns = max(local, bs * (int(A.indices.max(initial=-1)) + 1))
+    data = (A.data.reshape(-1, bs, bs), A.indices, A.indptr)
+    whole = sp.bsr_matrix(data, (bs * (len(A.indptr) - 1), columns)).tocsr()
+    return whole[:, :local]

@@ -14,10 +14,8 @@ from dolfinx import fem
 from fem_deepest._petsc import PETSc
 from fem_deepest.errors import InputError
 from fem_deepest.spde.advance import attempt
-from fem_deepest.spde.path import WienerPath
+from fem_deepest.spde.path import NEAR, WienerPath
 from fem_deepest.spde.schemes.scheme import Scheme, check_step
-
-_NEAR = 1e-9  # of dt
 
 
 class TimeStepper:
@@ -107,7 +105,7 @@ class TimeStepper:
         """Look for zeros of functions of the solution; see ``PETSc.TS.setEventHandler``.
 
         A path is rough: in a time ``s`` it moves by about ``sqrt(s)``. So a zero is bracketed to
-        ``1e-6 dt`` unless ``-ts_event_dt_min`` says otherwise, which cannot be less than ``1e-8 dt``. TS
+        ``1e-6 dt`` unless ``-ts_event_dt_min`` says otherwise, which cannot be less. TS
         prepares events at its step 0 only: after a restart its steps count from there.
 
         Args:
@@ -119,7 +117,7 @@ class TimeStepper:
         name = "ts_event_dt_min"
         given = self._data.hasName(name)
         least = self._data.getReal(name, 1e-6 * self.dt)
-        self._data.setValue(name, max(least, 1e-8 * self.dt))
+        self._data.setValue(name, max(least, 1e-6 * self.dt))
         self.ts.setStepNumber(0)
         self.ts.setEventHandler(direction, terminate, indicator, postevent)
         if given:
@@ -132,6 +130,7 @@ class TimeStepper:
 
         Raises:
             NotConverged: A step failed after all rejections; ``u`` is the last state, at :attr:`time`.
+            NumericalFailure: The solution is not finite; ``u`` is the last one that was.
             InputError: The path would have to be refined and must not be.
         """
         self.ts.solve()
@@ -178,14 +177,14 @@ class _OneStep:
     def _step(self, ts: PETSc.TS) -> None:
         t, last, dt = ts.getTime(), ts.getMaxTime(), self.path.dt
         wanted, end = min(t + ts.getTimeStep(), last), self.path.next(t)
-        if wanted < end - _NEAR * dt:
+        if wanted < end - NEAR * dt:
             end = self.path.split(t, end, wanted)
         x = ts.getSolution()
         U = x.array_r.reshape(-1, 1).copy()
         U, end, rejected = attempt(self._scheme, self.path, U, t, end, self.rejections)
         self.rejected += rejected
         x.array_w[...] = U[:, 0]
-        if abs(end - last) <= _NEAR * dt:
+        if abs(end - last) <= NEAR * dt:
             end = last
         ts.setTime(end)
         # The next step ends where the path is known next.

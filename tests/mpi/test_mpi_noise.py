@@ -53,7 +53,6 @@ def check_same_noise(make: Make) -> None:
 
     def coefficients(domain: mesh.Mesh) -> tuple[np.ndarray, np.ndarray]:
         white = WhiteNoise(fem.functionspace(domain, ("Lagrange", 2)), 3, stream=1)
-        assert white.quadrature is not None
         return white.quadrature.x, white.points(5, 0.1, [0, 4])
 
     def loads(domain: mesh.Mesh, element: Any, lumped: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -158,7 +158,7 @@ def test_regularity_numbers() -> None:
     [
         (([1.0, -0.5],), "not negative"),
         (([1.0, np.nan],), "not negative"),
-        (([1.0, 0.5], 3), "expected 3 numbers"),
+        (([1.0, 0.5], 3), "expected 3 finite numbers"),
         ((PowerLaw(1.0),), "None modes"),
         ((PowerLaw(1.0), 3000), "too many to integrate"),
         (([0.0, 0.0],), "zero or not finite"),
@@ -167,6 +167,11 @@ def test_regularity_numbers() -> None:
 def test_wrong_spectra_are_refused(arguments: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         KarhunenLoeve(interval(6), *arguments)
+
+
+def test_a_power_law_without_a_shift_is_refused_with_cosines() -> None:
+    with pytest.raises(InputError, match="needs a shift"):
+        KarhunenLoeve(interval(6), PowerLaw(1.0), 3, basis="cosine")
 
 
 def test_wrong_bases_and_domains_are_refused() -> None:

@@ -42,6 +42,7 @@ def test_impossible_powers_are_refused(s: float, low: float, high: float) -> Non
         inverse_power(s, low, high, 1e-8)
 
 
-def test_a_tolerance_below_rounding_is_refused() -> None:
-    with pytest.raises(InputError, match="above 1e-13"):
-        inverse_power(0.3, 1.0, 100.0, 1e-18)
+@pytest.mark.parametrize("tolerance", [1e-18, 0.0, -1.0, np.nan])
+def test_a_tolerance_below_rounding_is_refused(tolerance: float) -> None:
+    with pytest.raises(InputError, match="expected at least 1e-13"):
+        inverse_power(0.3, 1.0, 100.0, tolerance)

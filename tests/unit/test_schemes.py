@@ -141,6 +141,19 @@ def test_theta_one_half_keeps_the_brownian_bridge() -> None:
         np.testing.assert_allclose(stationary(Theta(problem, theta)), expected, atol=1e-12)
 
 
+@pytest.mark.parametrize("kind", [EulerMaruyama, Theta, ImexTrapezoidal, ExponentialEuler])
+def test_linear_steps_are_symmetric_in_l2(kind) -> None:
+    """``(R u, v) = (u, R v)`` for a symmetric ``A``, on a graded mesh."""
+    domain = mesh.create_unit_interval(MPI.COMM_SELF, 9)
+    domain.geometry.x[:, 0] = domain.geometry.x[:, 0] ** 1.5
+    V = fem.functionspace(domain, ("Lagrange", 2))
+    problem = SemilinearSPDE(V, A=sp.laplace(V), bcs=[sp.clamped(V)])
+    M, _, _ = sp.matrices(problem)
+    R, _ = _operators(kind(problem), 0.02)
+    product = M @ R
+    np.testing.assert_allclose(product, product.T, rtol=0, atol=1e-9 * np.abs(product).max())
+
+
 def test_schemes_on_triangles_are_their_matrices() -> None:
     """Theta and exponential Euler with a Dirichlet value that is not zero, against dense algebra."""
     domain = mesh.create_unit_square(MPI.COMM_SELF, 4, 3)
@@ -276,7 +289,7 @@ def test_ito_and_stratonovich_are_told_apart() -> None:
     The scheme's own mean is a product of its steps' (Gauss-Hermite, no sampling); it converges to these
     numbers, and sampling along paths finds it within four standard errors.
     """
-    sigma, T, cells, n, samples = 2.0, 0.25, 64, 32, 20000
+    sigma, T, cells, n, samples = 2.0, 0.25, 32, 32, 10000
     nodes, weights = hermegauss(6)
     found = {}
     for meaning, exact in (("ito", 0.019550), ("stratonovich", 0.053141)):
@@ -315,7 +328,7 @@ def test_the_tamed_scheme_is_bounded_where_explicit_euler_blows_up() -> None:
         TamedEuler(problem),
         DriftImplicitEuler(problem),
     )
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"), pytest.warns(StabilityWarning):
         U = start
         for _ in range(6):
             U = explicit.step(U, 0.0, dt, None)
@@ -427,6 +440,22 @@ def test_an_explicit_step_beyond_stability_is_warned_about() -> None:
         Theta(problem, 0.5).step(problem.start(), 0.0, 1.0, None)
 
 
+def test_an_explicit_reaction_that_is_too_steep_is_warned_about() -> None:
+    """``f' = 3 u^2 - 1`` is 299 at ``u = 10``."""
+    V = sp.interval(8)
+    problem = SemilinearSPDE(V, A=sp.laplace(V), f=_cubic)
+    U = problem.start() + 10.0
+    for kind in (EulerMaruyama, ImexTrapezoidal, ExponentialEuler):
+        scheme = kind(problem)
+        with pytest.warns(StabilityWarning, match=r"dt max f'\(u\) = 2.99 .*tamed-euler"):
+            scheme.step(U, 0.0, 0.01, None)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            scheme.step(U, 0.0, 0.01, None)  # told once
+            for calm in (kind(problem), TamedEuler(problem), DriftImplicitEuler(problem)):
+                calm.step(U, 0.0, 0.006, None)
+
+
 @pytest.mark.parametrize("kind", ALL)
 def test_declared_orders(kind) -> None:
     """Twice the strong order in the weak sense, up to the cap of the scheme."""
@@ -438,3 +467,123 @@ def test_declared_orders(kind) -> None:
         assert multiplicative.strong_order(beta) == min(beta / 2, cap)
         assert multiplicative.weak_order(beta) == min(beta, 1.0)
     assert kind.noise and kind.name
+
+
+def test_a_linear_system_of_two_components() -> None:
+    """Vector-valued unknowns with additive noise; ``f`` and ``G`` of them are refused."""
+    domain = mesh.create_unit_square(MPI.COMM_SELF, 3, 3)
+    V = fem.functionspace(domain, ("Lagrange", 1, (2,)))
+    u, v = ufl.TrialFunction(V), ufl.TestFunction(V)
+    A = ufl.inner(ufl.grad(u), ufl.grad(v)) * ufl.dx + 3.0 * u[0] * v[0] * ufl.dx
+    problem = SemilinearSPDE(V, A=A)
+    rng = np.random.default_rng(0)
+    U, b = (rng.standard_normal((problem.blocks.owned, 3)) for _ in range(2))
+    M = fem.assemble_matrix(fem.form(ufl.inner(u, v) * ufl.dx)).to_dense()
+    K = fem.assemble_matrix(fem.form(A)).to_dense()
+    expected = np.linalg.solve(M + 0.1 * K, M @ U + b)
+    found = EulerMaruyama(problem).step(U, 0.0, 0.1, sp.Given(load=b))
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    with pytest.raises(InputError, match="space of vectors"):
+        SemilinearSPDE(V, A=A, f=lambda u: u[0])
+
+
+def _modal_errors(scheme, q: np.ndarray, cells: int, steps: list[int], T: float) -> list[float]:
+    """Strong errors in time on a fixed mesh for independent noise on the modes, without sampling.
+
+    The factors ``r_j`` and ``s_j`` of a step come from the scheme itself, all modes side by side; the
+    error at ``T`` of a mode is ``sum_i int_0^k ( exp(-lam (T - i k - tau)) - s r^(n-1-i) ) dbeta``.
+    """
+    problem = scheme.problem
+    number = np.arange(1, cells)
+    x = problem.V.tabulate_dof_coordinates()[:, 0]
+    E = np.sqrt(2.0) * np.sin(np.pi * np.outer(x, number))
+    lam = np.array([sp.discrete_eigenvalue(cells, j) for j in number])
+    size = problem.inner(E, problem.mass(E))
+    errors = []
+    for n in steps:
+        k = T / n
+        r = problem.inner(E, problem.mass(scheme.step(E, 0.0, k, None))) / size
+        unit = sp.Given(load=problem.mass(E))
+        s = problem.inner(E, problem.mass(scheme.step(0.0 * E, 0.0, k, unit))) / size
+        age = k * np.arange(n)[:, None]
+        a = s * r ** np.arange(n)[:, None]
+        square = (
+            np.exp(-2 * lam * age) * -np.expm1(-2 * lam * k) / (2 * lam)
+            - 2 * a * np.exp(-lam * age) * -np.expm1(-lam * k) / lam
+            + a**2 * k
+        )
+        errors.append(float(np.sqrt((q * square.sum(axis=0)).sum())))
+    return errors
+
+
+@pytest.mark.parametrize("kind", [EulerMaruyama, Theta, ExponentialEuler, ImexTrapezoidal])
+@pytest.mark.parametrize(("beta", "low", "high"), [(0.5, 0.23, 0.27), (1.0, 0.46, 0.52)])
+def test_strong_orders_for_rough_additive_noise(kind, beta: float, low: float, high: float) -> None:
+    """``q_j = j^(1 - 2 beta)``: order ``beta/2``; oracles.md has .25 and .492 to .500 for backward Euler.
+
+    The steps are long against ``h^2``, where the mesh does not limit the roughness.
+    """
+    cells = 256
+    scheme = kind(sp.heat(cells))
+    assert scheme.strong_order(beta) == beta / 2
+    q = np.arange(1.0, cells) ** (1.0 - 2.0 * beta)
+    errors = _modal_errors(scheme, q, cells, [32, 64, 128], 0.5)
+    slopes = np.log2(np.divide(errors[:-1], errors[1:]))
+    assert (slopes > low).all() and (slopes < high).all(), slopes
+
+
+def test_the_trapezoidal_scheme_is_weakly_of_second_order_for_additive_noise() -> None:
+    """``dX = -(lam + 3) X dt + dbeta``, 3 explicit: ``E X(T)^2`` by the scheme's own recursion."""
+    problem = sp.heat(16, f=lambda u: 3.0 * u)
+    lam, T = sp.discrete_eigenvalue(16) + 3.0, 0.2
+    exact = np.exp(-2 * lam * T) - np.expm1(-2 * lam * T) / (2 * lam)
+    for kind, order in ((ImexTrapezoidal, 2.0), (EulerMaruyama, 1.0)):
+        scheme, errors = kind(problem), []
+        for n in (40, 80):
+            k = T / n
+            r = float(sp.coefficient(problem, scheme.step(problem.start(), 0.0, k, None))[0])
+            unit = sp.Given(load=problem.mass(problem.start()))
+            s = float(sp.coefficient(problem, scheme.step(0 * problem.start(), 0.0, k, unit))[0])
+            square = 1.0
+            for _ in range(n):
+                square = r**2 * square + s**2 * k
+            errors.append(abs(square - exact))
+        assert np.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "low", "high"), [(EulerMaruyama, 0.4, 0.7), (Milstein, 0.85, 1.15)]
+)
+def test_strong_orders_for_nemytskii_noise(kind, low: float, high: float) -> None:
+    """``G(u) = (sin(2 u) + u)/2`` with smooth noise of three modes; the reference is Milstein's scheme
+    with steps sixteen times finer on the same paths.
+    """
+    V = sp.interval(12)
+    noise = FiniteRank(V, [sp.sine(V, j) for j in (1, 2, 3)], 2)
+    problem = SemilinearSPDE(
+        V,
+        A=0.05 * sp.laplace(V),
+        G=lambda u: 0.5 * (ufl.sin(2.0 * u) + u),
+        noise=noise,
+        bcs=[sp.clamped(V)],
+        u0=sp.sine(V),
+    )
+    T, samples, steps = 0.25, 300, [16, 32, 64]
+    fine = 16 * max(steps)
+    rng = np.random.default_rng(5)
+    path = rng.standard_normal((fine, 3, samples)) * np.sqrt(T / fine)
+
+    def run(scheme, n: int):
+        U = problem.start(samples)
+        for modes in path.reshape(n, fine // n, 3, samples).sum(axis=1):
+            dW = sp.Given(points=noise.values @ modes, modes=modes)
+            U = scheme.step(U, 0.0, T / n, dW)
+        return U
+
+    reference = run(Milstein(problem), fine)
+    errors = []
+    for n in steps:
+        d = run(kind(problem), n) - reference
+        errors.append(np.sqrt(problem.inner(d, problem.mass(d)).mean()))
+    slopes = np.log2(np.divide(errors[:-1], errors[1:]))
+    assert (slopes > low).all() and (slopes < high).all(), slopes

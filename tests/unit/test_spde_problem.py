@@ -142,7 +142,7 @@ def test_dirichlet_rows_are_zero_and_symmetry_is_seen() -> None:
         ({"G": lambda u: ufl.grad(u)[0]}, "derivative of u"),
         ({"G": lambda u: ufl.grad(u)}, "expected a scalar"),
         ({"f": lambda u: ufl.grad(u)}, "expected a scalar"),
-        ({"f": lambda u: ufl.bessel_J(0, u)}, "no value here"),
+        ({"f": lambda u: ufl.bessel_J(0, u)}, "has no value at the points"),
         ({"G": [lambda u: u, lambda u: u]}, "2 coefficients G were given for noise of 1 modes"),
     ],
 )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import spde_problems as sp
 from dolfinx import fem
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.errors import InputError, NotConverged
+from fem_deepest.errors import InputError, NotConverged, NumericalFailure
 from fem_deepest.noise.finite_rank import scalar_noise
 from fem_deepest.spde.ensemble import Ensemble, State
 from fem_deepest.spde.problem import SemilinearSPDE
@@ -150,7 +152,6 @@ def test_a_last_step_that_is_shorter_refines_the_path() -> None:
 class _Fails(EulerMaruyama):
     """Does not converge for steps longer than a limit."""
 
-    rejects = True
     limit = 0.003
 
     def step(self, U, t, dt, dW):
@@ -209,14 +210,47 @@ def test_after_the_limit_it_is_not_converged_and_the_last_state_is_there(options
         TimeStepper(scheme, 0.01, 0.1).solve()
 
 
-def test_a_scheme_that_cannot_gain_from_shorter_steps_is_not_tried_again() -> None:
+def test_a_path_that_is_shared_is_not_refined() -> None:
     scheme = _Fails(_problem())
-    scheme.limit, type(scheme).rejects = 0.0, False
-    try:
-        with pytest.raises(NotConverged, match="after 0 rejections"):
-            Ensemble(scheme, 0.01).advance()
-    finally:
-        type(scheme).rejects = True
+    with pytest.raises(NotConverged, match="after 0 rejections"):
+        Ensemble(scheme, 0.01, refine=False).advance()
+
+
+def test_any_number_of_rejections(options) -> None:
+    scheme = _Fails(_problem())
+    scheme.limit = 0.0
+    with pytest.raises(NotConverged, match="after 17 rejections"):  # 2^-17 < 1e-5 < 2^-16
+        Ensemble(scheme, 0.01, rejections=-1).advance()
+    options(ts_max_reject=-1)
+    with pytest.raises(NotConverged, match="after 17 rejections"):
+        TimeStepper(scheme, 0.01, 0.1).solve()
+
+
+def test_a_solver_that_does_not_converge_is_told(options) -> None:
+    """Two iterations of Richardson's method without a preconditioner are too few at any step."""
+    options(weak_ksp_type="richardson", weak_pc_type="none", weak_ksp_max_it=2)
+    scheme = EulerMaruyama(_problem(), prefix="weak")
+    with pytest.raises(NotConverged, match="after 10 rejections: the linear solver of 'weak'"):
+        TimeStepper(scheme, 0.01, 0.1).solve()
+
+
+def test_a_state_that_is_not_finite_is_a_failure() -> None:
+    """Explicit cubic from 1e60: the third power overflows after a few steps."""
+    V = sp.interval(4)
+    u0 = fem.Function(V)
+    u0.x.array[:] = 1e60
+    problem = SemilinearSPDE(V, A=sp.laplace(V), f=lambda u: u**3, u0=u0)
+    scheme = EulerMaruyama(problem)
+    ensemble, stepper = Ensemble(scheme, 0.1), TimeStepper(scheme, 0.1, 1.0)
+    with np.errstate(over="ignore", invalid="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(NumericalFailure, match="tamed-euler"):
+            ensemble.advance(5)
+        with pytest.raises(NumericalFailure, match="not finite"):
+            stepper.solve()
+    assert 0 < ensemble.step < 5 and np.isfinite(ensemble.U).all()
+    assert stepper.time == pytest.approx(ensemble.time)
+    assert np.isfinite(stepper.u.x.array).all()
 
 
 def test_events_are_located_on_the_path() -> None:

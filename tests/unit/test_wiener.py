@@ -159,7 +159,7 @@ def test_samples_of_the_exponential_covariance() -> None:
 
 
 def test_samples_have_the_standard_deviation_asked_for() -> None:
-    sigma, count = 1.8, 4000
+    sigma, count = 1.8, 2000
     covariance = WhittleMatern.with_law(
         rectangle(40, 40, (2.0, 2.0)), sigma=sigma, length=0.4, boundary="robin"
     )

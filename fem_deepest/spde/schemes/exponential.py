@@ -64,6 +64,8 @@ class ExponentialEuler(Scheme):
 
     def step(self, U: Array, t: float, dt: float, dW: Any) -> Array:
         """See :class:`Scheme`."""
+        if not self._checked:
+            self.check_explicit(U, dt)
         problem, invert_mass = self.problem, self.solver(0.0)
         lift = np.zeros_like(U)
         lift[problem.fixed] = U[problem.fixed]

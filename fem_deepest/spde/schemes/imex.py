@@ -31,6 +31,8 @@ class ImexTrapezoidal(Scheme):
 
     def step(self, U: Array, t: float, dt: float, dW: Any) -> Array:
         """See :class:`Scheme`."""
+        if not self._checked:
+            self.check_explicit(U, dt)
         problem, solver = self.problem, self.solver(0.5 * dt)
         F = problem.drift(U)
         b = self.load(U, dW) - dt * problem.linear(U)

@@ -41,12 +41,11 @@ class DriftImplicitEuler(Scheme):
     Raises:
         InputError: The system would not be symmetric.
 
-    Sources: Kovacs, Larsson, Lindgren (2015), doi:10.1002/mana.201300136 (Allen-Cahn-Cook).
+    Source: Kovacs, Larsson, Lindgren (2015), doi:10.1239/jap/1437658601 (Allen-Cahn).
     """
 
     name = "drift-implicit-euler"
     noise = "any with beta > 0"
-    rejects = True
 
     def __init__(
         self,

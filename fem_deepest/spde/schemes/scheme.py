@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
+from mpi4py import MPI
 from numpy.typing import NDArray
 
 from fem_deepest.errors import InputError
@@ -15,8 +17,12 @@ from fem_deepest.spde.problem import SemilinearSPDE
 
 Array = NDArray[np.float64]
 
-_KEPT = 3  # factorisations, one for each length of step
-_DIRECT = {1: np.inf, 2: 3e5, 3: 3e4}  # dofs above which a factorisation costs more than multigrid
+_KEPT = 3  # factorisations, one for each length of step (and one of the mass matrix)
+_DIRECT = {1: np.inf, 2: 2e5, 3: 3e4}  # dofs above which a factorisation costs more than multigrid
+
+
+class StabilityWarning(UserWarning):
+    """The step is longer than the scheme is stable for."""
 
 
 class Scheme(ABC):
@@ -34,7 +40,6 @@ class Scheme(ABC):
 
     Attributes:
         problem: The equation.
-        rejects: Whether a step can fail for its length, so that a shorter one may not.
 
     Collective: construction and :meth:`step`.
     """
@@ -42,8 +47,6 @@ class Scheme(ABC):
     name: ClassVar[str]
     noise: ClassVar[str]
     """The noise that it is valid for, in words."""
-
-    rejects: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -54,6 +57,7 @@ class Scheme(ABC):
     ) -> None:
         self.problem, self._prefix, self._options = problem, prefix, options
         self._solvers = dict[float, Factorised]()
+        self._checked = False
 
     @abstractmethod
     def step(self, U: Array, t: float, dt: float, dW: Any) -> Array:
@@ -89,8 +93,10 @@ class Scheme(ABC):
         """
 
     def solver(self, c: float) -> Factorised:
-        """``(M + c K)^{-1}``, set up once for each ``c``."""
-        if c not in self._solvers:
+        """``(M + c K)^{-1}``, set up once for each ``c``; those used last are kept."""
+        if c in self._solvers:
+            self._solvers[c] = self._solvers.pop(c)
+        else:
             if len(self._solvers) == _KEPT:
                 self._solvers.pop(next(iter(self._solvers))).destroy()
             problem = self.problem
@@ -99,6 +105,22 @@ class Scheme(ABC):
             options = self._options or (MULTIGRID if big and problem.symmetric else direct)
             self._solvers[c] = Factorised(problem.matrix(1.0, c), self._prefix, options)
         return self._solvers[c]
+
+    def check_explicit(self, U: Array, dt: float) -> None:
+        """Warn, at the first step alone, if ``f`` is too steep for an explicit step of this length."""
+        f, self._checked = self.problem.f, True
+        if f is None or f.constant or not f.local:
+            return
+        steepest = float(f.derivative(U).max(initial=0.0))
+        steepest = self.problem.V.mesh.comm.allreduce(steepest, MPI.MAX)
+        if dt * steepest > 2.0:
+            warnings.warn(
+                f"{self.name} treats f explicitly, which is unstable with dt = {dt:g}: dt max f'(u) = "
+                f"{dt * steepest:.3g} at the start, expected at most 2; take dt < {2.0 / steepest:.3g}, "
+                "or 'tamed-euler' or 'drift-implicit-euler'",
+                StabilityWarning,
+                stacklevel=3,
+            )
 
     def load(self, U: Array, dW: Any) -> Array | float:
         """``int G(U) phi dW``, or zero without noise."""

@@ -11,15 +11,11 @@ from numpy.typing import NDArray
 
 from fem_deepest.errors import InputError
 from fem_deepest.spde.problem import SemilinearSPDE
-from fem_deepest.spde.schemes.scheme import Scheme
+from fem_deepest.spde.schemes.scheme import Scheme, StabilityWarning
 
 Array = NDArray[np.float64]
 
 _POWER_STEPS = 30
-
-
-class StabilityWarning(UserWarning):
-    """The step is longer than the scheme is stable for."""
 
 
 class Theta(Scheme):
@@ -60,13 +56,11 @@ class Theta(Scheme):
             raise InputError(f"theta = {theta:g}; expected 0 (explicit) to 1 (implicit)")
         super().__init__(problem, prefix=prefix, options=options)
         self.theta = theta
-        self._largest: float | None = None
-        self._warned = False
 
     def step(self, U: Array, t: float, dt: float, dW: Any) -> Array:
         """See :class:`Scheme`."""
-        if self.theta < 0.5 and not self._warned:
-            self._check_stability(dt)
+        if not self._checked:
+            self.check_explicit(U, dt)
         return U + self.solver(self.theta * dt).solve(self.increment(U, dt, dW))
 
     def increment(self, U: Array, dt: float, dW: Any) -> Array:
@@ -87,11 +81,12 @@ class Theta(Scheme):
         explicit = 1.0 - (1.0 - self.theta) * dt * lam
         return (explicit**2 + sigma**2 * dt) / (1.0 + self.theta * dt * lam) ** 2
 
-    def _check_stability(self, dt: float) -> None:
-        if self._largest is None:
-            self._largest = self._largest_eigenvalue()
-        self._warned = True
-        factor = dt * (1.0 - 2.0 * self.theta) * self._largest
+    def check_explicit(self, U: Array, dt: float) -> None:
+        """See :class:`Scheme`; warn too if the linear part is too explicit."""
+        super().check_explicit(U, dt)
+        if self.theta >= 0.5:
+            return
+        factor = dt * (1.0 - 2.0 * self.theta) * self._largest_eigenvalue()
         if factor > 2.0:
             warnings.warn(
                 f"theta = {self.theta:g} with dt = {dt:g} is unstable: dt (1 - 2 theta) lambda_max = "
