@@ -26,7 +26,7 @@ from fem_deepest.spde.modal import ModalHeat
 from fem_deepest.spde.multilevel import Rates
 
 if TYPE_CHECKING:
-    from fem_deepest.spde.nested import Nested
+    from fem_deepest.spde.coupled import CoupledPaths
 
 Array = NDArray[np.float64]
 Quantity = Literal["point", "norm"]
@@ -101,7 +101,7 @@ class Hierarchy:
 
 
 class HeatSampler:
-    """Samples of a hierarchy by :class:`Nested`, on meshes of one rank each.
+    """Samples of a hierarchy by :class:`CoupledPaths`, on meshes of one rank each.
 
     Args:
         hierarchy: The levels.
@@ -125,9 +125,9 @@ class HeatSampler:
         # All of noise and spde: imported only where something is drawn.
         from fem_deepest.studies import heat_paths
 
-        nested = _nested(self.hierarchy, level, self.seed, self.stream + level)
-        U = nested.end(samples)
-        schemes = [nested.fine, *(other.scheme for other in nested.coarse)]
+        paths = _coupled(self.hierarchy, level, self.seed, self.stream + level)
+        U = paths.end(samples)
+        schemes = [paths.fine, *(other.scheme for other in paths.coarse)]
         values = []
         for scheme, u in zip(schemes, U, strict=True):
             if self.hierarchy.quantity == "norm":
@@ -138,9 +138,9 @@ class HeatSampler:
 
 
 @lru_cache(maxsize=32)
-def _nested(hierarchy: Hierarchy, level: int, seed: int, stream: int) -> Nested:
+def _coupled(hierarchy: Hierarchy, level: int, seed: int, stream: int) -> CoupledPaths:
     """Fine and coarse solution of a level; matrices and factorisations are kept."""
     from fem_deepest.studies import heat_paths
 
     coarser = [hierarchy.size(level - 1)] if level else []
-    return heat_paths.nested(hierarchy.heat, hierarchy.size(level), coarser, seed, stream)
+    return heat_paths.coupled(hierarchy.heat, hierarchy.size(level), coarser, seed, stream)

@@ -1,6 +1,6 @@
 """Discrete solutions of the stochastic heat equation against the next finer ones of the same paths.
 
-Sampled by :class:`fem_deepest.spde.nested.Nested`, and for comparison the same errors exactly, by
+Sampled by :class:`fem_deepest.spde.coupled.CoupledPaths`, and for comparison the same errors exactly, by
 :class:`fem_deepest.spde.lyapunov.Coupled`. A discretisation is ``(cells, steps)`` with backward Euler.
 """
 
@@ -21,7 +21,7 @@ from fem_deepest.spde.lyapunov import Coupled, ThetaSteps
 from fem_deepest.spde.modal import ModalHeat
 
 if TYPE_CHECKING:
-    from fem_deepest.spde.nested import Nested
+    from fem_deepest.spde.coupled import CoupledPaths
 
 Array = NDArray[np.float64]
 Size = tuple[int, int]
@@ -34,7 +34,7 @@ def exact_errors(heat: ModalHeat, sizes: Sequence[Size]) -> dict[str, Array]:
 
     Args:
         heat: The equation.
-        sizes: The discretisations, (m), coarse to fine and nested.
+        sizes: The discretisations, (m), coarse to fine and paths.
     """
     pairs = [
         Coupled(_steps(heat, fine), _steps(heat, coarse), uniform.prolongation(coarse[0], fine[0]))
@@ -53,7 +53,7 @@ def sampled_errors(
 
     Args:
         heat: The equation.
-        sizes: The discretisations, (m), coarse to fine and nested.
+        sizes: The discretisations, (m), coarse to fine and paths.
         seed: Seed of the noise.
         samples: Numbers of the samples.
         comm: Samples are spread over its ranks; the result is the same on any number of them.
@@ -63,12 +63,12 @@ def sampled_errors(
     # All of noise and spde: imported only where something is drawn.
     from fem_deepest.studies import heat_paths
 
-    nested = _nested(heat, tuple(sizes), seed)
-    problem = nested.fine.problem
+    paths = _coupled(heat, tuple(sizes), seed)
+    problem = paths.fine.problem
 
     def compute(part: range) -> tuple[Array, Array]:
-        finest, *others = nested.end(part)
-        lifted = [c.lifted(U) for c, U in zip(nested.coarse, others, strict=True)] + [finest]
+        finest, *others = paths.end(part)
+        lifted = [c.lifted(U) for c, U in zip(paths.coarse, others, strict=True)] + [finest]
         norms = np.array([heat_paths.square(problem, U) for U in lifted])
         apart = [heat_paths.square(problem, fine - coarse) for coarse, fine in pairwise(lifted)]
         return np.array(apart), np.diff(norms, axis=0)
@@ -79,10 +79,10 @@ def sampled_errors(
 
 
 @lru_cache(maxsize=8)
-def _nested(heat: ModalHeat, sizes: tuple[Size, ...], seed: int) -> Nested:
+def _coupled(heat: ModalHeat, sizes: tuple[Size, ...], seed: int) -> CoupledPaths:
     from fem_deepest.studies import heat_paths
 
-    return heat_paths.nested(heat, sizes[-1], sizes[:-1], seed)
+    return heat_paths.coupled(heat, sizes[-1], sizes[:-1], seed)
 
 
 def _steps(heat: ModalHeat, size: Size) -> ThetaSteps:

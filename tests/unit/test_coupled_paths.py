@@ -5,15 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import spde_problems as sp
+from fem_deepest.noise.hierarchy import Nested
 
 from fem_deepest.errors import InputError
 from fem_deepest.noise.finite_rank import scalar_noise
 from fem_deepest.noise.white import WhiteNoise
 from fem_deepest.noise.white_covariance import WhiteCovariance
 from fem_deepest.noise.wiener import QWiener
+from fem_deepest.spde.coupled import Coarse, CoupledPaths
 from fem_deepest.spde.lyapunov import ThetaSteps
 from fem_deepest.spde.modal import Grid, ModalHeat
-from fem_deepest.spde.nested import Coarse, Nested
 from fem_deepest.spde.problem import SemilinearSPDE
 from fem_deepest.spde.schemes import EulerMaruyama, Milstein
 from fem_deepest.spde.stability import SCHEMES
@@ -32,10 +33,12 @@ def test_a_coarse_solution_is_stepped_by_restricted_sums() -> None:
     fine = EulerMaruyama(SemilinearSPDE(V, A=sp.laplace(V), noise=noise, bcs=[sp.clamped(V)]))
     W = sp.interval(4)
     coarse = EulerMaruyama(SemilinearSPDE(W, A=sp.laplace(W), bcs=[sp.clamped(W)]))
-    P = heat_paths.prolongation(W, V)
-    U, U_c = Nested(fine, T, n, [Coarse(coarse, n // m, P)]).end(samples)
+    within = Nested(W, V)
+    U, U_c = CoupledPaths(fine, T, n, [Coarse(coarse, n // m, within)]).end(samples)
     (Mf, Kf, free), (Mc, Kc, inner) = sp.matrices(fine.problem), sp.matrices(coarse.problem)
     x, y = np.zeros((len(free), 2)), np.zeros((len(inner), 2))
+    x_c, x_f = (space.tabulate_dof_coordinates()[:, 0] for space in (W, V))
+    P = np.maximum(0.0, 1.0 - 4 * np.abs(x_f[:, None] - x_c))
     b_c, k = np.zeros((5, 2)), T / n
     for step in range(n):
         b = noise.increment(step, k, samples).load
@@ -49,15 +52,6 @@ def test_a_coarse_solution_is_stepped_by_restricted_sums() -> None:
     assert np.abs(np.delete(U, free, axis=0)).max() == 0.0
 
 
-def test_prolongation_is_interpolation() -> None:
-    V, W = sp.interval(4), sp.interval(12)
-    P = heat_paths.prolongation(V, W)
-    assert P.nnz <= 2 * 13
-    for f in (lambda x: 1.0 + 0.0 * x, lambda x: x, lambda x: np.abs(x - 0.5)):
-        a, b = (f(space.tabulate_dof_coordinates()[:, 0]) for space in (V, W))
-        np.testing.assert_allclose(P @ a, b, atol=1e-14)
-
-
 @pytest.mark.parametrize("heat", [WHITE, TRACE], ids=["white", "trace class"])
 def test_fully_discrete_second_moment_within_four_standard_errors(heat) -> None:
     """Sampled through the equation and its noise; exactly by the modal sum, to 1e-10 by Lyapunov."""
@@ -66,7 +60,7 @@ def test_fully_discrete_second_moment_within_four_standard_errors(heat) -> None:
     assert ThetaSteps(equation(heat, cells), heat.T, steps).second_moment == pytest.approx(
         exact, abs=1e-10
     )
-    nested = heat_paths.nested(heat, (cells, steps), [], seed=11)
+    nested = heat_paths.coupled(heat, (cells, steps), [], seed=11)
     (U,) = nested.end(range(samples))
     square = heat_paths.square(nested.fine.problem, U)
     assert abs(square.mean() - exact) < 4.0 * square.std() / np.sqrt(samples)
@@ -107,7 +101,7 @@ def test_strong_orders_of_multiplicative_noise() -> None:
     for kind in (EulerMaruyama, Milstein):
         problem = _geometric("ito")
         coarse = [Coarse(kind(problem), n) for n in (16, 32, 64, 128)]
-        solutions = Nested(kind(problem), T, fine, coarse).end(range(samples))
+        solutions = CoupledPaths(kind(problem), T, fine, coarse).end(range(samples))
         increments = [problem.noise.increment(n, T / fine, range(samples)) for n in range(fine)]
         beta = np.sum([dW.modes[0] for dW in increments], axis=0)
         lam = sp.discrete_eigenvalue(8)
@@ -130,7 +124,7 @@ def test_ito_and_stratonovich_on_one_path() -> None:
     found = {}
     for meaning, exact, more in (("ito", 0.019550, 0.0), ("stratonovich", 0.053141, 0.5 * s)):
         problem = _geometric(meaning)
-        (U,) = Nested(Milstein(problem, theta=0.5), T, n).end(range(samples))
+        (U,) = CoupledPaths(Milstein(problem, theta=0.5), T, n).end(range(samples))
         square = sp.coefficient(problem, U) ** 2
         error = square.std() / np.sqrt(samples)
         mean = (((1.0 - 0.5 * z + more) ** 2 + s + 0.5 * s**2) / (1.0 + 0.5 * z) ** 2) ** n
@@ -154,7 +148,7 @@ def test_wrong_input() -> None:
     problem = _geometric("ito")
     scheme = EulerMaruyama(problem)
     with pytest.raises(InputError, match="not nested"):
-        Nested(scheme, 1.0, 6, [Coarse(scheme, 4)])
-    P = heat_paths.prolongation(sp.interval(4), sp.interval(8))
+        CoupledPaths(scheme, 1.0, 6, [Coarse(scheme, 4)])
+    within = Nested(sp.interval(4), sp.interval(8))
     with pytest.raises(InputError, match="depends on the solution"):
-        Nested(scheme, 1.0, 6, [Coarse(scheme, 3, P)])
+        CoupledPaths(scheme, 1.0, 6, [Coarse(scheme, 3, within)])
