@@ -52,3 +52,13 @@ def collapsed(space: Any) -> tuple[Any, NDArray[np.int32]]:
 def add_ghosts(vector: Any) -> None:
     """Add what other ranks have assembled into their ghosts to the owned entries."""
     vector.scatter_reverse(la.InsertMode.add)
+
+
+def read_msh(path: Any, comm: Any, dimension: int) -> mesh.Mesh:
+    """The mesh of a Gmsh file; its reader has another module and another result in each version."""
+    try:
+        from dolfinx.io import gmsh as reader
+    except ImportError:
+        from dolfinx.io import gmshio as reader
+    read = reader.read_from_msh(str(path), comm, 0, gdim=dimension)
+    return read[0] if isinstance(read, tuple) else read.mesh
