@@ -139,10 +139,15 @@ class _Session:
                 self.stepper.solve()
             if self.failure is not None:
                 raise self.failure
+            if self.done < self.steps:  # -ts_max_steps, or an event, ended it
+                raise Interrupted
         except Interrupted:
-            status = "interrupted"
+            status, reached = "interrupted", self.stepper.time
+            if self._on_grid(reached):
+                self._save(self.done)
             self.reporter.note(
-                f"Interrupted; the checkpoint is in {self.directory.path}, go on with --resume."
+                f"Interrupted at t = {reached:g}; the checkpoint is in {self.directory.path}, go on "
+                "with --resume."
             )
         except NotConverged as error:
             status = "not_converged"
@@ -172,12 +177,16 @@ class _Session:
             self.failure = failure
             ts.setConvergedReason(PETSc.TS.ConvergedReason.CONVERGED_USER)
 
+    def _on_grid(self, t: float) -> bool:
+        s = t / self.stepper.dt
+        return abs(s - round(s)) < 1e-6
+
     def _record(self, t: float) -> None:
         """Keep what is due at a time of the grid; between two of them there is nothing to keep."""
-        step = round(t / self.stepper.dt)
-        if abs(t - step * self.stepper.dt) > 1e-6 * self.stepper.dt:
+        if not self._on_grid(t):
             return
-        self.done, last = step, step == self.steps
+        step = self.done = round(t / self.stepper.dt)
+        last = step == self.steps
         u = self.stepper.u
         every = -(-self.steps // _ROWS)
         if step % every == 0 or last:
@@ -201,7 +210,7 @@ class _Session:
         due = time.monotonic() - self.saved >= 60.0 * self.config.output.checkpoint_minutes
         flags = np.array([self.interrupt.asked, due and self.comm.rank == 0], dtype=np.int32)
         self.comm.Allreduce(MPI.IN_PLACE, flags, op=MPI.MAX)
-        if flags.any() or last:
+        if flags[1] or last:
             self._save(step)
         if flags[0] and not last:
             raise Interrupted
