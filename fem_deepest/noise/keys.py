@@ -52,13 +52,12 @@ def cell_keys(domain: mesh.Mesh) -> Words:
     middle = np.mean(np.asarray(basix.geometry(_type(domain))), axis=0, keepdims=True)
     keys = _point_keys(domain, middle)[:, 0]
     owned = keys[: domain.topology.index_map(domain.topology.dim).size_local]
-    finite = bool(np.isfinite(domain.geometry.x).all())
-    single = np.unique(owned).size == owned.size
-    finite, single = domain.comm.allreduce(np.array([finite, single]), MPI.MIN)
-    if not finite or not single:
-        reason = (
-            "two cells lie on the same vertices" if finite else "its coordinates are not finite"
-        )
+    fault = (
+        2 if not np.isfinite(domain.geometry.x).all() else int(np.unique(owned).size < owned.size)
+    )
+    fault = domain.comm.allreduce(fault, MPI.MAX)
+    if fault:
+        reason = ("two cells lie on the same vertices", "its coordinates are not finite")[fault - 1]
         raise InputError(
             f"the keys of the noise on this mesh are not available: {reason}; cells are told apart by the "
             "coordinates of their vertices, give a mesh where these differ"

@@ -61,13 +61,16 @@ class Factorised:
         self.ksp.setOperators(A)
         self.ksp.setOptionsPrefix(f"{prefix}_")
         data = PETSc.Options(f"{prefix}_")
-        for key, value in (LU if options is None else options).items():
-            if not data.hasName(key):
-                data.setValue(key, value)
+        wanted = LU if options is None else options
+        absent = {key: value for key, value in wanted.items() if not data.hasName(key)}
+        for key, value in absent.items():
+            data.setValue(key, value)
         self.ksp.setFromOptions()
         self._x, self._b = A.createVecs()
         self._dense: dict[int, tuple[PETSc.Mat, PETSc.Mat]] = {}
         self._set_up()
+        for key in absent:  # or the next solver of this prefix would take them for the user's
+            data.delValue(key)
 
     def update(self) -> None:
         """Set up anew: the values of the matrix have changed.

@@ -67,6 +67,7 @@ class Quadrature:
         V: The space.
         blocks: Its blocks.
         degree: Degree of the rule.
+        order: What orders the points of a cell, if not the rule.
         points: Points of this rank, ``n = cells * Q``.
         weights: ``w_q``, (n,).
         x: Coordinates, (n, geometric dimension).
@@ -100,7 +101,7 @@ class Quadrature:
         X, w = rule(cell, degree)
         number = np.broadcast_to(np.arange(len(w)), (self._cells, len(w)))
         number = number if order is None else order(domain, X)
-        self.points = number.size
+        self.points, self.order = number.size, order
         basis, volume, x = self._tabulated(X)
         self._basis = basis[number]
         self.weights = np.take_along_axis(volume * w, number, axis=1).ravel()

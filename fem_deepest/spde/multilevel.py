@@ -1,0 +1,194 @@
+r"""Multilevel Monte Carlo: an expectation to a tolerance at the least work.
+
+``E P_L = E P_0 + sum_{l=1}^L E (P_l - P_{l-1})``: many cheap samples, few dear ones, because ``P_l`` and
+``P_{l-1}`` of one sample are driven by one noise. Where
+
+    |E (P_l - P)| ~ 2^{-alpha l},     V_l = Var(P_l - P_{l-1}) ~ 2^{-beta l},     C_l ~ 2^{gamma l}
+
+the work for a root mean square error ``eps`` is ``eps^{-2 - max(0, gamma - beta)/alpha}`` (with a square
+of ``log eps`` at ``beta = gamma``), against ``eps^{-2 - gamma/alpha}`` on one level. A share of ``eps^2``
+is for the bias, which adds levels until ``|E (P_L - P_{L-1})| / (2^alpha - 1)`` is below its root; the
+rest is for the variance, and then the optimal numbers of samples are
+
+    N_l = sum_m sqrt(V_m C_m) sqrt(V_l / C_l) / ((1 - share) eps^2).
+
+M. B. Giles, Multilevel Monte Carlo path simulation, 2008, doi:10.1287/opre.1070.0496; Multilevel Monte
+Carlo methods, 2015, doi:10.1017/S096249291500001X, section 3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import ArrayLike, NDArray
+
+from fem_deepest.errors import InputError
+from fem_deepest.spde.levels import LevelSamples, Sampler, draw
+
+Array = NDArray[np.float64]
+
+SHARE = 0.25  # of eps^2 that the square of the bias may take
+_ENOUGH = 0.01  # relative number of missing samples that are not drawn any more
+_SLOWEST = 0.5  # least alpha and beta that a fit to few noisy levels may give
+
+
+class Rates(NamedTuple):
+    """Exponents of bias, variance and work per level, in powers of 2."""
+
+    alpha: float
+    beta: float
+    gamma: float
+
+    @property
+    def complexity(self) -> float:
+        """``p`` in ``work ~ eps^{-p}``, many levels."""
+        return 2.0 + max(0.0, self.gamma - self.beta) / self.alpha
+
+    @property
+    def single(self) -> float:
+        """``p`` in ``work ~ eps^{-p}``, one level."""
+        return 2.0 + self.gamma / self.alpha
+
+
+def fitted(means: ArrayLike, variances: ArrayLike, costs: ArrayLike) -> Rates:
+    """Rates by least squares in the logarithms over levels 1, 2, ...; level 0 is no difference."""
+    rates = [-_slope(np.abs(means)), -_slope(variances), _slope(costs)]
+    return Rates(max(rates[0], _SLOWEST), max(rates[1], _SLOWEST), rates[2])
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """An expectation by multilevel Monte Carlo.
+
+    Attributes:
+        tolerance: ``eps``, root mean square.
+        levels: Samples of levels 0 to L.
+        rates: Fitted exponents.
+        costs: ``C_l``, work of one coupled sample of each level, (L + 1,).
+        bias: Estimate of what is left, ``|E (P_L - P)|``.
+        converged: Whether ``bias`` is below its share; otherwise more levels were not allowed.
+        single_work: Work on level L alone to the same tolerance.
+    """
+
+    tolerance: float
+    levels: tuple[LevelSamples, ...]
+    rates: Rates
+    costs: Array
+    bias: float
+    converged: bool
+    single_work: float
+
+    @property
+    def value(self) -> float:
+        """The expectation."""
+        return float(sum(level.difference.mean for level in self.levels))
+
+    @property
+    def deviation(self) -> float:
+        """Standard error of :attr:`value`; the bias comes in addition."""
+        return float(np.sqrt(sum(x.difference.variance / len(x) for x in self.levels)))
+
+    @property
+    def numbers(self) -> NDArray[np.int64]:
+        """``N_l``, (L + 1,)."""
+        return np.array([len(level) for level in self.levels])
+
+    @property
+    def work(self) -> float:
+        """``sum_l N_l C_l``."""
+        return float(self.numbers @ self.costs)
+
+
+def multilevel(
+    sampler: Sampler,
+    tolerance: float,
+    comm: MPI.Intracomm = MPI.COMM_SELF,
+    *,
+    initial: int = 100,
+    least: int = 2,
+    most: int = 8,
+    share: float = SHARE,
+) -> Estimate:
+    """``E P`` to a root mean square error ``tolerance``, levels and samples as they are needed.
+
+    Args:
+        sampler: Draws the samples.
+        tolerance: ``eps``.
+        comm: All ranks; the result is the same on any number of them.
+        initial: Samples of a level before its variance is known.
+        least: Finest level at the start, 2 or more: rates are fitted through two differences or more.
+        most: Finest level allowed.
+        share: Part of ``eps^2`` for the square of the bias.
+
+    Returns:
+        The estimate; its ``converged`` tells whether ``most`` levels were enough.
+
+    Raises:
+        InputError: A tolerance that is not positive, or numbers out of their range.
+
+    Collective on ``comm``.
+    """
+    if not (tolerance > 0.0 and np.isfinite(tolerance)):
+        raise InputError(f"tolerance = {tolerance}; expected a positive number")
+    if initial < 2 or not 2 <= least <= most or not 0.0 < share < 1.0:
+        raise InputError(
+            f"initial = {initial}, least = {least}, most = {most}, share = {share}; expected at least "
+            "2 samples, 2 <= least <= most and 0 < share < 1"
+        )
+    levels = [draw(sampler, level, range(initial), comm) for level in range(least + 1)]
+    while True:
+        costs = np.array([_cost(sampler, level) for level in range(len(levels))])
+        means, variances, rates = _estimated(levels, costs)
+        scale = np.sum(np.sqrt(variances * costs)) / ((1.0 - share) * tolerance**2)
+        wanted = np.ceil(scale * np.sqrt(variances / costs)).astype(np.int64)
+        missing = np.array([max(0, n - len(x)) for n, x in zip(wanted, levels, strict=True)])
+        if np.any(missing > _ENOUGH * np.array([len(x) for x in levels])):
+            for level, count in enumerate(missing):
+                if count:
+                    begun = len(levels[level])
+                    more = draw(sampler, level, range(begun, begun + int(count)), comm)
+                    levels[level] = levels[level].extended(more)
+            continue
+        bias = _bias(means, rates.alpha)
+        if bias <= np.sqrt(share) * tolerance or len(levels) > most:
+            break
+        levels.append(draw(sampler, len(levels), range(initial), comm))
+    finest = len(levels) - 1
+    one = levels[-1].value.variance * sampler.work(finest) / ((1.0 - share) * tolerance**2)
+    enough = bool(bias <= np.sqrt(share) * tolerance)
+    return Estimate(tolerance, tuple(levels), rates, costs, bias, enough, one)
+
+
+def _estimated(levels: list[LevelSamples], costs: Array) -> tuple[Array, Array, Rates]:
+    """``|E (P_l - P_{l-1})|``, ``V_l`` and the rates; levels of few samples lean on those before."""
+    means = np.array([abs(level.difference.mean) for level in levels])
+    variances = np.array([level.difference.variance for level in levels])
+    rates = fitted(means, variances, costs)
+    for level in range(2, len(levels)):
+        # A level that seems to have no variance by chance must not be left with too few samples.
+        means[level] = max(means[level], 0.5 * means[level - 1] * 2.0**-rates.alpha)
+        variances[level] = max(variances[level], 0.5 * variances[level - 1] * 2.0**-rates.beta)
+    return means, variances, rates
+
+
+def _bias(means: Array, alpha: float) -> float:
+    """What the levels that are not there would add, from the last three, whichever says most."""
+    last = min(3, len(means) - 1)
+    ahead = means[len(means) - last :] * 2.0 ** (-alpha * np.arange(last - 1, -1, -1))
+    return float(ahead.max() / (2.0**alpha - 1.0))
+
+
+def _cost(sampler: Sampler, level: int) -> float:
+    return sampler.work(level) + (sampler.work(level - 1) if level else 0.0)
+
+
+def _slope(values: ArrayLike) -> float:
+    """Least-squares slope of ``log2`` over levels 1, 2, ...; zeros are left out."""
+    y = np.asarray(values, dtype=np.float64)[1:]
+    usable = y > 0.0
+    if np.count_nonzero(usable) < 2:
+        return 0.0
+    return float(np.polyfit(np.arange(1, y.size + 1)[usable], np.log2(y[usable]), 1)[0])
