@@ -61,9 +61,12 @@ class Covariance(ABC):
         V: The space.
         blocks: Layout of its blocks.
         mass: ``M`` on blocks.
+        lumped: Whether white loads are ``N(0, M_L)``, ``M_L`` the lumped mass matrix.
 
     Collective: construction and every method but ``beta``.
     """
+
+    lumped = False
 
     def __init__(self, V: fem.FunctionSpace) -> None:
         self.V, self.blocks = V, Blocks(V)

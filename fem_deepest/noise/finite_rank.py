@@ -19,12 +19,11 @@ from numpy.typing import NDArray
 
 from fem_deepest.errors import InputError
 from fem_deepest.noise.philox import normals
+from fem_deepest.noise.wiener import BRIDGE
 from fem_deepest.spaces.block import Blocks
 from fem_deepest.spaces.quadrature import Quadrature
 
 Array = NDArray[np.float64]
-
-BRIDGE = 2**31  # streams of Brownian bridges have this bit
 
 
 class FiniteRankIncrement:

@@ -125,6 +125,8 @@ class KarhunenLoeve(LowRank):
         """See :class:`Covariance`; on a box one number for each mode, the same on all meshes."""
         if not self._independent:
             return super().driver(white, step, dt, samples)
+        if not 0.0 < dt < math.inf:
+            raise InputError(f"a step of length {dt:g} was given, expected a positive length")
         keys = np.arange(self.q.size, dtype=np.uint64)
         return self.from_coefficients(
             math.sqrt(dt) * normals(white.seed, keys, step, white.stream, samples)

@@ -4,8 +4,8 @@ On a mesh of quadrilaterals or hexahedra that is a product of intervals the mass
 ``M = M_1 (x) M_2 (x) ...``, so that ``S = S_1 (x) S_2 (x) ...`` is a square root of ``C``: every direction
 has its own law and costs only solves in one dimension. The inverse of the prior precision
 ``lambda (kappa^2 M_t + K_t) (x) M_S (x) M_S`` of a weight field is of this form: Whittle-Matern with
-``alpha = 1`` in the depth, white in the indices. Where an index is a set of points and no mesh its entries are
-independent, and the columns of a block are what is wanted: no tensor product is needed.
+``alpha = 1`` in the depth, white in the indices. Where an index is a set of points and no mesh, its
+entries are independent: columns of a block over the depth, without a tensor product.
 """
 
 from __future__ import annotations

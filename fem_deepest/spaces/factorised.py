@@ -34,7 +34,8 @@ class Factorised:
     the other. What is not chosen on the command line (``-PREFIX_ksp_type ...``) is taken from ``options``.
 
     Args:
-        A: Assembled square matrix; kept by reference.
+        A: Assembled square matrix; kept by reference. Its mesh must live as long: PETSc's objects die
+            with the communicator of the mesh they were assembled on.
         prefix: Prefix of the solver's options, the same on all ranks, without the last underscore.
         options: Options without prefix; :data:`CHOLESKY` for a symmetric definite matrix,
             :data:`MULTIGRID` for a big one; :data:`LU` if None.
@@ -61,16 +62,21 @@ class Factorised:
         self.ksp.setOperators(A)
         self.ksp.setOptionsPrefix(f"{prefix}_")
         data = PETSc.Options(f"{prefix}_")
-        wanted = LU if options is None else options
-        absent = {key: value for key, value in wanted.items() if not data.hasName(key)}
-        for key, value in absent.items():
+        own = {
+            key: value
+            for key, value in (LU if options is None else options).items()
+            if not data.hasName(key)
+        }
+        for key, value in own.items():
             data.setValue(key, value)
         self.ksp.setFromOptions()
         self._x, self._b = A.createVecs()
         self._dense: dict[int, tuple[PETSc.Mat, PETSc.Mat]] = {}
-        self._set_up()
-        for key in absent:  # or the next solver of this prefix would take them for the user's
-            data.delValue(key)
+        try:
+            self._set_up()
+        finally:  # another solver of this prefix may have others
+            for key in own:
+                data.delValue(key)
 
     def update(self) -> None:
         """Set up anew: the values of the matrix have changed.

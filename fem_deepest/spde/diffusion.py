@@ -81,10 +81,14 @@ class Nemytskii(Diffusion):
         discrete: Take the variance density that white noise has on this mesh.
 
     Raises:
-        InputError: ``G`` is no function of ``u`` and the coordinates.
+        InputError: ``G`` is no function of ``u`` and the coordinates, or the noise is lumped.
     """
 
     def __init__(self, G: Density, noise: Any, *, discrete: bool) -> None:
+        if noise.quadrature is None:
+            raise InputError(
+                "G was given with lumped noise, which has no values at points; take noise that is not lumped"
+            )
         self.points, self._noise, self._discrete = noise.quadrature, noise, discrete
         self._G = coefficient(G, self.points)
         self.constant = self._G.constant

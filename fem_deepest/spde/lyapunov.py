@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +84,13 @@ class LinearEquation:
         return float(np.sum(self.M * P))
 
 
+class Quadratic(NamedTuple):
+    """Mean and variance of a quadratic function of a centred Gaussian vector."""
+
+    mean: float
+    variance: float
+
+
 @dataclass(frozen=True, eq=False)
 class ThetaSteps:
     """``steps`` theta steps of an equation from ``U = 0`` to ``T``.
@@ -136,6 +144,10 @@ class ThetaSteps:
     def second_moment(self) -> float:
         """``E |U^n|^2`` in ``L2``."""
         return self.equation.second_moment(self.covariance)
+
+    def quadratic(self, B: Array) -> Quadratic:
+        """Moments of ``U^T B U``, symmetric ``B``; ``M`` is the square of the norm."""
+        return _quadratic(B @ self.covariance)
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,18 +203,11 @@ class Coupled:
         """``E |U_f|^2 - E |U_c|^2``, with its sign."""
         return self.fine.second_moment - self.coarse.second_moment
 
-    @property
-    def variance(self) -> float:
-        """``Var( |U_f|^2 - |U_c|^2 )``: ``2 tr((B S)^2)`` of a Gaussian of covariance ``S``."""
-        f, c = self.fine.equation.M, self.coarse.equation.M
-        BS = np.vstack([f @ self.covariance[: len(f)], -c @ self.covariance[len(f) :]])
-        return float(2.0 * np.sum(BS * BS.T))
-
-
-def variance_of_square(steps: ThetaSteps) -> float:
-    """``Var |U^n|^2`` of one solution, ``2 tr((M P)^2)``."""
-    MP = steps.equation.M @ steps.covariance
-    return float(2.0 * np.sum(MP * MP.T))
+    def difference(self, B_f: Array, B_c: Array) -> Quadratic:
+        """Moments of ``U_f^T B_f U_f - U_c^T B_c U_c``, symmetric ``B`` of each mesh."""
+        rows = len(B_f)
+        S = self.covariance
+        return _quadratic(np.vstack([B_f @ S[:rows], -B_c @ S[rows:]]))
 
 
 def _geometric(left: Array, G: Array, right: Array, n: int) -> Array:
@@ -217,6 +222,11 @@ def _geometric(left: Array, G: Array, right: Array, n: int) -> Array:
             power = power + L @ power @ R.T
             L, R = L @ L, R @ R
     return total
+
+
+def _quadratic(BS: Array) -> Quadratic:
+    """``tr(B S)`` and ``2 tr((B S)^2)``, ``S`` the covariance."""
+    return Quadratic(float(np.trace(BS)), float(2.0 * np.sum(BS * BS.T)))
 
 
 def _symmetric(A: Array) -> bool:

@@ -69,6 +69,7 @@ class ModalHeat:
         T: End of the time.
         nu: Diffusion, positive.
         c: Reaction, with ``lambda_1 > 0``.
+        modes: Number of modes of the noise, the others having ``q_j = 0``; none for all.
 
     Raises:
         InputError: A number out of its range.
@@ -78,11 +79,14 @@ class ModalHeat:
     T: float = 0.5
     nu: float = 1.0
     c: float = 0.0
+    modes: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what has no solution with values in L2."""
         if not self.a > -0.5:
             raise InputError(f"a = {self.a}; the solution is in L2 only for a > -1/2")
+        if self.modes is not None and self.modes < 1:
+            raise InputError(f"modes = {self.modes}; expected 1 or more, or none for all")
         if not (self.T > 0.0 and self.nu > 0.0 and self.nu * np.pi**2 + self.c > 0.0):
             raise InputError(
                 f"T = {self.T}, nu = {self.nu}, c = {self.c}; expected T > 0, nu > 0 and nu pi^2 + c > 0"
@@ -101,6 +105,11 @@ class ModalHeat:
         x = 0.5 * np.pi * j / cells
         return self.nu * 12.0 * cells**2 * np.sin(x) ** 2 / (2.0 + np.cos(2.0 * x)) + self.c
 
+    def q(self, j: Array) -> Array:
+        """Eigenvalues of the covariance. Same shape as ``j``."""
+        q = j ** (-2.0 * self.a)
+        return q if self.modes is None else np.where(j <= self.modes, q, 0.0)
+
     # Moments ------------------------------------------------------------------------------------
 
     def second_moment(self, grid: Grid = EXACT, initial: Sequence[float] = ()) -> float:
@@ -112,13 +121,14 @@ class ModalHeat:
         """
         if grid.cells is None:
             j = _modes(_MODES)
-            lam, q = self.eigenvalues(j), j ** (-2.0 * self.a)
+            lam, q = self.eigenvalues(j), self.q(j)
             terms = q * self._variance(lam, grid)
             value = float(np.sum(terms[::-1])) + (self._tail() if grid.steps is None else 0.0)
         else:
             j = _modes(grid.cells - 1)
             lam = self.eigenvalues(j, grid.cells)
-            q = np.ones_like(j) if self.a == 0.0 else self._aliases(grid.cells)[1].sum(axis=1)
+            white = self.a == 0.0 and self.modes is None
+            q = np.ones_like(j) if white else self._aliases(grid.cells)[1].sum(axis=1)
             value = float(np.sum(q * self._variance(lam, grid)))
         if len(initial):
             if grid != EXACT:
@@ -128,11 +138,19 @@ class ModalHeat:
             value += float(np.sum(np.exp(-2.0 * lam * self.T) * x**2))
         return value
 
+    def variance_at(self, x: float) -> float:
+        """``E X(T, x)^2`` of the exact solution; finite, like its series, for ``a > -1/2``."""
+        j = _modes(_MODES)
+        lam = self.eigenvalues(j)
+        terms = self.q(j) * self._variance(lam, EXACT) * 2.0 * np.sin(np.pi * x * j) ** 2
+        # In the tail the squares of the sines are a half on average, unless the point is an end.
+        return float(np.sum(terms[::-1])) + (self._tail() if 0.0 < x < 1.0 else 0.0)
+
     def cross_moment(self, grid: Grid) -> float:
         """``E (X(T), X_h(T))`` of the exact solution and a discrete one driven by the same noise."""
         if grid.cells is None:
             j = _modes(_MODES)
-            lam, q = self.eigenvalues(j), j ** (-2.0 * self.a)
+            lam, q = self.eigenvalues(j), self.q(j)
             terms = q * self._together(lam, lam, grid)
             return float(np.sum(terms[::-1])) + (self._tail() if grid.steps is None else 0.0)
         m, weights = self._aliases(grid.cells)
@@ -180,10 +198,12 @@ class ModalHeat:
         m = np.abs(j + 2.0 * cells * np.arange(-_ALIASES, _ALIASES + 1))
         # The transform of a hat function is sinc^2; |I_h e_j|^2 = (2 + cos j pi h) / 3.
         squares = np.sinc(0.5 * m / cells) ** 4 * 3.0 / (2.0 + np.cos(np.pi * j / cells))
-        return m, squares * m ** (-2.0 * self.a)
+        return m, squares * self.q(m)
 
     def _tail(self) -> float:
         """``sum q_j / (2 lambda_j)`` over the modes that are not summed, to relative ``c^2/lambda^2``."""
+        if self.modes is not None:
+            return 0.0
         p = 2.0 + 2.0 * self.a
         scale = self.nu * np.pi**2
         first = float(zeta(p, _MODES + 1)) / (2.0 * scale)

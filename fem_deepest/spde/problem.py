@@ -111,7 +111,7 @@ class SemilinearSPDE:
         self._forms = [
             fem.form(a, jit_options=_compat.JIT_OPTIONS) for a in (ufl.inner(u, v) * ufl.dx, A)
         ]
-        self._mass, self._stiffness = (_cellwise(a) for a in self._forms)
+        self._mass, self._stiffness = (_cellwise(a, self.blocks.local) for a in self._forms)
         self._assembled: list[PETSc.Mat] = []
         self.fixed = self._fixed_dofs()
         self.u0 = fem.Function(V) if u0 is None else u0
@@ -249,7 +249,12 @@ class SemilinearSPDE:
         return bool(abs(difference) <= 1e-12 * size)
 
 
-def _cellwise(form: fem.Form) -> sp.csr_matrix:
-    """The matrix of this rank's cells, rows and columns with ghosts; ranks are not summed yet."""
+def _cellwise(form: fem.Form, local: int) -> sp.csr_matrix:
+    """The matrix of this rank's cells, (local, local) dofs with ghosts; ranks are not summed yet."""
     A = fem.assemble_matrix(form)
-    return sp.csr_matrix((A.data, A.indices, A.indptr), dtype=np.float64)
+    bs = form.function_spaces[0].dofmap.index_map_bs
+    # The pattern has columns of other ranks' rows too, which are empty until ranks are summed.
+    columns = max(local, bs * (int(A.indices.max(initial=-1)) + 1))
+    data = (A.data.reshape(-1, bs, bs), A.indices, A.indptr)
+    whole = sp.bsr_matrix(data, (bs * (len(A.indptr) - 1), columns)).tocsr()
+    return whole[:, :local]

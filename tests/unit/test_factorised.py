@@ -31,6 +31,7 @@ def _system(shift: float = 1.0) -> tuple[Blocks, PETSc.Mat, np.ndarray]:
 def test_solves_blocks_of_any_width(options: dict | None) -> None:
     blocks, A, dense = _system()
     solver = Factorised(A, "test_widths", options)
+    assert solver.ksp.getPC().getType() == (LU if options is None else options)["pc_type"]
     rng = np.random.default_rng(0)
     for samples in (1, 3, 1, 4, 2, 3):
         b = rng.standard_normal((blocks.owned, samples))
@@ -53,11 +54,13 @@ def test_new_values_need_an_update() -> None:
 
 
 def test_the_options_data_base_wins() -> None:
-    _, A, _ = _system()
+    blocks, A, _ = _system()
     data = PETSc.Options()
     data.setValue("test_choice_ksp_type", "gmres")
     try:
-        assert Factorised(A, "test_choice", MULTIGRID).ksp.getType() == "gmres"
+        solver = Factorised(A, "test_choice", MULTIGRID)
+        assert solver.ksp.getType() == "gmres"
+        assert solver.solve(np.ones((blocks.owned, 1))).sum() > 0.0
     finally:
         data.delValue("test_choice_ksp_type")
 

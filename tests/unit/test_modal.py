@@ -65,6 +65,23 @@ def test_weak_error_of_white_noise_is_a_twelfth_of_h() -> None:
         assert heat.weak_error(Grid(cells=cells)) == pytest.approx(1 / (12 * cells), rel=1e-9)
 
 
+def test_variance_at_a_point_of_the_stationary_law() -> None:
+    """Half the Brownian bridge, ``(x - x^2)/2``; with a reaction that of the Green's function."""
+    for x in (0.1, 0.5, 1.0):
+        found = ModalHeat(T=9.0).variance_at(x)
+        assert found == pytest.approx(0.5 * (x - x * x), abs=1e-10)
+    c = np.sqrt(7.0)
+    green = np.sinh(0.3 * c) * np.sinh(0.7 * c) / (c * np.sinh(c))
+    assert ModalHeat(T=9.0, c=7.0).variance_at(0.3) == pytest.approx(0.5 * green, abs=1e-10)
+
+
+def test_noise_of_few_modes_is_a_finite_sum() -> None:
+    heat, lam = ModalHeat(a=0.5, T=0.2, modes=3), np.pi**2 * np.arange(1, 4) ** 2
+    terms = (1 - np.exp(-0.4 * lam)) / (2 * lam * np.arange(1, 4))
+    assert heat.second_moment() == pytest.approx(terms.sum(), rel=1e-13)
+    assert heat.variance_at(0.5) == pytest.approx(2 * (terms[0] + terms[2]), rel=1e-13)
+
+
 @pytest.mark.parametrize("theta", [0.5, 1.0])
 def test_fully_discrete_second_moment(theta) -> None:
     """The sum of the closed form, written out for backward Euler, and a loop over steps."""
@@ -118,6 +135,7 @@ def test_discretisations_of_both_meet_those_of_one() -> None:
     ("make", "fragment"),
     [
         (lambda: ModalHeat(a=-0.5), "a = -0.5"),
+        (lambda: ModalHeat(modes=0), "modes = 0"),
         (lambda: ModalHeat(c=-10.0), "expected T > 0"),
         (lambda: Grid(cells=1), "cells = 1"),
         (lambda: Grid(steps=0), "steps = 0"),

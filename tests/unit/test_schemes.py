@@ -438,3 +438,21 @@ def test_declared_orders(kind) -> None:
         assert multiplicative.strong_order(beta) == min(beta / 2, cap)
         assert multiplicative.weak_order(beta) == min(beta, 1.0)
     assert kind.noise and kind.name
+
+
+def test_a_linear_system_of_two_components() -> None:
+    """Vector-valued unknowns with additive noise; ``f`` and ``G`` of them are refused."""
+    domain = mesh.create_unit_square(MPI.COMM_SELF, 3, 3)
+    V = fem.functionspace(domain, ("Lagrange", 1, (2,)))
+    u, v = ufl.TrialFunction(V), ufl.TestFunction(V)
+    A = ufl.inner(ufl.grad(u), ufl.grad(v)) * ufl.dx + 3.0 * u[0] * v[0] * ufl.dx
+    problem = SemilinearSPDE(V, A=A)
+    rng = np.random.default_rng(0)
+    U, b = (rng.standard_normal((problem.blocks.owned, 3)) for _ in range(2))
+    M = fem.assemble_matrix(fem.form(ufl.inner(u, v) * ufl.dx)).to_dense()
+    K = fem.assemble_matrix(fem.form(A)).to_dense()
+    expected = np.linalg.solve(M + 0.1 * K, M @ U + b)
+    found = EulerMaruyama(problem).step(U, 0.0, 0.1, sp.Given(load=b))
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    with pytest.raises(InputError, match="space of vectors"):
+        SemilinearSPDE(V, A=A, f=lambda u: u[0])
