@@ -22,7 +22,7 @@ from fem_deepest.noise.white_covariance import WhiteCovariance
 from fem_deepest.noise.wiener import QWiener
 from fem_deepest.run import EXIT_CODES
 from fem_deepest.spaces.domain import create_domain, read_domain
-from fem_deepest.spaces.ring import create_ring
+from fem_deepest.spaces.ring import arc_length, create_ring
 from fem_deepest.spde import named
 from fem_deepest.spde.problem import SemilinearSPDE
 from fem_deepest.spde.schemes import (
@@ -72,7 +72,7 @@ class FlowProblem:
         if equation.initial is None:
             u0.x.array[:] = config.equation.initial
         else:
-            u0.interpolate(equation.initial)
+            u0.interpolate(_along(config.mesh, equation.initial))
         noise = _noise(config, V)
         self.scheme = _SCHEMES[config.time.scheme](
             SemilinearSPDE(
@@ -162,6 +162,14 @@ def _domain(section: MeshSection, comm: MPI.Intracomm) -> Any:
     if section.boundary == "periodic":
         return create_ring(comm, cells[0], size[0])
     return create_domain(comm, size, cells, section.cell == "tensor")
+
+
+def _along(section: MeshSection, initial: named.Values) -> named.Values:
+    """The initial value as a function of coordinates; that on a ring is one of the arc length."""
+    if section.boundary != "periodic":
+        return initial
+    s = arc_length(section.sides[0][0])
+    return lambda x: initial(np.stack([s(x), 0.0 * x[0], 0.0 * x[0]]))
 
 
 def _noise(config: FlowConfig, V: fem.FunctionSpace) -> QWiener | None:

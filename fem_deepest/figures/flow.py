@@ -18,7 +18,7 @@ from fem_deepest.errors import InputError
 from fem_deepest.figures.style import DIVERGING, LINES, SEQUENTIAL, styled, subsample
 from fem_deepest.io.frames import Frame
 
-__all__ = ["animate", "measures", "snapshots"]
+__all__ = ["along", "animate", "measures", "snapshots"]
 
 _SHOWN = 6
 _DPI = 80  # of the animation, whose size grows with its square
@@ -61,11 +61,11 @@ def snapshots(frames: Sequence[Frame]) -> Figure:
     """
     some = [frames[i] for i in subsample(len(frames), _SHOWN)]
     low, high, colours = _scale(frames)
-    if some[0].points.shape[1] == 1:
+    if some[0].cells.shape[1] == 2:
         figure = Figure(figsize=(8, 4.6))
         axes = figure.add_subplot()
         for colour, frame in zip(LINES, some, strict=False):
-            axes.plot(*_line(frame), color=colour, linewidth=1.6, label=f"$t = {frame.t:.3g}$")
+            axes.plot(*along(frame), color=colour, linewidth=1.6, label=f"$t = {frame.t:.3g}$")
         axes.set_xlabel("$x$")
         axes.set_ylabel("$u(x, t)$")
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -103,13 +103,13 @@ def animate(frames: Sequence[Frame], path: str | Path) -> Path:
     figure = Figure(figsize=(6.4, 5.4))
     axes = figure.add_subplot()
     axes.set_xlabel("$x$")
-    if frames[0].points.shape[1] == 1:
-        (line,) = axes.plot(*_line(frames[0]), color=LINES[0])
+    if frames[0].cells.shape[1] == 2:
+        (line,) = axes.plot(*along(frames[0]), color=LINES[0])
         axes.set_ylim(low, high)
         axes.set_ylabel("$u(x, t)$")
 
         def show(frame: Frame) -> list[Any]:
-            line.set_data(*_line(frame))
+            line.set_data(*along(frame))
             axes.set_title(f"$t = {frame.t:.3f}$")
             return [line]
 
@@ -150,9 +150,15 @@ def _scale(frames: Sequence[Frame]) -> tuple[float, float, str]:
     return low, high if high > low else low + 1.0, SEQUENTIAL
 
 
-def _line(frame: Frame) -> tuple[NDArray, NDArray]:
-    order = np.argsort(frame.points[:, 0], kind="stable")
-    return frame.points[order, 0], frame.values[order]
+def along(frame: Frame) -> tuple[NDArray, NDArray]:
+    """Coordinates along an interval, or arc lengths on a closed one, and values, in order."""
+    x, u = frame.points[:, 0], frame.values
+    if frame.points.shape[1] == 2:
+        ends = frame.points[frame.cells]
+        length = np.linalg.norm(ends[:, 1] - ends[:, 0], axis=1).sum()
+        x = length * np.mod(np.arctan2(frame.points[:, 1], x) / (2.0 * np.pi), 1.0)
+    order = np.argsort(x, kind="stable")
+    return x[order], u[order]
 
 
 def _map(axes: Any, frame: Frame, low: float, high: float, colours: str) -> Any:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fem_deepest.errors import InputError
 
 Density = Callable[[Any], Any]
+Values = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 _NAMES = ("f", "G", "initial")
 
@@ -28,13 +29,13 @@ class Equation:
         G: The same, or None for additive noise.
         potential: ``F`` with ``F' = f``, so that ``int diffusion/2 |grad u|^2 + F(u)`` is the free energy
             that the drift descends; None where it is not known.
-        initial: Function of coordinates (3, points), or None.
+        initial: Function of coordinates (3, points), or None; the first is the arc length on a ring.
     """
 
     f: Density | None
     G: Density | None = None
     potential: Density | None = None
-    initial: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None
+    initial: Values | None = None
 
 
 def heat(reaction: float) -> Equation:

@@ -36,7 +36,8 @@ from fem_deepest.spde.schemes import Theta
 
 T = 0.5
 EXACT = sum(
-    (1.0 - np.exp(-2.0 * T * (j * np.pi) ** 2)) / (2.0 * (j * np.pi) ** 2) for j in range(1, 200_000)
+    (1.0 - np.exp(-2.0 * T * (j * np.pi) ** 2)) / (2.0 * (j * np.pi) ** 2)
+    for j in range(1, 200_000)
 )
 TOLERANCES = (1e-1, 3e-2, 1e-2, 3e-3)
 
@@ -102,7 +103,12 @@ def main() -> int:
         size = cheapest(ours, tolerance)
         one, many = run(*size, 1)[0], run(*size, 64)
         off.append(abs(many[1] - ours(*size)) / many[2])
-        row = [f"{tolerance:g}", f"{size[0]} x {size[1]}", f"{1e3 * one:.2f}", f"{1e3 * many[0]:.3f}"]
+        row = [
+            f"{tolerance:g}",
+            f"{size[0]} x {size[1]}",
+            f"{1e3 * one:.2f}",
+            f"{1e3 * many[0]:.3f}",
+        ]
         if python:
             size = cheapest(theirs, tolerance)
             script = Path(__file__).with_name("heat_pypde.py")

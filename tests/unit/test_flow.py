@@ -12,6 +12,7 @@ import pytest
 import fem_deepest
 from fem_deepest._petsc import PETSc
 from fem_deepest.errors import InputError
+from fem_deepest.figures.flow import along
 from fem_deepest.io.frames import read_frames
 from fem_deepest.io.rundir import RunDirectory
 
@@ -61,6 +62,58 @@ def test_heat_without_noise_decays_like_its_mode(tmp_path: Path) -> None:
     # The L2 norm of the P1 interpolant: sum of the mass matrix.
     exact = factor * np.sqrt(0.5 * (2.0 + c) / 3.0)
     assert abs(run.metrics["norm"] - exact) < 1e-12
+
+
+def test_a_ring_keeps_its_modes(tmp_path: Path) -> None:
+    (tmp_path / "wave.py").write_text(
+        "import numpy as np\ndef initial(x):\n    return np.sin(np.pi * x[0] + 0.3)\n"
+    )
+    n, steps, T, L = 32, 16, 0.1, 2.0
+    run = fem_deepest.flow(
+        config(
+            mesh={"domain": "interval", "cells": n, "size": [L], "boundary": "periodic"},
+            equation={"name": "file", "path": str(tmp_path / "wave.py"), "diffusion": 1.0},
+            noise={"covariance": "none"},
+            time={"scheme": "euler_maruyama", "T": T, "steps": steps},
+        ),
+        out=tmp_path / "run",
+    )
+    c, h = np.cos(2.0 * np.pi / n), L / n
+    lam = 6.0 / h**2 * (1.0 - c) / (2.0 + c)
+    factor = (1.0 + T / steps * lam) ** -steps
+    s, u = along(read_frames(run.directory / "fields")[-1])
+    assert np.abs(u - factor * np.sin(np.pi * s + 0.3)).max() < 1e-12
+    assert [p.name for p in fem_deepest.plot(run.directory)][1] == "snapshots.png"
+
+
+def test_a_mesh_of_a_file_is_read(tmp_path: Path) -> None:
+    import gmsh
+
+    gmsh.initialize()
+    gmsh.option.setNumber("General.Terminal", 0)
+    gmsh.model.occ.addDisk(0.0, 0.0, 0.0, 1.0, 1.0)
+    gmsh.model.occ.synchronize()
+    gmsh.model.addPhysicalGroup(2, [1])
+    gmsh.option.setNumber("Mesh.MeshSizeMax", 0.3)
+    gmsh.model.mesh.generate(2)
+    gmsh.write(str(tmp_path / "disc.msh"))
+    gmsh.finalize()
+    mesh = {"domain": "file", "path": str(tmp_path / "disc.msh")}
+    values = config(mesh=mesh)
+    del values["mesh"]["cells"]
+    run = fem_deepest.flow(values, out=tmp_path / "run")
+    domain = run.u.function_space.mesh
+    assert domain.geometry.dim == 2
+    assert abs(np.linalg.norm(domain.geometry.x, axis=1).max() - 1.0) < 1e-9
+    # The same mesh, written and read as XDMF, bears the same path: keys are those of the coordinates.
+    from dolfinx import io
+
+    with io.XDMFFile(domain.comm, tmp_path / "disc.xdmf", "w") as file:
+        file.write_mesh(domain)
+    values["mesh"]["path"] = str(tmp_path / "disc.xdmf")
+    again = fem_deepest.flow(values, out=tmp_path / "again")
+    for name in ("mean", "norm", "energy", "min", "max"):
+        assert abs(run.metrics[name] - again.metrics[name]) < 1e-11
 
 
 def test_free_energy_falls_without_noise(tmp_path: Path) -> None:
@@ -174,11 +227,16 @@ def test_wrong_input_is_refused_and_nothing_written(
 
 
 def test_a_file_that_fails_is_said(tmp_path: Path) -> None:
-    for text, words in (("1/0", "ZeroDivisionError"), ("x = 1", "defines none"), ("f = 1", "no function")):
+    for text, words in (
+        ("1/0", "ZeroDivisionError"),
+        ("x = 1", "defines none"),
+        ("f = 1", "no function"),
+    ):
         (tmp_path / "e.py").write_text(text)
         with pytest.raises(InputError, match=words):
             fem_deepest.flow(
-                config(equation={"name": "file", "path": str(tmp_path / "e.py")}), out=tmp_path / "r"
+                config(equation={"name": "file", "path": str(tmp_path / "e.py")}),
+                out=tmp_path / "r",
             )
 
 
