@@ -38,7 +38,7 @@ def attempt(
     """
     for rejected in range(rejections + 1):
         try:
-            new = scheme.step(U, t, end - t, path.increment(t, end))
+            new = scheme.step(U, t, path.length(t, end), path.increment(t, end))
         except NotConverged as failure:
             if not scheme.rejects or rejected == rejections:
                 raise NotConverged(

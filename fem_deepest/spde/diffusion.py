@@ -87,7 +87,8 @@ class Nemytskii(Diffusion):
     def __init__(self, G: Density, noise: Any, *, discrete: bool) -> None:
         if noise.quadrature is None:
             raise InputError(
-                "G was given with lumped noise, which has no values at points; take noise that is not lumped"
+                "G was given with lumped noise, which has no values at points; take noise that is not "
+                "lumped"
             )
         self.points, self._noise, self._discrete = noise.quadrature, noise, discrete
         self._G = coefficient(G, self.points)

@@ -105,6 +105,13 @@ class WienerPath:
         self._enter(step)
         return self._time(next(knot for knot in self._knots if knot > s + _NEAR))
 
+    def length(self, t: float, end: float) -> float:
+        """``end - t`` without rounding of the times: equal parts have equal lengths."""
+        step, s = self._locate(t)
+        self._enter(step)
+        knots = self._knots
+        return (knots[self._number(end / self.dt - step)] - knots[self._number(s)]) * self.dt
+
     def split(self, t: float, end: float, at: float | None = None) -> float:
         """Make the path known between two neighbouring times, by default in the middle; returns where.
 

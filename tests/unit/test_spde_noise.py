@@ -32,7 +32,7 @@ def _matern(V, seed: int = 1) -> QWiener:
 
 
 def test_the_density_of_a_sum_of_sines() -> None:
-    """``q(x) = sum_j q_j e_j(x)^2`` of interpolated modes; here of the projected ones, ``O(h^2)`` apart."""
+    """``q(x) = sum_j q_j e_j(x)^2`` ; of the projected modes, ``O(h^2)`` apart."""
     errors = []
     for cells in (16, 32):
         V = sp.interval(cells)
@@ -60,9 +60,9 @@ def test_white_noise_has_no_density_but_one_on_this_mesh() -> None:
     V = sp.interval(8)
     noise = _white(V)
     arguments = {"A": sp.laplace(V), "G": lambda u: u, "noise": noise}
-    with pytest.raises(InputError, match="not of trace class .*Stratonovich"):
+    with pytest.raises(InputError, match=r"not of trace class .*Stratonovich"):
         SemilinearSPDE(V, interpretation="stratonovich", **arguments)
-    with pytest.raises(InputError, match="not of trace class .*Milstein"):
+    with pytest.raises(InputError, match=r"not of trace class .*Milstein"):
         Milstein(SemilinearSPDE(V, **arguments))
     problem = SemilinearSPDE(V, interpretation="stratonovich", discrete_density=True, **arguments)
     # 1/2 u q with q = 1/(h/2): two Gauss points of equal weight in a cell.

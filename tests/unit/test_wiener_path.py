@@ -26,6 +26,17 @@ def test_the_grid() -> None:
     assert WienerPath(None, 0.2).increment(0.0, 0.2) is None
 
 
+def test_steps_have_one_length() -> None:
+    """A factorisation belongs to a length: rounding of the times must not make others."""
+    path = _path(dt=0.1)
+    times = [0.0]
+    for _ in range(50):
+        times.append(path.next(times[-1]))
+    assert {path.length(a, b) for a, b in pairwise(times)} == {0.1}
+    middle = path.split(times[3], times[4])
+    assert path.length(times[3], middle) == path.length(middle, times[4]) == 0.05
+
+
 def test_a_split_step_keeps_its_noise() -> None:
     path = _path((0, 1))
     whole = path.increment(0.2, 0.4)
