@@ -4,16 +4,16 @@
 #
 # $$ du = (D \Delta u + u - u^3)\,dt + dW , $$
 #
-# is the gradient flow of the free energy $F(u) = \int \frac D2 |\nabla u|^2 + \frac14 (u^2 - 1)^2$, shaken by a
-# $Q$-Wiener process. In two dimensions white noise is too rough: $E\|u\|^2$ would grow like $\log 1/h$ as the mesh
-# is refined (the toolkit refuses it). Here $W$ is a Whittle-Matérn field in space, white in time, with
-# standard deviation $\sigma = 0.05$ per unit time and correlation length $0.05$.
+# is the gradient flow of the free energy $F(u) = \int \frac D2 |\nabla u|^2 + \frac14 (u^2 - 1)^2$, shaken
+# by a $Q$-Wiener process. In two dimensions white noise is too rough: $E\|u\|^2$ would grow like
+# $\log 1/h$ as the mesh is refined (the toolkit refuses it). Here $W$ is a Whittle-Matérn field in space,
+# white in time, with standard deviation $\sigma = 0.05$ at time 1 and correlation length $0.05$.
 #
 #     docker/run python demos/allen_cahn.py
 #
-# It starts at $u = 0$. That state is unstable, and noise alone decides which of the two phases $u = \pm 1$
-# grows where. After $t \approx 6$ both are there, with interfaces between them that are about $\sqrt{2D}$ wide
-# and move by their curvature: small islands vanish.
+# It starts at $u = 0$. That state is unstable, and noise alone decides which of the two phases
+# $u = \pm 1$ grows where. After $t \approx 6$ both are there, with interfaces between them that are about
+# $\sqrt{2D}$ wide and move by their curvature: small islands vanish.
 
 from __future__ import annotations
 
@@ -33,17 +33,19 @@ HERE = Path(__file__).parent
 #
 # Two closed forms tell what is left of the energy when the phases have separated.
 #
-# *Interfaces.* A flat interface is $u = \tanh(x / \sqrt{2D})$, in which both parts of the energy are equal.
-# So its energy per length, the surface tension, is
+# *Interfaces.* A flat interface is $u = \tanh(x / \sqrt{2D})$, in which both parts of the energy are
+# equal. So its energy per length, the surface tension, is
 #
 # $$ \gamma = \int_{-1}^1 \sqrt{2 D \cdot \tfrac14 (1 - u^2)^2}\,du = \frac43 \sqrt{D/2} . $$
 #
-# *Bulk.* Near $u = \pm 1$ the deviation $v$ solves $dv = (D \Delta v - 2 v)\,dt + dW$. A mode with eigenvalue $\lambda$
-# of $-\Delta$ has the stationary variance $q / (2 (D\lambda + 2))$ and the energy $(\frac D2 \lambda + 1) v^2$: in the mean
-# $q/4$, whatever $\lambda$ is. All modes together give $\frac14 \mathrm{tr}\,Q = \frac14 \sigma^2 |\Omega|$.
+# *Bulk.* Near $u = \pm 1$ the deviation $v$ solves $dv = (D \Delta v - 2 v)\,dt + dW$. A mode with the
+# eigenvalue $\lambda$ of $-\Delta$ has the stationary variance $q / (2 (D\lambda + 2))$ and the energy
+# $(\frac D2 \lambda + 1) v^2$: in the mean $q/4$, whatever $\lambda$ is. All modes together give
+# $\frac14 \mathrm{tr}\,Q = \frac14 \sigma^2 |\Omega|$.
 #
-# Hence $F \approx \gamma \cdot \text{length of the interfaces} + \frac14 \sigma^2 |\Omega|$. The length is that of the zero level
-# of $u$: a P1 function is linear on a triangle, so the level crosses it in a segment.
+# Hence $F \approx \gamma\,\ell + \frac14 \sigma^2 |\Omega|$ with the length $\ell$ of the interfaces. That is the
+# length of the zero level of $u$: a P1 function is linear on a triangle, so the level crosses it in a
+# segment.
 
 
 def length(frame: Frame) -> float:

@@ -99,7 +99,8 @@ class NoiseSection(Section):
 
     covariance: Literal["matern", "white", "power", "none"] = Field(
         default="matern",
-        description="Whittle-Matern; white; or `q = strength^2 (s + lambda)^{-decay}` on the eigenfunctions of `-Laplace`, `s` 0 (dirichlet) or 1",
+        description="Whittle-Matern; white; or `q = strength^2 (s + lambda)^{-decay}` on the first "
+        "eigenfunctions of `-Laplace`, `s` 0 (dirichlet) or 1",
     )
     strength: Positive = Field(
         default=0.1,

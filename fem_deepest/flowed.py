@@ -11,7 +11,6 @@ import numpy as np
 import ufl
 from dolfinx import fem, mesh
 from mpi4py import MPI
-from numpy.typing import NDArray
 
 from fem_deepest._compat import JIT_OPTIONS
 from fem_deepest.flow_config import EquationSection, FlowConfig, MeshSection

@@ -132,10 +132,11 @@ class _Session:
             + (f"; resuming at step {start}" if meta else "")
         )
         self._write("interrupted", {})
-        self.stepper.ts.setMonitor(self._monitor)
+        self.stepper.ts.setPostStep(self._after)
         status = "converged"
         try:
             with self.interrupt:
+                self._record(self.stepper.time)
                 self.stepper.solve()
             if self.failure is not None:
                 raise self.failure
@@ -169,10 +170,11 @@ class _Session:
     def _seconds(self) -> float:
         return self.earlier + time.monotonic() - self.begun
 
-    def _monitor(self, ts: PETSc.TS, step: int, t: float, x: PETSc.Vec) -> None:
+    def _after(self, ts: PETSc.TS) -> None:
         # An exception that unwinds PETSc's stack can take Python with it: it is kept, TS is stopped.
+        # (A reason that a monitor sets is forgotten by TSStep; one that is set here is not.)
         try:
-            self._record(t)
+            self._record(ts.getTime())
         except Exception as failure:
             self.failure = failure
             ts.setConvergedReason(PETSc.TS.ConvergedReason.CONVERGED_USER)

@@ -242,7 +242,7 @@ def test_a_file_that_fails_is_said(tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     fem_deepest.flow(config(), out=tmp_path / "run")
-    with pytest.raises(InputError, match="noise.strength"):
+    with pytest.raises(InputError, match=r"noise\.strength"):
         fem_deepest.flow(config(noise={"strength": 0.2}), out=tmp_path / "run", resume=True)
 
 
