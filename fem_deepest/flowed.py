@@ -35,7 +35,7 @@ from fem_deepest.spde.schemes import (
     Theta,
 )
 
-_SCHEMES: dict[str, Callable[[SemilinearSPDE], Scheme]] = {
+SCHEMES: dict[str, Callable[[SemilinearSPDE], Scheme]] = {
     "euler_maruyama": EulerMaruyama,
     "crank_nicolson": lambda problem: Theta(problem, 0.5),
     "imex": ImexTrapezoidal,
@@ -73,7 +73,7 @@ class FlowProblem:
         else:
             u0.interpolate(_along(config.mesh, equation.initial))
         noise = _noise(config, V)
-        self.scheme = _SCHEMES[config.time.scheme](
+        self.scheme = SCHEMES[config.time.scheme](
             SemilinearSPDE(
                 V,
                 A=config.equation.diffusion * ufl.inner(ufl.grad(u), ufl.grad(v)) * ufl.dx,

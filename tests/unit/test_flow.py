@@ -246,6 +246,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
         fem_deepest.flow(config(noise={"strength": 0.2}), out=tmp_path / "run", resume=True)
 
 
+@pytest.mark.filterwarnings("ignore:overflow")
 def test_explosion_is_a_numerical_failure(tmp_path: Path) -> None:
     run = fem_deepest.flow(
         config(
