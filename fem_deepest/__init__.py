@@ -30,6 +30,7 @@ except ImportError as error:
 from fem_deepest.anneal_config import AnnealConfig
 from fem_deepest.annealed import Annealed
 from fem_deepest.cli.anneal import anneal
+from fem_deepest.cli.flow import flow
 from fem_deepest.cli.info import info
 from fem_deepest.cli.plot import plot
 from fem_deepest.cli.predict import predict
@@ -42,6 +43,8 @@ from fem_deepest.errors import (
     NotConverged,
     NumericalFailure,
 )
+from fem_deepest.flow_config import FlowConfig
+from fem_deepest.flowed import Flowed
 from fem_deepest.run import Run
 from fem_deepest.studies.run import StudyRun
 
@@ -50,12 +53,15 @@ __all__ = [
     "Annealed",
     "Config",
     "FemDeepestError",
+    "FlowConfig",
+    "Flowed",
     "InputError",
     "NotConverged",
     "NumericalFailure",
     "Run",
     "StudyRun",
     "anneal",
+    "flow",
     "info",
     "load",
     "plot",

@@ -84,3 +84,13 @@ def point_owners(
         np.asarray(places, dtype=np.float64).reshape(-1, 3),
         np.asarray(cells),
     )
+
+
+def read_msh(path: Any, comm: Any, dimension: int) -> mesh.Mesh:
+    """The mesh of a Gmsh file; its reader has another module and another result in each version."""
+    try:
+        from dolfinx.io import gmsh as reader
+    except ImportError:
+        from dolfinx.io import gmshio as reader
+    read = reader.read_from_msh(str(path), comm, 0, gdim=dimension)
+    return read[0] if isinstance(read, tuple) else read.mesh

@@ -217,9 +217,13 @@ def read(
         values = _read(Path(source))
     for setting in settings:
         _override(values, setting)
-    data = values.get("data")
-    if folder is not None and isinstance(data, dict) and isinstance(data.get("path"), str):
-        data["path"] = str(folder / data["path"])
+    for section in values.values():
+        if (
+            folder is not None
+            and isinstance(section, dict)
+            and isinstance(section.get("path"), str)
+        ):
+            section["path"] = str(folder / section["path"])
     return values
 
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fem_deepest.cli.anneal import anneal
+from fem_deepest.cli.flow import flow
 from fem_deepest.cli.info import info, version
 from fem_deepest.cli.plot import plot
 from fem_deepest.cli.predict import predict
@@ -80,6 +81,22 @@ def _anneal(
     """Precision annealing over many initial paths: the action levels of a dynamical system."""
     reporter = Printer() if MPI.COMM_WORLD.rank == 0 else None
     run = anneal(
+        config, out=out, resume=resume, force=force, settings=settings or (), reporter=reporter
+    )
+    raise typer.Exit(run.exit_code)
+
+
+@app.command("flow")
+def _flow(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="which equation and noise")],
+    out: Out = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on from the checkpoint")] = False,
+    force: Force = False,
+    settings: Settings = None,
+) -> None:
+    """One path of an SPDE with Q-Wiener noise, on PETSc's TS: history, fields and an animation."""
+    reporter = Printer() if MPI.COMM_WORLD.rank == 0 else None
+    run = flow(
         config, out=out, resume=resume, force=force, settings=settings or (), reporter=reporter
     )
     raise typer.Exit(run.exit_code)
