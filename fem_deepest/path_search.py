@@ -70,6 +70,7 @@ class PathSearch:
             annealing = Annealing(newton, ladder, predictor=predictor)
         else:
             annealing = FormAnnealing(newton, ladder, form, predictor=predictor)
+            annealing.check(random_starts(newton.bounds, np.arange(1), config.seed)[0])
         return cls(config, series, newton, annealing, precision)
 
     @property
@@ -134,10 +135,7 @@ class PathSearch:
 
     def begin(self, numbers: Numbers) -> Batch:
         """See :class:`Search`."""
-        starts = random_starts(self.newton.bounds, numbers, self.config.seed)
-        if isinstance(self.annealing, FormAnnealing):
-            self.annealing.check(starts[0])
-        return Batch(numbers, starts)
+        return Batch(numbers, random_starts(self.newton.bounds, numbers, self.config.seed))
 
     def climb(self, batch: Batch, asked: Callable[[], bool] = lambda: False) -> Iterator[Batch]:
         """See :class:`Search`."""

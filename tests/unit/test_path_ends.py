@@ -14,6 +14,7 @@ from fem_deepest.action.paths.normalisation import normalisation
 from fem_deepest.action.paths.observations import Observations
 from fem_deepest.action.paths.prior import WeightPrior
 from fem_deepest.action.paths.single import PathAction
+from fem_deepest.action.paths.weak import WeakPaths
 from fem_deepest.action.weak.ends import EndConditions, background, clamped, soft
 from fem_deepest.action.weak.forms import make_form
 from fem_deepest.action.weak.problem import WeakProblem
@@ -25,7 +26,7 @@ from fem_deepest.solve.annealing.ladder import Ladder
 from fem_deepest.solve.annealing.search import Batch
 from fem_deepest.solve.paths.annealing import Annealing, random_starts
 from fem_deepest.solve.paths.bounds import Bounds
-from fem_deepest.solve.paths.forms import FormAnnealing, WeakPaths
+from fem_deepest.solve.paths.forms import FormAnnealing
 from fem_deepest.solve.paths.newton import NewtonPaths
 from fem_deepest.solve.paths.tridiagonal import Arrow, Layout
 
