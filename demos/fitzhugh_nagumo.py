@@ -6,7 +6,7 @@
 # $$ v' = v - v^3/3 - r + I, \qquad r' = \varepsilon\,(v + a - b\,r), \qquad \varepsilon = 0.08, $$
 #
 # and fires again and again at the current $I = 0.5$. (If $r$ is never seen, then $I$ cannot be estimated
-# too: $r + c$, $I + c$ and $a + b\,c$ give the same voltage. The command refuses it in the saddle form, and
+# too: $r + c$, $I + c$ and $a + b\,c$ give the same voltage. In the saddle form the command refuses it and
 # names what nothing determines.) The command asks for an object of this file by its name,
 # `dynamics.object`. There are two ways to make one.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,8 @@ def anneal(
         reporter: Told what is going on; default: nobody.
 
     Raises:
-        InputError: Wrong input; nothing has been written.
+        InputError: Wrong input, and nothing has been written; or there is no room to write, and what
+            is there can be resumed.
 
     Collective on ``comm``.
     """
@@ -79,7 +80,7 @@ class _Session:
         self.comm = directory.comm
         self.reporter: Reporter = reporter if self.comm.rank == 0 else Silent()
         self.interrupt = Interrupt()
-        self.failure = ""
+        self.failure = self.unwritten = ""
         self.batches = directory.path / "batches"
 
     def run(self, *, resume: bool, force: bool) -> Annealed:
@@ -91,20 +92,41 @@ class _Session:
             self._check_signature()
             begun = self._kept(begun)
         self.directory.prepare(resume=resume, force=force)
-        if self.comm.rank == 0:
-            if not resume:
-                self._clear()
-            self.batches.mkdir(exist_ok=True)
-            write_text(self.batches / "signature.json", json.dumps(self._signature()))
-        self.comm.barrier()
+        self._on_root(lambda: self._open(resume))
         self._describe(sum(b.rung > 0 for b in begun))
         self._write("interrupted", [], {})
         with self.interrupt:
             for batch in begun:
                 self._climb(batch)
-                if self.interrupt.asked or self.failure:
+                if self.interrupt.asked or self.failure or self.unwritten:
                     break
         return self._finish(begun)
+
+    def _open(self, resume: bool) -> None:
+        """Make place for the batches. Rank 0 alone."""
+        if not resume:
+            self._clear()
+        self.batches.mkdir(exist_ok=True)
+        write_text(self.batches / "signature.json", json.dumps(self._signature()))
+
+    def _on_root(self, work: Callable[[], object]) -> None:
+        """Let rank 0 write; where it cannot, all ranks refuse. Collective.
+
+        Raises:
+            InputError: It cannot: the disk is full, say.
+        """
+        problem = None
+        if self.comm.rank == 0:
+            try:
+                work()
+            except OSError as error:
+                problem = (
+                    f"cannot write into {self.directory.path} ({error}); make room and go on with "
+                    "--resume"
+                )
+        problem = self.comm.bcast(problem, root=0)
+        if problem:
+            raise InputError(problem)
 
     def _begin(self, first: int) -> Batch:
         return self.search.begin(
@@ -142,6 +164,8 @@ class _Session:
             pass  # the rungs that are finished have been written
         except NumericalFailure as error:
             self.failure = str(error)
+        except InputError as error:
+            self.unwritten = str(error)
 
     # Bookkeeping --------------------------------------------------------------------------------
 
@@ -182,6 +206,9 @@ class _Session:
     # End ----------------------------------------------------------------------------------------
 
     def _finish(self, own: list[Batch]) -> Annealed:
+        unwritten = next(filter(None, self.comm.allgather(self.unwritten)), "")
+        if unwritten:
+            raise InputError(unwritten)
         gathered = self.comm.allgather((own, self.interrupt.asked, self.failure))
         batches = [b for part, _, _ in gathered for b in part]
         batches.sort(key=lambda b: int(b.numbers[0]))
@@ -208,8 +235,8 @@ class _Session:
         stages = [self._stage(beta, record, converged, work, precisions) for beta in range(rungs)]
         metrics: dict[str, float] = {}
         lowest: Lowest | None = None
-        if rungs:
-            best = next(v for v in found if v.beta == rungs - 1)
+        best = next((v for v in found if v.beta == rungs - 1), None)
+        if best is not None:
             # A batch may have gone on beyond the rungs that all have finished.
             u = next(b.lowest[rungs - 1] for b in batches if best.path in b.numbers)
             lowest = self.search.present(u)
@@ -226,13 +253,16 @@ class _Session:
             record,
             lowest,
         )
-        if self.comm.rank == 0 and rungs:
-            write_tables(run)
-            if self.config.output.figures:
-                draw_levels(run.directory, self.search, run.record, self.config.anneal.same)
-        self.comm.barrier()
-        self._tell(run, converged)
+        if lowest is not None:
+            self._on_root(lambda: self._results(run))
+            self._tell(run, converged)
         return run
+
+    def _results(self, run: Annealed) -> None:
+        """Tables and figure. Rank 0 alone."""
+        write_tables(run)
+        if self.config.output.figures:
+            draw_levels(run.directory, self.search, run.record, self.config.anneal.same)
 
     def _stage(self, beta: int, record: Any, converged: Any, work: Any, R_f: Any) -> dict[str, Any]:
         best = int(np.argmin(record[:, beta, 0]))
@@ -276,12 +306,10 @@ class _Session:
             "metrics": metrics,
             "seconds": self.comm.bcast(time.monotonic() - self.begun, root=0),
         }
-        self.directory.write_json(values)
+        self._on_root(lambda: self.directory.write_json(values))
         return values
 
     def _tell(self, run: Annealed, converged: Any) -> None:
-        if run.record.shape[1] == 0:
-            return
         last = [v for v in run.levels if v.beta == run.record.shape[1] - 1]
         for level in last[:5]:
             self.reporter.note(

@@ -1,4 +1,7 @@
-"""Action levels against the precision of the model."""
+"""Action levels against the precision of the model.
+
+Nothing in here is collective: the rank that has the arrays draws, and the others need not come.
+"""
 
 from __future__ import annotations
 
@@ -83,14 +86,12 @@ def levels(
         place.margins(x=0.04)
         if exact:
             place.axvline(r[-1] / np.sqrt(_GAP), color=FAINT, linewidth=1.0, linestyle=":")
-            place.text(
-                r[-1],
-                0.02,
-                "$\\infty$",
-                transform=place.get_xaxis_transform(),
-                ha="center",
-                fontsize=14,
-            )
+            low, high = np.log10(r[[0, -2]]) if r.size > 1 else (1.0, -1.0)
+            powers = np.arange(np.ceil(low), np.floor(high) + 1.0)
+            powers = powers[:: 1 + powers.size // 7]
+            words = [f"$10^{{{power:.0f}}}$" for power in powers]
+            place.set_xticks([*10.0**powers, r[-1]], [*words, "$\\infty$"])
+            place.minorticks_off()
     if expected is not None and expected[0] > 0.0:
         mean, deviation = expected
         low = max(mean - 2.0 * deviation, 1e-3 * mean)

@@ -151,6 +151,7 @@ def test_clusters() -> None:
     np.testing.assert_array_equal(cluster(action, 1e-6), [2, 0, -1, 1, 3, 4, 0])
     np.testing.assert_array_equal(cluster(np.array([np.nan])), [-1])
     np.testing.assert_array_equal(cluster(np.zeros(3)), 0)
+    np.testing.assert_array_equal(cluster(np.array([1e-20, 1e-25, 1e-3]), floor=1e-15), [0, 0, 1])
     with pytest.raises(InputError, match="tolerance"):
         cluster(action, 0.0)
 

@@ -35,6 +35,7 @@ Array = NDArray[np.float64]
 
 KINDS = ("iterations", "evaluations", "hessians", "factorisations")  # of work
 _EASY = 8  # steps of the corrector up to which the predictor was a success
+_ON_THE_WAY = 16  # most steps within a rung
 _SMOOTHING = 5  # first steps of a cold start
 _FINEST = 1.0 / 8.0  # smallest part of a rung
 
@@ -137,7 +138,9 @@ class Annealing:
             at, to = (R_f * np.exp(rung * s) for s in (place[live], target))
             most = np.full(live.size, self.newton.iterations)
             if self.ladder.adaptive:
-                # Where a failure can be mended by a smaller step it must not cost much.
+                # Where a failure can be mended by a smaller step it must not cost much, and a point
+                # within a rung is on the way: only the rung itself has to be reached.
+                most[target < 1.0] = min(_ON_THE_WAY, self.newton.iterations)
                 most[step[live] > _FINEST] = _EASY
             result = self.newton.minimise(
                 self.predict(u[live], at, to), to, iterations=most, asked=self._asked
