@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import ufl
-from dolfinx import fem, mesh
+from dolfinx import fem, io, mesh
 from dolfinx.fem import petsc
 from mpi4py import MPI
 
+from fem_deepest.errors import InputError
+from fem_deepest.noise.hierarchy import Nested, refine
 from fem_deepest.noise.keys import cell_keys
 from fem_deepest.noise.white import WhiteNoise
 from fem_deepest.spaces.block import Blocks
@@ -48,28 +51,28 @@ def _both(make: Make, show: Callable[[mesh.Mesh], tuple[np.ndarray, np.ndarray]]
     return [_by_place(c, *show(make(c))) for c in (WORLD, MPI.COMM_SELF)]
 
 
+LOADS: list[tuple[Any, bool]] = [
+    (("Lagrange", 2), False),
+    (("Lagrange", 1, (2,)), False),
+    (("Lagrange", 1), True),
+]
+
+
 def check_same_noise(make: Make) -> None:
     """Coefficients bit for bit, the loads to rounding."""
-
-    def coefficients(domain: mesh.Mesh) -> tuple[np.ndarray, np.ndarray]:
-        white = WhiteNoise(fem.functionspace(domain, ("Lagrange", 2)), 3, stream=1)
-        return white.quadrature.x, white.points(5, 0.1, [0, 4])
-
-    def loads(domain: mesh.Mesh, element: Any, lumped: bool) -> tuple[np.ndarray, np.ndarray]:
-        V = fem.functionspace(domain, element)
-        white = WhiteNoise(V, 3, lumped=lumped)
-        x = V.tabulate_dof_coordinates()[: white.blocks.owned // white.blocks.bs]
-        return x, white.load(5, 0.1, [0, 4]).reshape(len(x), -1)
-
-    many, one = _both(make, coefficients)
-    assert len(one) > 8
-    np.testing.assert_array_equal(many, one)
-    for element, lumped in [
-        (("Lagrange", 2), False),
-        (("Lagrange", 1, (2,)), False),
-        (("Lagrange", 1), True),
-    ]:
-        many, one = _both(make, lambda d, e=element, o=lumped: loads(d, e, o))
+    coefficients, loads = [], []
+    for comm in (WORLD, MPI.COMM_SELF):
+        domain = make(comm)
+        spaces = [fem.functionspace(domain, element) for element, _ in LOADS]
+        noises = [WhiteNoise(V, 3, 1, lumped) for V, (_, lumped) in zip(spaces, LOADS, strict=True)]
+        white = noises[0]
+        coefficients.append(_by_place(comm, white.quadrature.x, white.points(5, 0.1, [0, 4])))
+        for V, white in zip(spaces, noises, strict=True):
+            x = V.tabulate_dof_coordinates()[: white.blocks.owned // white.blocks.bs]
+            loads.append(_by_place(comm, x, white.load(5, 0.1, [0, 4]).reshape(len(x), -1)))
+    assert len(coefficients[1]) > 8
+    np.testing.assert_array_equal(*coefficients)
+    for many, one in zip(loads[: len(LOADS)], loads[len(LOADS) :], strict=True):
         np.testing.assert_allclose(many, one, rtol=0, atol=1e-14 * np.abs(one).max())
 
 
@@ -78,17 +81,108 @@ def test_noise_on_created_meshes(make: Make) -> None:
     check_same_noise(make)
 
 
-@all_meshes
-def test_cell_keys(make: Make) -> None:
-    def show(domain: mesh.Mesh) -> tuple[np.ndarray, np.ndarray]:
-        tdim = domain.topology.dim
-        owned = np.arange(domain.topology.index_map(tdim).size_local, dtype=np.int32)
-        keys = cell_keys(domain)[owned]
-        halves = np.column_stack([keys >> np.uint64(32), keys & np.uint64(2**32 - 1)])
-        return mesh.compute_midpoints(domain, tdim, owned), halves.astype(np.float64)
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """One folder for all ranks."""
+    return Path(WORLD.bcast(str(tmp_path)))
 
-    many, one = _both(make, show)
-    np.testing.assert_array_equal(many, one)
+
+@pytest.mark.parametrize("kind", ["triangle", "hexahedron"])
+def test_noise_on_meshes_from_xdmf(folder: Path, kind: str) -> None:
+    """Written by all ranks, so that the order in the file is not that of the created mesh."""
+    with io.XDMFFile(WORLD, folder / "mesh.xdmf", "w") as file:
+        file.write_mesh(MESHES[kind](WORLD))
+    WORLD.Barrier()
+
+    def read(comm: MPI.Intracomm) -> mesh.Mesh:
+        with io.XDMFFile(comm, folder / "mesh.xdmf", "r") as file:
+            return file.read_mesh()
+
+    check_same_noise(read)
+
+
+MSH = """$MeshFormat
+2.2 0 8
+$EndMeshFormat
+$Nodes
+{nodes}
+$EndNodes
+$Elements
+{elements}
+$EndElements
+"""
+
+
+def test_noise_on_a_mesh_from_gmsh(folder: Path) -> None:
+    """A disc: fan of triangles around a fan, in a file of gmsh's format 2.2."""
+    gmsh = pytest.importorskip("dolfinx.io.gmshio" if hasattr(io, "gmshio") else "dolfinx.io.gmsh")
+    pytest.importorskip("gmsh")
+    n = 11
+    angle = 2 * np.pi * np.arange(n) / n
+    ring = np.column_stack([np.cos(angle), np.sin(angle)])
+    x = np.concatenate([np.zeros((1, 2)), 0.4 * ring, ring])
+    i, j = 1 + np.arange(n), 1 + (np.arange(n) + 1) % n
+    cells = np.concatenate([[0 * i, i, j], [i, i + n, j + n], [i, j + n, j]], axis=1).T
+    if WORLD.rank == 0:
+        nodes = [len(x), *(f"{k + 1} {a!r} {b!r} 0" for k, (a, b) in enumerate(x.tolist()))]
+        lines = [f"{k + 1} 2 2 1 1 {a + 1} {b + 1} {c + 1}" for k, (a, b, c) in enumerate(cells)]
+        text = MSH.format(
+            nodes="\n".join(map(str, nodes)), elements="\n".join([str(len(lines)), *lines])
+        )
+        (folder / "disc.msh").write_text(text)
+    WORLD.Barrier()
+    check_same_noise(lambda comm: gmsh.read_from_msh(str(folder / "disc.msh"), comm, gdim=2)[0])
+
+
+@pytest.mark.parametrize("kind", ["interval", "triangle", "tetrahedron"])
+def test_noise_on_refined_meshes(kind: str) -> None:
+    """Refined meshes are distributed anew; their cells count their vertices as they like."""
+    levels = 2 if kind == "interval" else 1
+
+    def make(comm: MPI.Intracomm) -> mesh.Mesh:
+        domain = MESHES[kind](comm)
+        for _ in range(levels):
+            domain = refine(domain)
+        return domain
+
+    check_same_noise(make)
+
+
+@pytest.mark.parametrize(("kind", "degree"), [("triangle", 2), ("hexahedron", 1)])
+def test_coarse_loads(kind: str, degree: int) -> None:
+    """The two meshes are distributed independently; the transpose is the transpose."""
+
+    def pair(comm: MPI.Intracomm) -> tuple[Any, Any]:
+        if kind == "triangle":
+            coarse = MESHES[kind](comm)
+            fine = refine(coarse)
+        else:
+            coarse, fine = (
+                mesh.create_unit_cube(comm, 3 * n, 2 * n, n, CELLS.hexahedron) for n in (1, 2)
+            )
+        return tuple(fem.functionspace(d, ("Lagrange", degree, (2,))) for d in (coarse, fine))
+
+    def restricted(comm: MPI.Intracomm) -> np.ndarray:
+        V_c, V_f = pair(comm)
+        load = Nested(V_c, V_f).restrict(WhiteNoise(V_f, 2).load(3, 0.2, range(3)))
+        x = V_c.tabulate_dof_coordinates()[: len(load) // 2]
+        return _by_place(comm, x, load.reshape(len(x), -1))
+
+    many, one = (restricted(c) for c in (WORLD, MPI.COMM_SELF))
+    np.testing.assert_allclose(many, one, rtol=0, atol=1e-14 * np.abs(one).max())
+    V_c, V_f = pair(WORLD)
+    nested, rng = Nested(V_c, V_f), np.random.default_rng(WORLD.rank)
+    u, b = (rng.standard_normal((space.owned, 3)) for space in (nested.source, nested.target))
+    left, right = np.sum(nested.prolong(u) * b), np.sum(u * nested.restrict(b))
+    assert WORLD.allreduce(left) == pytest.approx(WORLD.allreduce(right), rel=1e-11)
+
+
+def test_a_fault_on_one_rank_is_refused_on_all() -> None:
+    domain = MESHES["triangle"](WORLD)
+    if WORLD.rank == WORLD.size - 1:
+        domain.geometry.x[0] = np.nan
+    with pytest.raises(InputError, match="not finite"):
+        cell_keys(domain)
 
 
 @pytest.mark.parametrize("element", [("Lagrange", 1), ("Lagrange", 2, (2,)), ("DG", 1)], ids=str)
