@@ -29,12 +29,14 @@ from numpy.typing import NDArray
 
 from fem_deepest import _compat
 from fem_deepest._petsc import PETSc
+from fem_deepest.errors import InputError
 from fem_deepest.spaces.block import Blocks
 from fem_deepest.spaces.factorised import CHOLESKY, MULTIGRID, Factorised
 from fem_deepest.spaces.multiplied import Multiplied
 
 Array = NDArray[np.float64]
 
+_MOST = 20_000  # dofs of which an exact diagonal is computed, in minutes
 _COLUMNS = 64  # unit vectors side by side where a diagonal is computed
 _DIRECT = {1: 2_000_000, 2: 200_000, 3: 30_000}  # dofs up to which a factorisation is faster
 
@@ -109,12 +111,15 @@ class Covariance(ABC):
     def trace(self) -> float:
         """``tr Q = tr(M C)``: the mean of ``|u|^2`` in L2.
 
-        Computed without sampling, by one application to every unit vector: for meshes of moderate size.
+        Computed without sampling, by one application to every unit vector.
+
+        Raises:
+            InputError: The mesh is too big for that.
         """
         return float(self._diagonal(lambda unit: self.apply(self.mass(unit))).sum())
 
     def variance(self) -> Array:
-        """Variance of every coefficient: the diagonal of ``C``, (owned,). Cost: see :meth:`trace`."""
+        """Variance of every coefficient: the diagonal of ``C``, (owned,); see :meth:`trace`."""
         return self._diagonal(self.apply, gathered=False)
 
     def dimension(self, d: int | None) -> int:
@@ -122,6 +127,11 @@ class Covariance(ABC):
         return int(self.V.mesh.topology.dim) if d is None else d
 
     def _diagonal(self, operator: Any, *, gathered: bool = True) -> Array:
+        if self.blocks.size > _MOST:
+            raise InputError(
+                f"the exact variances of {self.blocks.size} dofs would take as many solves, expected at "
+                f"most {_MOST}; ask for them on a coarser mesh"
+            )
         own = np.zeros(self.blocks.owned)
         start = self.blocks.start
         for first in range(0, self.blocks.size, _COLUMNS):

@@ -21,7 +21,7 @@ class Rescaled(Covariance):
 
     Away from the boundary it leaves a Whittle-Matern field as it is; near it the variance, which depends
     on the boundary condition, is made constant. The variances are computed exactly, with one
-    application of ``C`` to every unit vector: for meshes of moderate size.
+    application of ``C`` to every unit vector: see :meth:`Covariance.variance`.
 
     Args:
         covariance: The covariance to change.

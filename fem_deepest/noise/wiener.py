@@ -5,6 +5,8 @@
 independent of all before. An increment is a function of the seed, the number of the step and the sample
 alone. A coarse step of a path is the sum of its fine steps, so that coarse and fine time grids see one
 path: with ``substeps = m`` step ``n`` is made of the steps ``n m .. n m + m - 1`` of length ``dt/m``.
+Coarse and fine meshes see one path when the load of the fine one is restricted: ``P^T`` times it is the
+increment tested with coarse functions.
 """
 
 from __future__ import annotations
@@ -102,7 +104,9 @@ class QWiener:
 
 
 class Increment:
-    """Increment of a Wiener process over some fine steps; what is asked for is computed once and kept.
+    """Increment of a Wiener process over some fine steps.
+
+    What is asked for is computed once and kept: the arrays are not to be changed.
 
     Args:
         wiener: The process.

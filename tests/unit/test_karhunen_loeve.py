@@ -134,11 +134,44 @@ def test_discrete_modes_have_the_eigenvalues_of_the_mesh(boundary: str) -> None:
     )
 
 
-def test_discrete_modes_on_a_disc_like_domain_converge_to_those_of_a_square() -> None:
-    field = KarhunenLoeve(rectangle(32, 32), PowerLaw(1.0), 3, basis="dirichlet")
-    exact = math.pi**2 * np.array([2.0, 5.0, 5.0])
-    assert (field.laplace >= exact).all()
-    np.testing.assert_allclose(field.laplace, exact, rtol=5 * math.pi**2 / 32**2 / 3)
+def _triangle(cells: int) -> fem.FunctionSpace:
+    """P1 on the triangle 0 < y < x < 1."""
+    square = mesh.create_unit_square(MPI.COMM_SELF, cells, cells)
+    everything = np.arange(square.topology.index_map(2).size_local, dtype=np.int32)
+    middle = mesh.compute_midpoints(square, 2, everything)
+    triangle = mesh.create_submesh(square, 2, everything[middle[:, 1] < middle[:, 0]])[0]
+    return fem.functionspace(triangle, ("Lagrange", 1))
+
+
+@pytest.mark.parametrize(
+    ("boundary", "sums"), [("dirichlet", [5, 10, 13, 17]), ("neumann", [0, 1, 2, 4, 5])]
+)
+def test_modes_of_a_triangle(boundary: str, sums: list[int]) -> None:
+    # Half a square: pi^2 (m^2 + n^2) with m > n >= 1 (Dirichlet) or m >= n >= 0 (Neumann).
+    exact, errors = math.pi**2 * np.array(sums), []
+    for cells in (24, 48):
+        field = KarhunenLoeve(_triangle(cells), PowerLaw(1.0, shift=1.0), len(sums), basis=boundary)
+        errors.append(field.laplace - exact)
+    assert (errors[1] > -1e-9).all()  # Rayleigh quotients lie above
+    positive = exact > 0.0
+    np.testing.assert_allclose((errors[0] / errors[1])[positive], 4.0, rtol=0.05)
+    assert errors[1].max() < 0.01 * exact.max()
+    assert field.trace() == pytest.approx((1.0 / (1.0 + field.laplace)).sum(), rel=1e-10)
+    # The covariance with one node, by the first eigenfunction and the others on all of the square.
+    wave = np.sin if boundary == "dirichlet" else np.cos
+    sign = -1.0 if boundary == "dirichlet" else 1.0
+    pairs = [(m, n) for m in range(6) for n in range(m + 1) if m * m + n * n in sums]
+    pairs = [(m, n) for m, n in pairs if boundary == "neumann" or m > n > 0]
+    x = field.V.tabulate_dof_coordinates()
+    M = field.mass(np.eye(len(x)))
+    C = np.zeros((len(x), len(x)))
+    for m, n in pairs:
+        a, b = (wave(math.pi * m * x[:, i]) for i in (0, 1))
+        c, d = (wave(math.pi * n * x[:, i]) for i in (1, 0))
+        e = a * c + sign * b * d
+        C += np.outer(e, e) / (e @ M @ e) / (1.0 + math.pi**2 * (m * m + n * n))
+    assert len(pairs) == len(sums)
+    np.testing.assert_allclose(field.apply(np.eye(len(x))), C, atol=0.02 * np.abs(C).max())
 
 
 def test_regularity_numbers() -> None:

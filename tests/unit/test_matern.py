@@ -19,6 +19,7 @@ from fem_deepest.errors import InputError
 from fem_deepest.noise.covariance import Covariance
 from fem_deepest.noise.matern import WhittleMatern, marginal_variance
 from fem_deepest.noise.rescaled import Rescaled
+from fem_deepest.spaces.depth import DepthMesh
 
 Array = NDArray[np.float64]
 
@@ -71,15 +72,20 @@ def test_fractional_power_on_a_plane_mesh(cell: mesh.CellType) -> None:
 
 @pytest.mark.parametrize("alpha", [0.5, 1.0, 2.5, 3.0])
 @pytest.mark.parametrize("tolerance", [1e-2, 1e-5, 1e-8])
-def test_error_of_a_fractional_power_is_the_one_stated(alpha: float, tolerance: float) -> None:
-    cells, kappa = 60, 5.0
-    field = WhittleMatern(interval(cells), kappa=kappa, alpha=alpha, tolerance=tolerance)
-    M, K = p1(np.linspace(0.0, 1.0, cells + 1))
+@pytest.mark.parametrize("grading", [1.0, 2.0])
+def test_error_of_a_fractional_power_is_the_one_stated(
+    alpha: float, tolerance: float, grading: float
+) -> None:
+    depth, kappa = DepthMesh.graded(1.0, 60, grading), 5.0
+    field = WhittleMatern(depth.space, kappa=kappa, alpha=alpha, tolerance=tolerance)
+    M, K = p1(depth.nodes)
     values, vectors = eigh(kappa**2 * M + K, M)
     S = in_order(field, field.apply_sqrt)
     modal = vectors.T @ M @ S @ M @ vectors * values ** (alpha / 2)
-    assert np.abs(modal - np.diag(np.diagonal(modal))).max() < 1e-9
-    assert np.abs(np.diagonal(modal) - 1.0).max() <= 1.01 * tolerance
+    # Rounding, relative to the greatest entry of S.
+    rounding = 1e-15 * (values[-1] / values[0]) ** (alpha / 2)
+    assert np.abs(modal - np.diag(np.diagonal(modal))).max() < 1e-9 + rounding
+    assert np.abs(np.diagonal(modal) - 1.0).max() <= 1.01 * tolerance + rounding
     assert field.fractions is not None and field.fractions.error <= tolerance
 
 
@@ -87,14 +93,30 @@ def test_even_powers_need_no_fractions() -> None:
     assert WhittleMatern(interval(4), kappa=1.0, alpha=4.0).fractions is None
 
 
-@pytest.mark.parametrize("cells", [3, 16])
-def test_brownian_bridge_is_exact_at_the_nodes(cells: int) -> None:
-    bridge = WhittleMatern(interval(cells), kappa=0.0, alpha=1.0, boundary="dirichlet")
-    t = np.linspace(0.0, 1.0, cells + 1)
+@pytest.mark.parametrize("cells", [1, 2, 3, 16])
+@pytest.mark.parametrize("grading", [1.0, 2.0])
+def test_brownian_bridge_is_exact_at_the_nodes_of_any_mesh(cells: int, grading: float) -> None:
+    depth = DepthMesh.graded(1.0, cells, grading)
+    if cells == 1:
+        with pytest.raises(InputError, match="nothing is left"):
+            WhittleMatern(depth.space, kappa=0.0, alpha=1.0, boundary="dirichlet")
+        return
+    bridge = WhittleMatern(depth.space, kappa=0.0, alpha=1.0, boundary="dirichlet")
+    t = depth.nodes
     expected = np.minimum(t[:, None], t) - t[:, None] * t
     np.testing.assert_allclose(in_order(bridge, bridge.apply), expected, atol=1e-14)
-    # tr(M K^{-1}) = 1/6 - h/6 by the trapezoidal error h^2/6 of P1 on each of 1/h cells.
-    assert bridge.trace() == pytest.approx((1.0 - 1.0 / cells) / 6.0, rel=1e-13)
+    S, M = in_order(bridge, bridge.apply_sqrt), p1(t)[0]
+    np.testing.assert_allclose(S @ M @ S, expected, atol=1e-11)
+    if grading == 1.0:
+        # What the interpolation of t - t^2 loses of 1/6: h/6.
+        assert bridge.trace() == pytest.approx((1.0 - 1.0 / cells) / 6.0, rel=1e-13)
+
+
+def test_exact_traces_of_big_meshes_are_refused() -> None:
+    field = WhittleMatern(interval(30_000), kappa=1.0)
+    for what in (field.trace, field.variance):
+        with pytest.raises(InputError, match="30001 dofs would take as many solves"):
+            what()
 
 
 def _exponential(x: Array, y: Array, kappa: float) -> Array:
