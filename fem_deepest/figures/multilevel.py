@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 
 from fem_deepest.figures.style import LINES, MARKERS, styled
 
@@ -35,14 +35,14 @@ def multilevel(table: Table, levels: Table, title: str = "") -> Figure:
     figure = Figure(figsize=(11, 8.4))
     (variance, mean), (samples, work) = figure.subplots(2, 2)
     level = np.arange(levels.refined.size)
-    for axes, name, symbol in ((variance, "variance", "V"), (mean, "mean", "|E|")):
-        whole = np.abs(levels.others[name])
-        axes.semilogy(level, whole, "--o", color=LINES[1], label=f"${symbol}[P_\\ell]$")
+    for axes, name, symbol in ((variance, "variance", "V[{}]"), (mean, "mean", "|E[{}]|")):
+        whole, one = np.abs(levels.others[name]), symbol.format(r"P_\ell")
+        axes.semilogy(level, whole, "--o", color=LINES[1], label=f"${one}$")
         errors = levels.errors[f"{name} of difference"]
         bars = None
         if errors.low is not None and errors.high is not None:
             bars = [errors.values - errors.low, errors.high - errors.values]
-        order = levels.fit(f"{name} of difference", 3).order
+        order, pair = levels.fit(f"{name} of difference", 3).order, r"P_\ell - P_{\ell-1}"
         axes.errorbar(
             level,
             errors.values,
@@ -50,7 +50,7 @@ def multilevel(table: Table, levels: Table, title: str = "") -> Figure:
             fmt="-s",
             color=LINES[0],
             capsize=5,
-            label=f"${symbol}[P_\\ell - P_{{\\ell-1}}]$, order {order:.2f}",
+            label=f"${symbol.format(pair)}$, order {order:.2f}",
         )
         exact = levels.others.get(f"exact {name} of difference")
         if exact is not None:
@@ -79,6 +79,9 @@ def multilevel(table: Table, levels: Table, title: str = "") -> Figure:
         work.loglog(
             table.refined, table.refined**2 * errors.values, mark, color=colour, label=label
         )
+    work.xaxis.set_major_locator(FixedLocator([float(eps) for eps in table.refined]))
+    work.xaxis.set_major_formatter(FixedFormatter([f"{eps:.3g}" for eps in table.refined]))
+    work.xaxis.set_minor_locator(NullLocator())
     work.set_title(r"$\varepsilon^2 \times$ work")
     work.set_xlabel(r"tolerance $\varepsilon$")
     work.set_ylabel("unknowns x steps")

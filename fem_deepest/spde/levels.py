@@ -5,14 +5,16 @@ M. B. Giles, Multilevel Monte Carlo methods, 2015, doi:10.1017/S096249291500001X
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+T = TypeVar("T")
 
 
 class Sampler(Protocol):
@@ -91,16 +93,25 @@ def consistency(coarser: LevelSamples, level: LevelSamples) -> float:
     return float(abs(a.mean - b.mean + c.mean) / (3.0 * spread)) if spread > 0.0 else 0.0
 
 
-def draw(sampler: Sampler, level: int, samples: range, comm: MPI.Intracomm) -> LevelSamples:
-    """Samples of one level, dealt out over the ranks in blocks and gathered in sample order.
-
-    Blocks do not depend on the number of ranks, so neither does a bit of the result. Collective.
-    """
-    size = sampler.block(level)
+def blocks(samples: range, size: int) -> list[range]:
+    """Parts of ``samples`` that end at the multiples of ``size``, wherever they begin."""
     edges = [samples.start, *range((samples.start // size + 1) * size, samples.stop, size)]
-    blocks = [range(a, b) for a, b in zip(edges, [*edges[1:], samples.stop], strict=True)]
-    own = [sampler.sample(level, block) for block in blocks[comm.rank :: comm.size]]
-    dealt = comm.allgather(own)
-    pairs = [dealt[i % comm.size][i // comm.size] for i in range(len(blocks))]
+    return [range(a, b) for a, b in zip(edges, [*edges[1:], samples.stop], strict=True)]
+
+
+def dealt(parts: Sequence[range], compute: Callable[[range], T], comm: MPI.Intracomm) -> list[T]:
+    """What ``compute`` finds for every part, dealt out over the ranks, in the order of the parts.
+
+    Parts do not depend on the number of ranks, so neither does a bit of the result. Collective.
+    """
+    own = [compute(part) for part in parts[comm.rank :: comm.size]]
+    found = comm.allgather(own)
+    return [found[i % comm.size][i // comm.size] for i in range(len(parts))]
+
+
+def draw(sampler: Sampler, level: int, samples: range, comm: MPI.Intracomm) -> LevelSamples:
+    """Samples of one level, dealt out over the ranks in blocks. Collective."""
+    parts = blocks(samples, sampler.block(level))
+    pairs = dealt(parts, lambda part: sampler.sample(level, part), comm)
     fine, coarse = (np.concatenate([pair[i] for pair in pairs]) for i in (0, 1))
     return LevelSamples(fine, coarse)

@@ -3,67 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from mpi4py import MPI
-from numpy.typing import ArrayLike
-from pydantic import Field, model_validator
+from numpy.typing import ArrayLike, NDArray
 
-from fem_deepest.config import Section
 from fem_deepest.spde.modal import Grid, ModalHeat
 from fem_deepest.studies.column import Errors
+from fem_deepest.studies.heat_config import HeatConfig, Refined
+from fem_deepest.studies.heat_sampled import exact_errors, sampled_errors
 from fem_deepest.studies.points import Parameters, Point
-from fem_deepest.studies.study import Factor, Positive, Study, StudyConfig, StudySection
+from fem_deepest.studies.study import NORMAL, Study
 from fem_deepest.studies.table import Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Refined = Literal["h", "k"]
+Array = NDArray[np.float64]
+
+EXACTLY = " exactly"
 _CAP = 2.0  # order of P1 in h
-
-
-class HeatStudySection(StudySection):
-    """``[study]`` of these studies; ``values`` are numbers of cells ``N`` and of steps ``n``."""
-
-    name: Literal["heat_strong", "heat_weak"] = Field(description="this study")
-    values: list[Factor] = Field(
-        default=[8, 16, 32, 64, 128, 256, 512],
-        description="cells `N` (refine h) and steps `n` (refine k), increasing",
-    )
-    beta: list[Positive] = Field(
-        default=[0.5, 0.75, 1.5, 2.0],
-        min_length=1,
-        description="regularity of the noise, `q_j = j^{-2a}` with `beta = a + 1/2`; 0.5 is white",
-    )
-    refine: list[Refined] = Field(
-        default=["h", "k"], min_length=1, description="the mesh, the time step, or both in turn"
-    )
-
-    @model_validator(mode="after")
-    def _different(self) -> HeatStudySection:
-        for name, chosen in (("beta", self.beta), ("refine", self.refine)):
-            if len(set(chosen)) < len(chosen):
-                raise ValueError(f"study.{name} = {chosen} names one twice; name each once")
-        return self
-
-
-class HeatSection(Section):
-    """``[problem]``: ``du = -A u dtau + dW``, ``A = -nu d^2/dx^2 + c`` on (0,1), ``u = 0`` at the ends."""
-
-    T: Positive = Field(default=0.5, description="end of the time")
-    nu: Positive = Field(default=1.0, description="diffusion")
-    c: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = Field(
-        default=0.0, description="reaction"
-    )
-
-
-class HeatConfig(StudyConfig):
-    """Configuration of :class:`HeatStrongStudy` and :class:`HeatWeakStudy`."""
-
-    study: HeatStudySection
-    problem: HeatSection = HeatSection()
+_STRAY = 4.0  # standard errors: 1 in 15000
 
 
 class HeatStudy(Study):
@@ -75,6 +36,12 @@ class HeatStudy(Study):
     differential equations, 2005, doi:10.1137/040605278; A. Debussche, J. Printems, Weak order for the
     discretization of the stochastic heat equation, 2009, doi:10.1090/S0025-5718-08-02184-4). At a
     cap that is just reached a logarithm comes on top.
+
+    The mode "mc" samples fully discrete solutions instead, each against the next finer one of the same
+    path (the last against one twice as fine), with 95 % intervals: distances fall like errors, without
+    the floor that one reference puts under all. Their orders must be those of the sums, within the
+    tolerance; the distances themselves are known exactly too, and must be met within four standard
+    errors.
     """
 
     Config = HeatConfig
@@ -90,50 +57,136 @@ class HeatStudy(Study):
         return tuple(column(beta, axis) for axis in section.refine for beta in section.beta)
 
     def points(self) -> list[dict[str, Any]]:
-        """One for each value, regularity and refined step."""
-        section, problem = self.config.study, self.config.problem
+        """For sums one for each value, regularity and refined step; else batches of samples."""
+        section = self.config.study
+        cases = [(beta, axis) for axis in section.refine for beta in section.beta]
+        if section.mode == "exact":
+            return [
+                {"equation": self._equation(beta, None), "refine": axis, "value": value}
+                for value in section.values
+                for beta, axis in cases
+            ]
+        sampling = self.config.sampling
+        found = []
+        for beta, axis in cases:
+            finest = 2 * section.values[-1]
+            found.append(
+                {
+                    "equation": self._equation(beta, None if beta == 0.5 else sampling.modes),
+                    "refine": axis,
+                    "sizes": [self._size(axis, v) for v in (*section.values, finest)],
+                }
+            )
+        batches = range(0, sampling.samples, sampling.batch)
         return [
-            {
-                "equation": {"a": beta - 0.5, **problem.model_dump()},
-                "refine": axis,
-                "value": value,
-            }
-            for value in section.values
-            for axis in section.refine
-            for beta in section.beta
+            *found,
+            *(
+                {
+                    **p,
+                    "seed": self.config.seed,
+                    "samples": [b, min(b + sampling.batch, sampling.samples)],
+                }
+                for b in batches
+                for p in found
+            ),
         ]
 
     def label(self, parameters: Parameters) -> str:
         """What tells a point from others. Not collective."""
-        what = "cells" if parameters["refine"] == "h" else "steps"
-        return f"beta {parameters['equation']['a'] + 0.5:g}, {parameters['value']} {what}"
+        start = f"beta {parameters['equation']['a'] + 0.5:g}, "
+        if "value" in parameters:
+            what = "cells" if parameters["refine"] == "h" else "steps"
+            return f"{start}{parameters['value']} {what}"
+        if "samples" in parameters:
+            return f"{start}{parameters['refine']}, samples {parameters['samples'][0]} and on"
+        return f"{start}{parameters['refine']}, exactly"
 
     def solve(self, parameters: Parameters, comm: MPI.Intracomm) -> Mapping[str, ArrayLike]:
-        """Both errors; the points are small, and every rank computes them. Not collective."""
+        """Both errors; exact ones are computed by every rank, samples spread. Collective."""
         heat = ModalHeat(**parameters["equation"])
-        value = parameters["value"]
-        grid = Grid(cells=value) if parameters["refine"] == "h" else Grid(steps=value)
-        return {"strong": heat.strong_error(grid), "weak": heat.weak_error(grid)}
+        if "value" in parameters:
+            value = parameters["value"]
+            grid = Grid(cells=value) if parameters["refine"] == "h" else Grid(steps=value)
+            return {"strong": heat.strong_error(grid), "weak": heat.weak_error(grid)}
+        sizes = [(int(N), int(n)) for N, n in parameters["sizes"]]
+        if "samples" not in parameters:
+            every = ModalHeat(**{**parameters["equation"], "modes": None})
+            grids = [
+                Grid(cells=N) if parameters["refine"] == "h" else Grid(steps=n)
+                for N, n in sizes[:-1]
+            ]
+            return {
+                **exact_errors(heat, sizes),
+                "strong sums": [every.strong_error(grid) for grid in grids],
+                "weak sums": [every.weak_error(grid) for grid in grids],
+            }
+        samples = range(*parameters["samples"])
+        return sampled_errors(heat, sizes, parameters["seed"], samples, comm)
 
     def table(self, points: list[Point]) -> Table:
-        """Columns ``beta 0.5, h`` and so on."""
+        """Columns ``beta 0.5, h`` and so on; beside sampled ones the exact values."""
         section = self.config.study
-        found = {
-            (p.parameters["value"], p.parameters["refine"], p.parameters["equation"]["a"]): p
-            for p in points
-        }
-        errors = {
-            column(beta, axis): Errors(
-                np.array([found[n, axis, beta - 0.5][self.error] for n in section.values]),
-                self.order(beta, axis),
+        errors, others, spent = {}, {}, np.zeros(len(section.values))
+        for beta in section.beta:
+            for axis in section.refine:
+                name = column(beta, axis)
+                own = [p for p in points if _case(p) == (beta, axis)]
+                if section.mode == "exact":
+                    values = np.array([p[self.error] for p in own])
+                    errors[name] = Errors(values, self.order(beta, axis))
+                    spent += [p.seconds for p in own]
+                else:
+                    exact = own[0].values[self.error]
+                    samples = np.concatenate([p.values[self.error] for p in own[1:]], axis=1)
+                    errors[name] = self._sampled(samples, own[0].values[f"{self.error} sums"])
+                    others[name + EXACTLY] = exact
+                    spent += sum(p.seconds for p in own) / len(spent)
+        order = self.columns
+        return Table(
+            "cells N, steps n",
+            np.array(section.values),
+            {name: errors[name] for name in order},
+            spent,
+            others,
+        )
+
+    def failures(self, tables: Mapping[str, Table]) -> list[str]:
+        """Orders, and sampled values that are not the exact ones. Not collective."""
+        found, table = super().failures(tables), tables["table"]
+        for name, errors in table.errors.items():
+            exact = table.others.get(name + EXACTLY)
+            if exact is None or errors.low is None or errors.high is None:
+                continue
+            half = np.where(
+                exact > errors.values, errors.high - errors.values, errors.values - errors.low
             )
-            for axis in section.refine
-            for beta in section.beta
-        }
-        seconds = [
-            sum(p.seconds for (n, *_), p in found.items() if n == value) for value in section.values
-        ]
-        return Table("cells N, steps n", np.array(section.values), errors, np.array(seconds))
+            off = np.abs(exact - errors.values) / (half / NORMAL)
+            if not off.max() <= _STRAY:
+                found.append(
+                    f"{name}: an error is {off.max():.2g} standard errors off the exact one, expected "
+                    f"{_STRAY:g} at most"
+                )
+        return found
+
+    def _sampled(self, samples: Array, sums: Array) -> Errors:
+        """Distances with intervals; the expected order is that of the sums."""
+        q = np.array(self.config.study.values)
+        rows = Table("q", q, {"e": Errors(sums)}, np.zeros(q.size))
+        order = rows.fit("e", self.config.check.last).order
+        errors = Errors.sampled(samples)
+        values, low, high = np.array([errors.values, errors.low, errors.high], dtype=np.float64)
+        if self.error == "strong":
+            values, low, high = np.sqrt(np.maximum([values, low, high], 0.0))
+        elif values[0] < 0.0:
+            values, low, high = -values, -high, -low
+        return Errors(values, order, low, high)
+
+    def _equation(self, beta: float, modes: int | None) -> dict[str, Any]:
+        return {"a": beta - 0.5, "modes": modes, **self.config.problem.model_dump()}
+
+    def _size(self, axis: Refined, value: int) -> list[int]:
+        sampling = self.config.sampling
+        return [value, sampling.steps] if axis == "h" else [sampling.cells, value]
 
     @classmethod
     def figures(cls, tables: Mapping[str, Table], last: int) -> dict[str, Figure]:
@@ -167,6 +220,10 @@ class HeatWeakStudy(HeatStudy):
 
     title = "Stochastic heat equation: weak error"
     error, power = "weak", 2.0
+
+
+def _case(point: Point) -> tuple[float, Refined]:
+    return point.parameters["equation"]["a"] + 0.5, point.parameters["refine"]
 
 
 def column(beta: float, axis: Refined) -> str:

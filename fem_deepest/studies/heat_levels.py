@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,9 @@ from fem_deepest.spde import uniform
 from fem_deepest.spde.lyapunov import Coupled, Quadratic, ThetaSteps
 from fem_deepest.spde.modal import ModalHeat
 from fem_deepest.spde.multilevel import Rates
-from fem_deepest.spde.nested import Coarse, Nested
-from fem_deepest.studies import heat_paths
+
+if TYPE_CHECKING:
+    from fem_deepest.spde.coupled import CoupledPaths
 
 Array = NDArray[np.float64]
 Quantity = Literal["point", "norm"]
@@ -100,7 +101,7 @@ class Hierarchy:
 
 
 class HeatSampler:
-    """Samples of a hierarchy by :class:`Nested`, on meshes of one rank each.
+    """Samples of a hierarchy by :class:`CoupledPaths`, on meshes of one rank each.
 
     Args:
         hierarchy: The levels.
@@ -121,9 +122,12 @@ class HeatSampler:
 
     def sample(self, level: int, samples: range) -> tuple[Array, Array]:
         """See :class:`fem_deepest.spde.levels.Sampler`."""
-        nested = _nested(self.hierarchy, level, self.seed, self.stream + level)
-        U = nested.end(samples)
-        schemes = [nested.fine, *(other.scheme for other in nested.coarse)]
+        # All of noise and spde: imported only where something is drawn.
+        from fem_deepest.studies import heat_paths
+
+        paths = _coupled(self.hierarchy, level, self.seed, self.stream + level)
+        U = paths.end(samples)
+        schemes = [paths.fine, *(other.scheme for other in paths.coarse)]
         values = []
         for scheme, u in zip(schemes, U, strict=True):
             if self.hierarchy.quantity == "norm":
@@ -134,13 +138,9 @@ class HeatSampler:
 
 
 @lru_cache(maxsize=32)
-def _nested(hierarchy: Hierarchy, level: int, seed: int, stream: int) -> Nested:
+def _coupled(hierarchy: Hierarchy, level: int, seed: int, stream: int) -> CoupledPaths:
     """Fine and coarse solution of a level; matrices and factorisations are kept."""
-    cells, steps = hierarchy.size(level)
-    fine = heat_paths.scheme(hierarchy.heat, cells, 1.0, (seed, stream))
-    if level == 0:
-        return Nested(fine, hierarchy.heat.T, steps)
-    cells, before = hierarchy.size(level - 1)
-    coarse = heat_paths.scheme(hierarchy.heat, cells, 1.0, None)
-    P = heat_paths.prolongation(coarse.problem.V, fine.problem.V)
-    return Nested(fine, hierarchy.heat.T, steps, [Coarse(coarse, before, P)])
+    from fem_deepest.studies import heat_paths
+
+    coarser = [hierarchy.size(level - 1)] if level else []
+    return heat_paths.coupled(hierarchy.heat, hierarchy.size(level), coarser, seed, stream)

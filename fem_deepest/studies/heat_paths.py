@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 import ufl
 from dolfinx import fem, mesh
 from mpi4py import MPI
@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 
 from fem_deepest import _compat
 from fem_deepest.noise.covariance import Covariance
+from fem_deepest.noise.hierarchy import Nested
 from fem_deepest.noise.karhunen_loeve import KarhunenLoeve, PowerLaw
 from fem_deepest.noise.white import WhiteNoise
 from fem_deepest.noise.white_covariance import WhiteCovariance
 from fem_deepest.noise.wiener import QWiener
+from fem_deepest.spde.coupled import Coarse, CoupledPaths
 from fem_deepest.spde.modal import ModalHeat
 from fem_deepest.spde.problem import SemilinearSPDE
 from fem_deepest.spde.schemes import Theta
@@ -61,12 +63,30 @@ def scheme(heat: ModalHeat, cells: int, theta: float, noise: tuple[int, int] | N
     return Theta(problem, theta, options=_SOLVER)
 
 
-def prolongation(coarse: Any, fine: Any) -> sp.csr_matrix:
-    """Coefficients of a P1 space on an interval to those on a finer nested mesh. Not collective."""
-    x, y = _compat.dof_coordinates(coarse), _compat.dof_coordinates(fine)
-    order = np.argsort(x)
-    hats = np.array([np.interp(y, x[order], unit[order]) for unit in np.eye(len(x))])
-    return sp.csr_matrix(hats.T)
+def coupled(
+    heat: ModalHeat,
+    finest: tuple[int, int],
+    coarser: Sequence[tuple[int, int]],
+    seed: int,
+    stream: int = 0,
+) -> CoupledPaths:
+    """Backward Euler solutions of the same paths, ``(cells, steps)`` each. Not collective.
+
+    Args:
+        heat: The equation.
+        finest: The fine solution.
+        coarser: The others.
+        seed: Seed of the noise.
+        stream: Its stream.
+    """
+    cells, steps = finest
+    fine = scheme(heat, cells, 1.0, (seed, stream))
+    others = []
+    for cells_c, steps_c in coarser:
+        coarse = scheme(heat, cells_c, 1.0, None)
+        within = None if cells_c == cells else Nested(coarse.problem.V, fine.problem.V)
+        others.append(Coarse(coarse, steps_c, within))
+    return CoupledPaths(fine, heat.T, steps, others)
 
 
 def point_value(V: Any, U: Array) -> Array:

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import ArrayLike, NDArray
-from pydantic import Field, field_validator, model_validator
 
-from fem_deepest.config import Section
 from fem_deepest.spde.levels import LevelSamples, consistency, draw
 from fem_deepest.spde.modal import ModalHeat
 from fem_deepest.spde.multilevel import SHARE, multilevel
 from fem_deepest.studies.column import Errors
-from fem_deepest.studies.heat import HeatSection
-from fem_deepest.studies.heat_levels import HeatSampler, Hierarchy, Quantity
-from fem_deepest.studies.points import Parameters, Point
-from fem_deepest.studies.study import (
-    Check,
-    Count,
-    Factor,
-    Positive,
-    Study,
-    StudyConfig,
-    StudySection,
+from fem_deepest.studies.heat_levels import HeatSampler, Hierarchy
+from fem_deepest.studies.level_columns import (
+    MEAN,
+    VARIANCE,
+    WORK,
+    differences,
+    no_difference,
+    whole,
 )
+from fem_deepest.studies.multilevel_config import MultilevelConfig
+from fem_deepest.studies.points import Parameters, Point
+from fem_deepest.studies.study import NORMAL, Study
 from fem_deepest.studies.table import Table
 
 if TYPE_CHECKING:
@@ -35,82 +33,8 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 _RUN, _TEST = 0, 64  # first streams of the noise
-_NORMAL = 1.959963984540054  # 95 %
 _STRAY = 4.0  # tolerances that an estimate may be off: of deviation and bias together, 1 in 15000
 MULTILEVEL, SINGLE = "multilevel work", "single-level work"
-MEAN, VARIANCE, WORK = "mean of difference", "variance of difference", "work of a sample"
-
-
-class MultilevelSection(StudySection):
-    """``[study]`` of this study; ``values`` are tolerances, decreasing."""
-
-    name: Literal["multilevel"] = Field(description="this study")
-    values: list[Positive] = Field(  # type: ignore[assignment]
-        default=[0.015, 0.0075, 0.0038], description="root mean square errors, decreasing"
-    )
-    mode: Literal["mlmc", "exact"] = Field(
-        default="mlmc", description="sampled, or the optimum by exact moments without a sample"
-    )
-    quantity: Quantity = Field(
-        default="point",
-        description="`u(T, 1/2)^2`, or `|u(T)|^2` (norm), whose expectation is sought",
-    )
-
-    @field_validator("values")
-    @classmethod
-    def _increasing(cls, values: list[Any]) -> list[Any]:
-        if not values or values != sorted(set(values), reverse=True):
-            raise ValueError(f"got {values}, expected tolerances that decrease, coarse to fine")
-        return values
-
-
-class RoughHeatSection(HeatSection):
-    """``[problem]``: the stochastic heat equation with one regularity of the noise."""
-
-    T: Positive = Field(default=0.1, description="end of the time")
-    beta: Positive = Field(default=0.5, description="regularity of the noise; 0.5 is white")
-    modes: Count = Field(default=64, description="modes of noise that is not white")
-
-
-class LevelsSection(Section):
-    """``[levels]``: cells ``N_0 2^l`` and steps ``n_0 4^l``."""
-
-    cells: Factor = Field(default=4, description="`N_0`, even")
-    steps: Count = Field(default=4, description="`n_0`")
-    most: Factor = Field(default=6, description="finest level allowed")
-    tested: Annotated[int, Field(ge=2)] = Field(
-        default=4, description="finest level whose rates are measured beforehand"
-    )
-    samples: Factor = Field(default=2000, description="samples of each of these levels")
-    initial: Factor = Field(
-        default=20, description="samples of a level before its variance is known"
-    )
-
-    @model_validator(mode="after")
-    def _has_a_middle(self) -> LevelsSection:
-        if self.cells % 2:
-            raise ValueError(
-                f"levels.cells = {self.cells} has no node in the middle; take an even one"
-            )
-        return self
-
-
-class MultilevelCheck(Check):
-    """``[check]`` of this study."""
-
-    tolerance: Positive = Field(default=0.3, description="how far a fitted order may be off")
-    speed_up: Positive | None = Field(
-        default=None, description="least gain over one level at the smallest tolerance"
-    )
-
-
-class MultilevelConfig(StudyConfig):
-    """Configuration of :class:`MultilevelStudy`."""
-
-    study: MultilevelSection
-    problem: RoughHeatSection = RoughHeatSection()
-    levels: LevelsSection = LevelsSection()
-    check: MultilevelCheck = MultilevelCheck()
 
 
 class MultilevelStudy(Study):
@@ -211,6 +135,8 @@ class MultilevelStudy(Study):
         }
         for name in ("estimate", "deviation", "bias"):
             others[name] = [p[name] for p in runs]
+        if self.config.study.mode == "mlmc":
+            others["estimate +-"] = [NORMAL * p["deviation"] for p in runs]
         others["error"] = [abs(p["estimate"] - p["limit"]) for p in runs]
         for level in range(max(len(p.values["numbers"]) for p in runs)):
             others[f"samples on level {level}"] = [
@@ -234,20 +160,22 @@ class MultilevelStudy(Study):
         values = np.array([p.values["value"] for p in tests])
         work = np.array([hierarchy.work(level) for level in range(len(tests))])
         errors = {
-            MEAN: Errors(_below(np.abs(exact[:, 0])), rates.alpha),
-            VARIANCE: Errors(_below(exact[:, 1]), rates.beta),
+            MEAN: Errors(no_difference(np.abs(exact[:, 0])), rates.alpha),
+            VARIANCE: Errors(no_difference(exact[:, 1]), rates.beta),
             WORK: Errors(work, -rates.gamma),
         }
         others = {"mean": values[:, 0], "variance": values[:, 1]}
         if "fine" in tests[0].values:
             levels = [LevelSamples(p.values["fine"], p.values["coarse"]) for p in tests]
-            errors |= _sampled(levels, rates.alpha, rates.beta)
+            errors |= differences(levels, rates.alpha, rates.beta)
             others = {
-                "mean": np.array([level.value.mean for level in levels]),
-                "variance": np.array([level.value.variance for level in levels]),
+                **whole(levels),
                 "kurtosis": np.array([level.difference.kurtosis for level in levels]),
                 "consistency": np.array(
                     [0.0, *map(consistency, levels[:-1], levels[1:])], dtype=np.float64
+                ),
+                "seconds of a sample": np.array(
+                    [p.seconds / len(p.values["fine"]) for p in tests], dtype=np.float64
                 ),
                 "exact mean of difference": np.abs(exact[:, 0]),
                 "exact variance of difference": exact[:, 1],
@@ -311,23 +239,3 @@ def _optimum(hierarchy: Hierarchy, tolerance: float, most: int) -> dict[str, Arr
         "converged": bool(bias <= np.sqrt(SHARE) * tolerance),
         "limit": hierarchy.limit,
     }
-
-
-def _sampled(levels: list[LevelSamples], alpha: float, beta: float) -> dict[str, Errors]:
-    """Means and variances of the differences with their 95 % intervals."""
-    count = np.array([len(level) for level in levels])
-    mean, variance, kurtosis = np.array([level.difference for level in levels]).T
-    mean, half = np.abs(mean), _NORMAL * np.sqrt(variance / count)
-    # The variance of a sample variance is V^2 (kurtosis - 1) / N in the limit of many samples.
-    width = _NORMAL * variance * np.sqrt(np.maximum(kurtosis - 1.0, 0.0) / count)
-    return {
-        MEAN: Errors(_below(mean), alpha, _below(mean - half), _below(mean + half)),
-        VARIANCE: Errors(
-            _below(variance), beta, _below(variance - width), _below(variance + width)
-        ),
-    }
-
-
-def _below(values: Array) -> Array:
-    """Level 0 is no difference."""
-    return np.concatenate([[np.nan], values[1:]])

@@ -21,6 +21,8 @@ Count = Annotated[int, Field(ge=1)]
 Factor = Annotated[int, Field(ge=2)]
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 
+NORMAL = 1.959963984540054  # half-width of a 95 % interval of a Gaussian, in deviations
+
 
 class Check(Section):
     """``[check]``: what theory and experience promise; a study that breaks it has not converged."""

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from fem_deepest.errors import InputError
+from fem_deepest.noise.hierarchy import Nested
 from fem_deepest.spde.path import Combination
 from fem_deepest.spde.schemes.scheme import Scheme
 
@@ -33,20 +33,19 @@ class Coarse:
     Attributes:
         scheme: Its scheme; its problem needs no noise of its own.
         steps: Number of its steps, which divides that of the finest.
-        prolongation: ``P``, its coefficients to those of the finest mesh, (owned_f, owned_c); none on the
-            same mesh.
+        nested: Its space within that of the finest mesh; none if it is the same.
     """
 
     scheme: Scheme
     steps: int
-    prolongation: sp.csr_matrix | None = None
+    nested: Nested | None = None
 
     def lifted(self, U: Array) -> Array:
-        """The solution on the finest mesh, (owned_f, S)."""
-        return U if self.prolongation is None else np.asarray(self.prolongation @ U)
+        """The solution on the finest mesh, (owned_f, S). Collective."""
+        return U if self.nested is None else self.nested.prolong(U)
 
 
-class Nested:
+class CoupledPaths:
     """A fine solution and coarser ones of the same paths.
 
     Args:
@@ -59,7 +58,7 @@ class Nested:
         InputError: Steps that are not nested, or noise that depends on the solution together with
             several meshes: its load on a coarser mesh is no restriction.
 
-    Collective on the mesh, which is that of one rank if there is more than one: every method.
+    Collective on the meshes: construction and every method.
     """
 
     def __init__(self, fine: Scheme, T: float, steps: int, coarse: Sequence[Coarse] = ()) -> None:
@@ -69,7 +68,7 @@ class Nested:
                     f"{steps} fine and {other.steps} coarse steps are not nested; let the one be a "
                     "multiple of the other"
                 )
-            if other.prolongation is not None and not fine.problem.additive:
+            if other.nested is not None and not fine.problem.additive:
                 raise InputError(
                     "noise that depends on the solution was asked for on several meshes; refine the "
                     "time step alone, or take additive noise"
@@ -112,7 +111,7 @@ class _Drive:
     """The increments since the last step of a coarser discretisation."""
 
     def __init__(self, coarse: Coarse, additive: bool) -> None:
-        self._P, self._additive = coarse.prolongation, additive
+        self._nested, self._additive = coarse.nested, additive
         self._sum: Array | None = None
         self._parts: list[Any] = []
 
@@ -131,4 +130,4 @@ class _Drive:
             return Combination(*((1.0, part) for part in parts))
         total, self._sum = self._sum, None
         assert total is not None  # a step begins with an increment
-        return _Load(total if self._P is None else np.asarray(self._P.T @ total))
+        return _Load(total if self._nested is None else self._nested.restrict(total))
