@@ -27,7 +27,7 @@ from fem_deepest.spaces.block import Blocks
 from fem_deepest.spaces.lumped import Lumped
 from fem_deepest.spaces.quadrature import Quadrature, Rule
 from fem_deepest.spde.diffusion import ByModes, Diffusion, Multiplication
-from fem_deepest.spde.linear import LinearPart
+from fem_deepest.spde.pencil import Pencil
 from fem_deepest.spde.pointwise import Density, Pointwise
 
 Array = NDArray[np.float64]
@@ -62,7 +62,7 @@ class SemilinearSPDE:
     Attributes:
         blocks: Rows of the blocks.
         additive: Whether ``G`` does not depend on the unknown.
-        matrix: ``alpha M + gamma K``, see :meth:`LinearPart.matrix`.
+        matrix: ``alpha M + gamma K``, see :meth:`Pencil.matrix`.
         symmetric: Whether ``A`` is.
         lumped: Nodes of lumped noise, whose masses are ``M`` then; None where ``M`` is exact.
         lifted: Whether a Dirichlet value is not zero.
@@ -99,7 +99,7 @@ class SemilinearSPDE:
         self.interpretation = interpretation
         rule = getattr(noise, "quadrature", None)
         self.lumped = rule if isinstance(rule, Lumped) else None
-        self._linear = LinearPart(V, A, bcs, self.lumped)
+        self._linear = Pencil(V, A, bcs, self.lumped)
         self.matrix, self.symmetric = self._linear.matrix, self._linear.symmetric
         self.fixed = self._linear.fixed
         self.f: Pointwise | None = None

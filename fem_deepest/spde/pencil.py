@@ -1,4 +1,4 @@
-"""The linear part of a semilinear equation: ``M dU = -K U dtau`` on blocks.
+"""The matrices of a semilinear equation, ``M dU = -K U dtau``, on blocks.
 
 Each rank multiplies blocks by the matrix of its own cells, and the rows of ghosts are added to their
 owners, so that no rank needs more than the ghosts of the space.
@@ -27,7 +27,7 @@ Array = NDArray[np.float64]
 _NONE = np.empty(0, dtype=np.int32)
 
 
-class LinearPart:
+class Pencil:
     """Mass and stiffness with Dirichlet conditions, eliminated symmetrically.
 
     Args:
