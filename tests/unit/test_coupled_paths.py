@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import spde_problems as sp
-from fem_deepest.noise.hierarchy import Nested
 
 from fem_deepest.errors import InputError
 from fem_deepest.noise.finite_rank import scalar_noise
+from fem_deepest.noise.hierarchy import Nested
 from fem_deepest.noise.white import WhiteNoise
 from fem_deepest.noise.white_covariance import WhiteCovariance
 from fem_deepest.noise.wiener import QWiener
