@@ -72,8 +72,11 @@ def test_integrals_of_different_rules_are_not_mixed_up() -> None:
     n = len(expected)
     np.testing.assert_allclose(problem.linear(np.eye(n)), expected, rtol=0, atol=1e-12)
     mass = fem.assemble_matrix(fem.form(u * v * ufl.dx)).to_dense()
-    dense = problem.matrix(2.0, 0.5).convert("dense").getDenseArray()
-    np.testing.assert_allclose(dense, 2.0 * mass + 0.5 * expected, rtol=0, atol=1e-12)
+    matrix = problem.matrix(2.0, 0.5)  # kept while its array is read
+    matrix.convert("dense")
+    np.testing.assert_allclose(
+        matrix.getDenseArray(), 2.0 * mass + 0.5 * expected, rtol=0, atol=1e-12
+    )
 
 
 def test_a_product_with_a_function_is_the_derivative_of_the_reaction() -> None:
