@@ -195,13 +195,13 @@ def _bias(means: Array, errors: Array, alpha: float) -> float:
 
     From all levels, by least squares with the weights that their standard errors give: where the
     variance falls slowly the means of the finest are little but noise. If one of the last three says
-    more, beyond two standard errors, it is believed.
+    more, beyond three standard errors, it is believed.
     """
     ahead = means[1:] * 2.0 ** (-alpha * np.arange(len(means) - 2, -1, -1))
     spread = errors[1:] * 2.0 ** (-alpha * np.arange(len(means) - 2, -1, -1))
     weights = 1.0 / np.maximum(spread, 1e-12 * np.abs(ahead).max() + np.finfo(float).tiny) ** 2
     best = abs(float(weights @ ahead / weights.sum()))
-    worst = float(np.max(np.abs(ahead[-3:]) - 2.0 * spread[-3:]))
+    worst = float(np.max(np.abs(ahead[-3:]) - 3.0 * spread[-3:]))
     return max(best, worst) / (2.0**alpha - 1.0)
 
 

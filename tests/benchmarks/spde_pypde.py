@@ -6,11 +6,11 @@
 
 ``du = Laplace u dt + dW`` on the unit square, zero on the boundary, white noise, ``u(0) = 0``. White noise
 in 2D has no solution in L2 in the limit, but every mode has one: what is computed is
-``E (u(T), e_1)^2``, ``e_1 = 2 sin(pi x) sin(pi y)``, whose exact value is ``(1 - exp(-2 lam T)) / (2 lam)``,
-``lam = 2 pi^2``. Both discretisations keep ``e_1``, so the error of the mean has a closed form and needs no
-sampling:
+``E (u(T), e_1)^2``, ``e_1 = 2 sin(pi x) sin(pi y)``, whose exact value is
+``(1 - exp(-2 lam T)) / (2 lam)``, ``lam = 2 pi^2``. Both discretisations keep ``e_1``, so the error of the
+mean has a closed form and needs no sampling:
 
-* py-pde: cell-centred differences, explicit Euler (first order, its only scheme for this noise);
+* py-pde: cell-centred differences, explicit Euler, its default;
 * this package: Q1, theta = 1/2, factorised.
 
 Each takes the coarsest mesh and the longest step whose errors in space and time add up to the
