@@ -10,9 +10,11 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from fem_deepest.config import reference
+from fem_deepest.anneal_config import AnnealConfig
+from fem_deepest.config import Section, reference
 from fem_deepest.flow_config import FlowConfig, TimeSection
 from fem_deepest.flowed import SCHEMES
+from fem_deepest.network_anneal_config import NetworkAnnealConfig
 
 DEMOS = Path(__file__).parents[1] / "demos"
 README = (DEMOS / "README.md").read_text()
@@ -31,8 +33,16 @@ ROWS = {
 }
 
 
-def test_table_of_keys_is_that_of_the_configuration() -> None:
-    assert between("flow keys") == reference(FlowConfig)
+@pytest.mark.parametrize(
+    "mark, model",
+    [
+        ("flow keys", FlowConfig),
+        ("anneal keys", AnnealConfig),
+        ("network anneal keys", NetworkAnnealConfig),
+    ],
+)
+def test_tables_of_keys_are_those_of_the_configurations(mark: str, model: type[Section]) -> None:
+    assert between(mark) == reference(model)
 
 
 def test_every_scheme_has_a_row() -> None:
