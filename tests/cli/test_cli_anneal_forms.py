@@ -436,3 +436,15 @@ command.main()
     said = [line for line in ended.stderr.splitlines() if line.startswith("fem-deepest:")]
     assert len(said) == 1
     assert "No space left" in said[0]
+
+
+def test_saddle_form_ends_at_the_same_bits_on_two_ranks(small, tmp_path):  # noqa: F811
+    """Every path is solved on one process; which one does not matter."""
+    settings = ["action.form=saddle", "anneal.rungs=3", "anneal.paths=4"]
+    anneal(small, out=tmp_path / "one", settings=settings)
+    words = [word for s in settings for word in ("--set", s)]
+    ended = start("anneal", small, "--out", tmp_path / "two", *words, ranks=2)
+    assert ended.returncode == 0, ended.stderr
+    one, two = contents(tmp_path / "one"), contents(tmp_path / "two")
+    for name in ("levels.csv", "path.csv", "parameters.csv"):
+        assert one[name] == two[name]
