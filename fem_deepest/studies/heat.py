@@ -130,7 +130,7 @@ class HeatStudy(Study):
         for beta in section.beta:
             for axis in section.refine:
                 name = column(beta, axis)
-                own = [p for p in points if _case(p) == (beta, axis)]
+                own = [p for p in points if _case(p) == (beta - 0.5, axis)]
                 if section.mode == "exact":
                     values = np.array([p[self.error] for p in own])
                     errors[name] = Errors(values, self.order(beta, axis))
@@ -223,7 +223,7 @@ class HeatWeakStudy(HeatStudy):
 
 
 def _case(point: Point) -> tuple[float, Refined]:
-    return point.parameters["equation"]["a"] + 0.5, point.parameters["refine"]
+    return point.parameters["equation"]["a"], point.parameters["refine"]
 
 
 def column(beta: float, axis: Refined) -> str:

@@ -40,6 +40,13 @@ def test_exact_orders_are_those_of_theory(tmp_path, error, power) -> None:
     assert table.errors["beta 0.5, k"].values[2] == value(Grid(steps=64))
 
 
+def test_any_regularity_finds_its_points(tmp_path) -> None:
+    """0.1 - 0.5 + 0.5 is not 0.1."""
+    config = {"study": {"name": "heat_strong", "values": [8, 16], "beta": [0.1, 0.7]}}
+    tables, _, _ = outcome(config | {"check": {"tolerance": 1.0}}, tmp_path)
+    assert np.all(tables["table"].orders("beta 0.1, h") > 0.0)
+
+
 @pytest.mark.parametrize("error", ["strong", "weak"])
 def test_sampled_errors_have_intervals_around_the_exact_ones(tmp_path, error) -> None:
     config = {
