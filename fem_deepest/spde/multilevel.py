@@ -33,6 +33,7 @@ Array = NDArray[np.float64]
 
 SHARE = 0.25  # of eps^2 that the square of the bias may take
 _ENOUGH = 0.01  # relative number of missing samples that are not drawn any more
+_FEWEST = 20  # samples from which a variance is guessed
 _SLOWEST = 0.5  # least alpha and beta that a fit to few noisy levels may give
 
 
@@ -131,7 +132,8 @@ def multilevel(
         sampler: Draws the samples.
         tolerance: ``eps``.
         comm: All ranks; the result is the same on any number of them.
-        initial: Samples of a level before its variance is known.
+        initial: Samples of level 0 before variances are known, and of the others too; if exponents are
+            known, each level begins with fewer in the ratio of the optimal numbers, 20 at least.
         least: Finest level at the start, 2 or more: rates are fitted through two differences or more.
         most: Finest level allowed.
         share: Part of ``eps^2`` for the square of the bias.
@@ -153,7 +155,7 @@ def multilevel(
             f"initial = {initial}, least = {least}, most = {most}, share = {share}; expected at least "
             "2 samples, 2 <= least <= most and 0 < share < 1"
         )
-    levels = [draw(sampler, level, range(initial), comm) for level in range(least + 1)]
+    levels = [_first(sampler, level, initial, known, comm) for level in range(least + 1)]
     while True:
         costs = np.array([_cost(sampler, level) for level in range(len(levels))])
         found = [level.difference for level in levels]
@@ -173,13 +175,24 @@ def multilevel(
         bias = _bias(np.array([x.mean for x in found]), errors, rates.alpha)
         if bias <= np.sqrt(share) * tolerance or len(levels) > most:
             break
-        levels.append(draw(sampler, len(levels), range(initial), comm))
+        levels.append(_first(sampler, len(levels), initial, known, comm))
     finest = len(levels) - 1
     # Var P_L telescopes too: on the finest level alone a few samples would be all there is.
     whole = sum(x.value.variance - moments(x.coarse).variance for x in levels)
     one = whole * sampler.work(finest) / ((1.0 - share) * tolerance**2)
     enough = bool(bias <= np.sqrt(share) * tolerance)
     return Estimate(tolerance, tuple(levels), rates, costs, bias, enough, one)
+
+
+def _first(
+    sampler: Sampler, level: int, initial: int, known: Rates | None, comm: MPI.Intracomm
+) -> LevelSamples:
+    """The first samples of a level: N_l ~ sqrt(V_l / C_l). Collective."""
+    count = initial
+    if known is not None:
+        fewer = int(np.ceil(initial * 2.0 ** (-0.5 * (known.beta + known.gamma) * level)))
+        count = max(min(_FEWEST, initial), fewer)
+    return draw(sampler, level, range(count), comm)
 
 
 def _variances(levels: Sequence[Moments], beta: float) -> Array:

@@ -32,7 +32,7 @@ Array = NDArray[np.float64]
 Quantity = Literal["point", "norm"]
 
 _LARGEST = 4096  # samples in a block on level 0, a quarter on each that follows
-_SMALLEST = 32
+_SMALLEST = 64
 
 
 @dataclass(frozen=True)

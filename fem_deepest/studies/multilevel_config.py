@@ -54,7 +54,7 @@ class LevelsSection(Section):
     )
     samples: Factor = Field(default=2000, description="samples of each of these levels")
     initial: Factor = Field(
-        default=20, description="samples of a level before its variance is known"
+        default=2000, description="samples of level 0 before variances are known; others have fewer"
     )
 
     @model_validator(mode="after")

@@ -54,7 +54,7 @@ def test_samples_of_an_equation_are_those_of_one_rank() -> None:
 def test_an_estimate_of_an_equation_is_that_of_one_rank() -> None:
     hierarchy = Hierarchy(ModalHeat(T=0.1), "point", 4, 4)
     found = [
-        multilevel(HeatSampler(hierarchy, 0, 0), 0.02, comm, initial=20, known=hierarchy.rates)
+        multilevel(HeatSampler(hierarchy, 0, 0), 0.02, comm, initial=200, known=hierarchy.rates)
         for comm in (WORLD, MPI.COMM_SELF)
     ]
     assert found[0].value == found[1].value

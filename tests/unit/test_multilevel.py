@@ -81,6 +81,23 @@ def test_work_of_the_optimal_numbers() -> None:
     )
 
 
+def test_known_rates_begin_with_fewer_samples_on_fine_levels() -> None:
+    """Variance 4^{-l} and work 8^l: the optimal numbers fall by 2^{5/2} a level."""
+    asked = []
+
+    class Noting(Decaying):
+        def sample(self, level, samples):
+            asked.append((level, samples.stop))
+            return super().sample(level, samples)
+
+    multilevel(Noting(), 10.0, initial=800, known=Rates(1.0, 2.0, 3.0))
+    assert {level: max(n for l, n in asked if l == level) for level in range(3)} == {
+        0: 800,
+        1: int(np.ceil(800 / 2**2.5)),
+        2: 25,
+    }
+
+
 def test_levels_that_are_not_enough_are_told() -> None:
     estimate = multilevel(Decaying(), 0.02, initial=2, most=4)
     assert not estimate.converged

@@ -91,7 +91,7 @@ def test_values_approach_the_limit() -> None:
 def test_adaptive_levels_are_near_the_optimum() -> None:
     """Numbers of samples against those of exact moments; the estimate within four tolerances."""
     tolerance = 0.0072
-    estimate = multilevel(HeatSampler(WHITE, 0, 0), tolerance, known=WHITE.rates, initial=20)
+    estimate = multilevel(HeatSampler(WHITE, 0, 0), tolerance, known=WHITE.rates, initial=2000)
     assert estimate.converged
     assert len(estimate.levels) == 4
     V = np.array([WHITE.difference(level).variance for level in range(4)])
