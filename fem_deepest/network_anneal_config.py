@@ -10,7 +10,6 @@ from pydantic import Field
 from fem_deepest.anneal_config import AnnealOutput
 from fem_deepest.config import Count, Data, NetworkSection, Positive, Precision, Section
 
-
 PairsName = Literal[
     "isometric",
     "published",

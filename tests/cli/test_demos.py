@@ -22,7 +22,7 @@ STATIONARY = ["toy_donut", "toy_spiral", "toy_squares"]
 
 
 def test_every_demo_is_here():
-    here = {*REDUCED, *STATIONARY, "own_data", "lorenz96", "user_dynamics"}
+    here = {*REDUCED, *STATIONARY, "own_data", "lorenz96", "twin", "user_dynamics"}
     studies = {path.stem for path in DEMOS.glob("study_*.toml")}  # test_demos_study.py
     assert {path.stem for path in DEMOS.glob("*.toml")} - studies <= here
 
