@@ -43,9 +43,9 @@ HERE = Path(__file__).parent
 # $(\frac D2 \lambda + 1) v^2$: in the mean $q/4$, whatever $\lambda$ is. All modes together give
 # $\frac14 \mathrm{tr}\,Q = \frac14 \sigma^2 |\Omega|$.
 #
-# Hence $F \approx \gamma\,\ell + \frac14 \sigma^2 |\Omega|$ with the length $\ell$ of the interfaces. That is the
-# length of the zero level of $u$: a P1 function is linear on a triangle, so the level crosses it in a
-# segment.
+# Hence $F \approx \gamma\,\ell + \frac14 \sigma^2 |\Omega|$ with the length $\ell$ of the interfaces.
+# That is the length of the zero level of $u$: a P1 function is linear on a triangle, so the level crosses
+# it in a segment.
 
 
 def length(frame: Frame) -> float:

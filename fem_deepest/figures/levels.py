@@ -106,6 +106,8 @@ def levels(
             va="bottom",
             fontsize=12,
         )
-    paths = f"{a.shape[0]} path" + ("s" if a.shape[0] > 1 else "")
-    figure.suptitle(f"Action levels of {paths}; circles: levels, area: paths on them", fontsize=15)
+    starts = f"{a.shape[0]} start" + ("s" if a.shape[0] > 1 else "")
+    figure.suptitle(
+        f"Action levels of {starts}; circles: levels, area: starts on them", fontsize=15
+    )
     return figure
