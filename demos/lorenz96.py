@@ -25,10 +25,10 @@ import tempfile
 from pathlib import Path
 
 import fem_deepest
-from fem_deepest.anneal_config import load_annealing
-from fem_deepest.annealed import Annealed
+from fem_deepest.configuration.anneal import load_annealing
 from fem_deepest.figures.style import LINES, styled
-from fem_deepest.path_search import PathSearch
+from fem_deepest.runs.anneal import Annealed
+from fem_deepest.runs.path_search import PathSearch
 
 HERE = Path(__file__).resolve().parent
 

@@ -10,11 +10,11 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from fem_deepest.anneal_config import AnnealConfig
-from fem_deepest.config import Section, reference
-from fem_deepest.flow_config import FlowConfig, TimeSection
-from fem_deepest.flowed import SCHEMES
-from fem_deepest.network_anneal_config import NetworkAnnealConfig
+from fem_deepest.configuration.anneal import AnnealConfig
+from fem_deepest.configuration.flow import FlowConfig, TimeSection
+from fem_deepest.configuration.network_anneal import NetworkAnnealConfig
+from fem_deepest.configuration.section import Section, reference
+from fem_deepest.runs.flow import SCHEMES
 
 DEMOS = Path(__file__).parents[1] / "demos"
 README = (DEMOS / "README.md").read_text()

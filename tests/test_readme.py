@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from fem_deepest.config import reference
+from fem_deepest.configuration.section import reference
+from fem_deepest.configuration.train import Config
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -16,7 +17,7 @@ README = (ROOT / "README.md").read_text()
 
 def test_table_of_keys_is_that_of_the_configuration() -> None:
     table = README.split("<!-- keys -->")[1].split("<!-- /keys -->")[0].strip()
-    assert table == reference(), "put the output of fem_deepest.config.reference() there"
+    assert table == reference(Config), "put the output of reference(Config) there"
 
 
 def test_python_it_shows_runs(capsys: pytest.CaptureFixture[str]) -> None:

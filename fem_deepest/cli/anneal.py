@@ -12,17 +12,17 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from fem_deepest.anneal_config import AnnealConfig
-from fem_deepest.annealed import Annealed, load_search, make_search
 from fem_deepest.cli.info import versions
 from fem_deepest.cli.interrupt import Interrupt
 from fem_deepest.cli.levels import draw_levels, write_tables
 from fem_deepest.cli.progress import Reporter, Silent
+from fem_deepest.configuration.anneal import AnnealConfig
+from fem_deepest.configuration.network_anneal import NetworkAnnealConfig
 from fem_deepest.errors import InputError, Interrupted, NumericalFailure
 from fem_deepest.io.batches import read_batch, write_batch
 from fem_deepest.io.rundir import RunDirectory, jsonable, write_text
 from fem_deepest.io.search import difference
-from fem_deepest.network_anneal_config import NetworkAnnealConfig
+from fem_deepest.runs.anneal import Annealed, load_search, make_search
 from fem_deepest.solve.annealing.levels import Level, levels
 from fem_deepest.solve.annealing.search import PARTS, Batch, Lowest, Search, assemble
 

@@ -15,13 +15,13 @@ from fem_deepest._petsc import PETSc
 from fem_deepest.cli.info import versions
 from fem_deepest.cli.interrupt import Interrupt
 from fem_deepest.cli.progress import Reporter, Silent
+from fem_deepest.configuration.flow import FlowConfig, load_flow
 from fem_deepest.errors import InputError, Interrupted, NotConverged, NumericalFailure
-from fem_deepest.flow_config import FlowConfig, load_flow
-from fem_deepest.flowed import Flowed, FlowProblem
 from fem_deepest.io.frames import read_frames, write_frame
 from fem_deepest.io.rundir import RunDirectory, jsonable
 from fem_deepest.io.search import find
 from fem_deepest.io.state import load_state, save_state
+from fem_deepest.runs.flow import Flowed, FlowProblem
 from fem_deepest.spde.timestepper import TimeStepper
 
 COLUMNS = ("step", "time", "seconds", "mean", "norm", "energy", "min", "max")

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fem_deepest.annealed import Annealed, load_search, make_search
 from fem_deepest.errors import InputError
 from fem_deepest.io.batches import read_batch
+from fem_deepest.runs.anneal import Annealed, load_search, make_search
 from fem_deepest.solve.annealing.levels import Level
 from fem_deepest.solve.annealing.search import Search, assemble
 

@@ -11,7 +11,7 @@ from mpi4py import MPI
 from fem_deepest.cli import flow, levels, study
 from fem_deepest.data import DataSet
 from fem_deepest.io.rundir import RunDirectory
-from fem_deepest.run import Run, load_data
+from fem_deepest.runs.train import Run, load_data
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,9 +11,10 @@ from mpi4py import MPI
 from numpy.typing import ArrayLike
 from pydantic import Field, model_validator
 
-from fem_deepest.config import ActionSection, Config, Data, NetworkSection, validate
-from fem_deepest.model import Problem, make_loss, make_network
-from fem_deepest.run import load_data
+from fem_deepest.configuration.section import validate
+from fem_deepest.configuration.train import ActionSection, Config, Data, NetworkSection
+from fem_deepest.runs.model import Problem, make_loss, make_network
+from fem_deepest.runs.train import load_data
 from fem_deepest.spaces import Parameters as ControlParameters
 from fem_deepest.spaces import ProcessGrid
 from fem_deepest.studies.column import Errors

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from fem_deepest.config import Section
+from fem_deepest.configuration.section import Section
 from fem_deepest.studies.study import Count, Factor, Positive, StudyConfig, StudySection
 
 Refined = Literal["h", "k"]

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from fem_deepest.config import Section
+from fem_deepest.configuration.section import Section
 from fem_deepest.studies.heat_config import HeatSection
 from fem_deepest.studies.heat_levels import Quantity
 from fem_deepest.studies.study import Check, Count, Factor, Positive, StudyConfig, StudySection

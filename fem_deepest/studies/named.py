@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from fem_deepest.config import read, validate
+from fem_deepest.configuration.section import read, validate
 from fem_deepest.errors import InputError
 from fem_deepest.studies.depth import DepthStudy
 from fem_deepest.studies.heat import HeatStrongStudy, HeatWeakStudy
@@ -41,8 +41,8 @@ def load_study(
         settings: Overrides ``section.key=value``.
 
     Raises:
-        InputError: See :func:`fem_deepest.config.load`; there is no study of that name; or what it
-            reads (data, sizes of a network) is not right.
+        InputError: As :func:`fem_deepest.configuration.train.load`; there is no study of that name; or what
+            it reads (data, sizes of a network) is not right.
 
     Not collective.
     """

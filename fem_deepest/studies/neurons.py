@@ -11,9 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
 
 from fem_deepest.action.network.action import NetworkAction
-from fem_deepest.config import ActionSection, Config, NetworkSection, Section, validate
-from fem_deepest.model import make_network
+from fem_deepest.configuration.section import Section, validate
+from fem_deepest.configuration.train import ActionSection, Config, NetworkSection
 from fem_deepest.network.loss import LeastSquares
+from fem_deepest.runs.model import make_network
 from fem_deepest.spaces import Parameters as ControlParameters
 from fem_deepest.spaces import ProcessGrid
 from fem_deepest.studies.column import Errors

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fem_deepest.run import EXIT_CODES
+from fem_deepest.runs.train import EXIT_CODES
 from fem_deepest.studies.study import StudyConfig
 from fem_deepest.studies.table import Table
 

@@ -10,9 +10,10 @@ from mpi4py import MPI
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
 
-from fem_deepest.config import ActionSection, Config, NetworkSection, Section, validate
+from fem_deepest.configuration.section import Section, validate
+from fem_deepest.configuration.train import ActionSection, Config, NetworkSection
 from fem_deepest.data import DataSet
-from fem_deepest.model import Problem, make_network
+from fem_deepest.runs.model import Problem, make_network
 from fem_deepest.spaces import ProcessGrid
 from fem_deepest.studies.column import Errors
 from fem_deepest.studies.points import Parameters, Point

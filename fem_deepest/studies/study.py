@@ -10,7 +10,8 @@ from mpi4py import MPI
 from numpy.typing import ArrayLike
 from pydantic import Field, field_validator
 
-from fem_deepest.config import Section, Solve
+from fem_deepest.configuration.section import Section
+from fem_deepest.configuration.train import Solve
 from fem_deepest.studies.points import Parameters, Point, Points
 from fem_deepest.studies.table import Table
 

@@ -10,7 +10,7 @@ from mpi4py import MPI
 from numpy.typing import ArrayLike
 from pydantic import Field, model_validator
 
-from fem_deepest.config import Section
+from fem_deepest.configuration.section import Section
 from fem_deepest.dynamics.transcription import TRANSCRIPTIONS
 from fem_deepest.studies.column import Errors
 from fem_deepest.studies.finite_element import finite_element

@@ -27,8 +27,8 @@ import numpy as np
 from common import Targets, arguments, table
 from scipy.optimize import minimize
 
-from fem_deepest.anneal_config import load_annealing
-from fem_deepest.path_search import PathSearch
+from fem_deepest.configuration.anneal import load_annealing
+from fem_deepest.runs.path_search import PathSearch
 from fem_deepest.solve.annealing.search import Batch
 from fem_deepest.solve.paths.annealing import random_starts
 

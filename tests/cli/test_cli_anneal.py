@@ -12,13 +12,13 @@ import pytest
 from launch import DEMOS, contents, start
 
 import fem_deepest
-from fem_deepest.anneal_config import DynamicsSection, load_annealing
 from fem_deepest.cli.anneal import anneal
+from fem_deepest.configuration.anneal import DynamicsSection, load_annealing
 from fem_deepest.data.series import read_series
 from fem_deepest.errors import InputError
 from fem_deepest.io import batches
-from fem_deepest.path_search import PathSearch
-from fem_deepest.path_setup import cell_ends
+from fem_deepest.runs.path_search import PathSearch
+from fem_deepest.runs.path_setup import cell_ends
 
 SMALL = """\
 seed = 3

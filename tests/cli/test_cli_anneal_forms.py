@@ -14,10 +14,10 @@ from launch import DEMOS, contents, start
 from test_cli_anneal import rows, small  # noqa: F401 (a fixture)
 
 import fem_deepest
-from fem_deepest.anneal_config import load_annealing
 from fem_deepest.cli.anneal import anneal
+from fem_deepest.configuration.anneal import load_annealing
 from fem_deepest.io import batches
-from fem_deepest.path_search import PathSearch
+from fem_deepest.runs.path_search import PathSearch
 
 PENDULUM = """\
 [data]

@@ -9,11 +9,11 @@ import pytest
 from launch import DEMOS, TINY
 from pydantic import ValidationError
 
-from fem_deepest.anneal_config import load_annealing
-from fem_deepest.config import Config, load
+from fem_deepest.configuration.anneal import load_annealing
+from fem_deepest.configuration.train import Config, load
 from fem_deepest.errors import InputError
 from fem_deepest.io.rundir import jsonable
-from fem_deepest.run import configuration
+from fem_deepest.runs.train import configuration
 from fem_deepest.studies.named import load_study
 
 SECTIONS = {name: field.annotation for name, field in Config.model_fields.items() if name != "seed"}

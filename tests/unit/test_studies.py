@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from fem_deepest.config import reference
+from fem_deepest.configuration.section import reference
 from fem_deepest.errors import InputError
 from fem_deepest.spaces import DepthMesh
 from fem_deepest.studies.named import STUDIES, load_study

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fem_deepest import data
-from fem_deepest.config import Config, load
+from fem_deepest.configuration.train import Config, load
 from fem_deepest.data import DataSet
 from fem_deepest.errors import InputError
 from fem_deepest.io import checkpoint
 from fem_deepest.io.rundir import RunDirectory
-from fem_deepest.model import Model
+from fem_deepest.runs.model import Model
 from fem_deepest.spaces import ProcessGrid
 
 EXIT_CODES = {"converged": 0, "not_converged": 3, "failed": 4, "interrupted": 130}

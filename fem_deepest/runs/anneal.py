@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fem_deepest.anneal_config import AnnealConfig, load_annealing
-from fem_deepest.config import read, validate
-from fem_deepest.network_anneal_config import NetworkAnnealConfig
-from fem_deepest.network_search import NetworkSearch
-from fem_deepest.path_search import PathSearch
-from fem_deepest.run import EXIT_CODES
+from fem_deepest.configuration.anneal import AnnealConfig, load_annealing
+from fem_deepest.configuration.section import read, validate
+from fem_deepest.configuration.network_anneal import NetworkAnnealConfig
+from fem_deepest.runs.network_search import NetworkSearch
+from fem_deepest.runs.path_search import PathSearch
+from fem_deepest.runs.train import EXIT_CODES
 from fem_deepest.solve.annealing.levels import Level
 from fem_deepest.solve.annealing.search import Search
 
@@ -29,7 +29,7 @@ def load_search(
 ) -> AnnealConfig | NetworkAnnealConfig:
     """Read the configuration of an annealing; one with a section ``[network]`` is of networks.
 
-    See :func:`fem_deepest.config.load`. Null stands for an infinite ``R_0``, as in ``run.json``.
+    See :func:`fem_deepest.configuration.train.load`. Null stands for an infinite ``R_0``, as in ``run.json``.
     Not collective.
     """
     settings = tuple(settings)

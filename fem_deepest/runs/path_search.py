@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from fem_deepest.action.paths.action import Paths
 from fem_deepest.action.paths.observations import expected_measurement
-from fem_deepest.anneal_config import AnnealConfig
+from fem_deepest.configuration.anneal import AnnealConfig
 from fem_deepest.data.series import TimeSeries
 from fem_deepest.dynamics.defects import Defects
-from fem_deepest.path_setup import intervals, load_series, load_system, make_paths
+from fem_deepest.runs.path_setup import intervals, load_series, load_system, make_paths
 from fem_deepest.solve.annealing.ladder import Ladder
 from fem_deepest.solve.annealing.search import Batch
 from fem_deepest.solve.paths.annealing import KINDS, Annealing, random_starts

@@ -13,13 +13,13 @@ from dolfinx import fem, mesh
 from mpi4py import MPI
 
 from fem_deepest._compat import JIT_OPTIONS
-from fem_deepest.flow_config import EquationSection, FlowConfig, MeshSection
+from fem_deepest.configuration.flow import EquationSection, FlowConfig, MeshSection
 from fem_deepest.noise.karhunen_loeve import KarhunenLoeve, PowerLaw
 from fem_deepest.noise.matern import WhittleMatern
 from fem_deepest.noise.white import WhiteNoise
 from fem_deepest.noise.white_covariance import WhiteCovariance
 from fem_deepest.noise.wiener import QWiener
-from fem_deepest.run import EXIT_CODES
+from fem_deepest.runs.train import EXIT_CODES
 from fem_deepest.spaces.domain import create_domain, read_domain
 from fem_deepest.spaces.ring import arc_length, create_ring
 from fem_deepest.spde import named

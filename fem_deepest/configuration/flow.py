@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from fem_deepest.config import Count, Positive, Section, read, validate
+from fem_deepest.configuration.section import Count, Positive, Section, read, validate
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
@@ -156,5 +156,5 @@ class FlowConfig(Section):
 def load_flow(
     source: str | Path | Mapping[str, Any] | FlowConfig, settings: Iterable[str] = ()
 ) -> FlowConfig:
-    """Read the configuration of a flow; see :func:`fem_deepest.config.load`. Not collective."""
+    """Read the configuration of a flow; see :func:`read` and :func:`validate`. Not collective."""
     return validate(FlowConfig, read(source, settings))

@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from fem_deepest.anneal_config import AnnealOutput
-from fem_deepest.config import Count, Data, NetworkSection, Positive, Precision, Section
+from fem_deepest.configuration.anneal import AnnealOutput
+from fem_deepest.configuration.section import Count, Positive, Precision, Section
+from fem_deepest.configuration.train import Data, NetworkSection
 
 PairsName = Literal[
     "isometric",

@@ -21,7 +21,7 @@ from fem_deepest.action.weak.ends import (
     clamped,
     soft,
 )
-from fem_deepest.anneal_config import AnnealConfig, BoundsSection, DynamicsSection
+from fem_deepest.configuration.anneal import AnnealConfig, BoundsSection, DynamicsSection
 from fem_deepest.data.series import TimeSeries, read_series, twin
 from fem_deepest.dynamics.defects import Defects
 from fem_deepest.dynamics.dynamics import Dynamics

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from fem_deepest.config import Count, Positive, Section, read, validate
+from fem_deepest.configuration.section import Count, Positive, Section, read, validate
 
 NotNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -203,7 +203,7 @@ class AnnealConfig(Section):
 def load_annealing(
     source: str | Path | Mapping[str, Any] | AnnealConfig, settings: Iterable[str] = ()
 ) -> AnnealConfig:
-    """Read the configuration of an annealing; see :func:`fem_deepest.config.load`. Not collective."""
+    """Read the configuration of an annealing; see :func:`read` and :func:`validate`. Not collective."""
     values = read(source, settings)
     dynamics = values.get("dynamics")
     if isinstance(source, str | Path) and isinstance(dynamics, dict):
