@@ -41,8 +41,8 @@ def load_study(
         settings: Overrides ``section.key=value``.
 
     Raises:
-        InputError: As :func:`fem_deepest.configuration.train.load`; there is no study of that name; or what
-            it reads (data, sizes of a network) is not right.
+        InputError: As :func:`fem_deepest.configuration.train.load`; there is no study of that name; or
+            what it reads (data, sizes of a network) is not right.
 
     Not collective.
     """
