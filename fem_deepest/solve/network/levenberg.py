@@ -96,13 +96,9 @@ def levenberg(
     def quasi_newton(most: int) -> Outcome:
         memory, values = LimitedMemory(action.metric, _PAIRS), list[float]()
 
-        def watch(iterate: Iterate) -> None:
-            tell(iterate)
-            values.append(iterate.action)
-            if len(values) > _WINDOW and values[-_WINDOW - 1] - values[-1] <= decrease * abs(
-                values[-1]
-            ):
-                raise _Flat
+        def enough(value: float) -> bool:
+            values.append(value)
+            return len(values) > _WINDOW and values[-_WINDOW - 1] - value <= decrease * abs(value)
 
         try:
             return minimise(
@@ -111,11 +107,10 @@ def levenberg(
                 memory,
                 tolerance=tolerance,
                 iterations=min(iterations, most),
-                monitor=watch,
+                monitor=tell,
                 offset=iteration,
+                enough=enough,
             )
-        except _Flat:
-            return Outcome(True, "converged_decrease", told - iteration)
         finally:
             memory.clear()
 
@@ -135,15 +130,12 @@ def levenberg(
                 search.look()
             elif made == "stuck":
                 rest = quasi_newton(iterations)
-                return Outcome(rest.converged, rest.reason, iteration + rest.iterations)
+                reason = rest.reason.replace("_user", "_decrease")
+                return Outcome(rest.converged, reason, iteration + rest.iterations)
             else:
                 iteration += 1
     finally:
         search.destroy()
-
-
-class _Flat(Exception):
-    """Ends the quasi-Newton steps where they win too little."""
 
 
 class _Search:
