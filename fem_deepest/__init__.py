@@ -44,6 +44,7 @@ from fem_deepest.errors import (
     NumericalFailure,
 )
 from fem_deepest.configuration.flow import FlowConfig
+from fem_deepest.configuration.network_anneal import NetworkAnnealConfig
 from fem_deepest.runs.flow import Flowed
 from fem_deepest.runs.train import Run
 from fem_deepest.studies.run import StudyRun
@@ -56,6 +57,7 @@ __all__ = [
     "FlowConfig",
     "Flowed",
     "InputError",
+    "NetworkAnnealConfig",
     "NotConverged",
     "NumericalFailure",
     "Run",

@@ -78,7 +78,7 @@ def _anneal(
     force: Force = False,
     settings: Settings = None,
 ) -> None:
-    """Precision annealing over many initial paths: the action levels of a dynamical system."""
+    """Precision annealing over many starts: action levels of a dynamical system or of networks."""
     reporter = Printer() if MPI.COMM_WORLD.rank == 0 else None
     run = anneal(
         config, out=out, resume=resume, force=force, settings=settings or (), reporter=reporter
