@@ -30,8 +30,8 @@ class Nemytskii:
     """``u -> G(u)`` on blocks.
 
     Args:
-        expression: ``G`` in UFL: a scalar, or for a space of ``d`` components also a vector of ``d`` (a
-            forcing) or a matrix (d, d) (acting on vector-valued noise).
+        expression: ``G`` in UFL: a scalar, or for a space of ``d`` components also something of the shape
+            of ``u`` (a forcing) or a matrix (d, d) (acting on noise of ``d`` components).
         u: Function of the space of the rule that stands for the unknown in ``expression``.
         rule: Points: ``WhiteNoise.quadrature`` for noise, any other for integrals.
 
@@ -49,7 +49,7 @@ class Nemytskii:
         self.rule, self._u = rule, u
         G = ufl.as_ufl(expression)
         d = rule.blocks.bs
-        allowed: list[tuple[int, ...]] = [()] if u.ufl_shape == () else [(), (d,), (d, d)]
+        allowed: list[tuple[int, ...]] = [()] if u.ufl_shape == () else [(), u.ufl_shape, (d, d)]
         if u.function_space != rule.V or G.ufl_shape not in allowed:
             raise InputError(
                 f"G(u) has shape {G.ufl_shape} for u of shape {u.ufl_shape}, expected one of {allowed} "
@@ -122,16 +122,17 @@ class Nemytskii:
             dW: Increments at the points, (n * bs, S), as from :meth:`.WhiteNoise.points`.
 
         Raises:
-            InputError: ``G`` is a vector.
+            InputError: ``G`` is neither a scalar nor a matrix (bs, bs).
 
         Collective.
         """
-        if len(self.shape) == 1:
+        bs = self.rule.blocks.bs
+        if self.shape not in ((), (bs, bs)):
             raise InputError(
-                f"G(u) is a vector of {self.shape[0]} and has no product with a noise of as many "
-                "components; give a scalar or a matrix"
+                f"G(u) has shape {self.shape} and no product with a noise of {bs} components; give a "
+                f"scalar or a matrix of shape {(bs, bs)}"
             )
-        G, bs = self.values(U), self.rule.blocks.bs
+        G = self.values(U)
         noise = dW.reshape(-1, bs, dW.shape[1])
         if self.shape:
             product = np.einsum("qsij,qjs->qis", G, noise)

@@ -21,8 +21,11 @@ from fem_deepest.errors import InputError
 from fem_deepest.noise.covariance import Covariance
 from fem_deepest.noise.white import WhiteNoise
 from fem_deepest.noise.white_covariance import WhiteCovariance
+from fem_deepest.spaces.quadrature import Rule
 
 Array = NDArray[np.float64]
+
+BRIDGE = 2**31  # streams of Brownian bridges have this bit
 
 
 class QWiener:
@@ -79,6 +82,17 @@ class QWiener:
     def coarse(self, ratio: int) -> QWiener:
         """The same path on a time grid with steps ``ratio`` times as long."""
         return QWiener(self.covariance, self.white, self.substeps * ratio)
+
+    def bridge(self) -> QWiener:
+        """An independent process of the same law, for Brownian bridges between the steps of this one."""
+        white = self.white
+        other = WhiteNoise(white.V, white.seed, white.stream ^ BRIDGE, white.lumped)
+        return QWiener(self.covariance, other)
+
+    @property
+    def quadrature(self) -> Rule:
+        """Points of :attr:`Increment.points`."""
+        return self.white.quadrature
 
     def trace(self) -> float:
         """``tr Q``; see :class:`Covariance`."""

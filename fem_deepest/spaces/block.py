@@ -50,8 +50,7 @@ class Blocks:
     def ghosted(self, block: Array) -> Array:
         """The block with the rows of the ghosts behind its own, (local, S).
 
-        On one rank it is the block itself, on several an array that the next call with as many columns
-        overwrites.
+        On one rank it is the block itself, on several an array that the next exchange overwrites.
 
         Args:
             block: (owned, S).
@@ -102,6 +101,8 @@ class Blocks:
 
     def _vector(self, samples: int) -> Any:
         if samples not in self._vectors:
+            if len(self._vectors) == 2:  # a run has few widths: those of its chunks and the last
+                del self._vectors[next(iter(self._vectors))]
             self._vectors[samples] = la.vector(self._map, self.bs * samples)
         return self._vectors[samples]
 

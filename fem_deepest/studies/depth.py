@@ -18,7 +18,7 @@ from fem_deepest.spaces import Parameters as ControlParameters
 from fem_deepest.spaces import ProcessGrid
 from fem_deepest.studies.column import Errors
 from fem_deepest.studies.points import Parameters, Point
-from fem_deepest.studies.study import Factor, StudyConfig, StudySection, StudySolve
+from fem_deepest.studies.study import Factor, Study, StudyConfig, StudySection, StudySolve
 from fem_deepest.studies.table import Table
 from fem_deepest.studies.training import column_measure, depth_norm, train
 
@@ -63,7 +63,7 @@ class DepthConfig(StudyConfig):
         return self
 
 
-class DepthStudy:
+class DepthStudy(Study):
     """Distance of trained networks from one with several times as many layers.
 
     All points start from the same matrix on the coarsest mesh and go through the same levels, so
@@ -83,6 +83,7 @@ class DepthStudy:
 
     title = "Refinement in depth against a finer network"
     Config = DepthConfig
+    config: DepthConfig
     columns = ("weights", "weights H1", "action")
 
     def __init__(self, config: DepthConfig) -> None:

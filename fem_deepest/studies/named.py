@@ -10,17 +10,24 @@ from typing import Any
 from fem_deepest.config import read, validate
 from fem_deepest.errors import InputError
 from fem_deepest.studies.depth import DepthStudy
+from fem_deepest.studies.heat import HeatStrongStudy, HeatWeakStudy
+from fem_deepest.studies.multilevel import MultilevelStudy
 from fem_deepest.studies.neurons import NeuronsStudy
 from fem_deepest.studies.samples import SamplesStudy
+from fem_deepest.studies.stability import StabilityStudy
 from fem_deepest.studies.study import Study, StudyConfig
 from fem_deepest.studies.weak_constraint import WeakConstraintStudy
 
 # A study reads its own sections, so its name is looked up before anything else is validated.
-STUDIES: dict[str, Any] = {
+STUDIES: dict[str, type[Study]] = {
     "weak_constraint": WeakConstraintStudy,
     "depth": DepthStudy,
     "neurons": NeuronsStudy,
     "samples": SamplesStudy,
+    "heat_strong": HeatStrongStudy,
+    "heat_weak": HeatWeakStudy,
+    "stability": StabilityStudy,
+    "multilevel": MultilevelStudy,
 }
 
 
@@ -48,7 +55,7 @@ def load_study(
             raise InputError(f"study.name is missing or no name; give one of {known}")
         near = difflib.get_close_matches(name, STUDIES, n=1, cutoff=0.0)[0]
         raise InputError(f"there is no study '{name}'; did you mean '{near}'? Known: {known}")
-    study: Study = STUDIES[name](validate(STUDIES[name].Config, values))
+    study = STUDIES[name](validate(STUDIES[name].Config, values))
     for column in study.config.check.caps:
         if column not in study.columns:
             raise InputError(

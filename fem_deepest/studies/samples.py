@@ -16,7 +16,15 @@ from fem_deepest.model import Problem, make_network
 from fem_deepest.spaces import ProcessGrid
 from fem_deepest.studies.column import Errors
 from fem_deepest.studies.points import Parameters, Point
-from fem_deepest.studies.study import Count, Factor, Positive, StudyConfig, StudySection, StudySolve
+from fem_deepest.studies.study import (
+    Count,
+    Factor,
+    Positive,
+    Study,
+    StudyConfig,
+    StudySection,
+    StudySolve,
+)
 from fem_deepest.studies.table import Table
 from fem_deepest.studies.training import train
 
@@ -81,7 +89,7 @@ class SamplesConfig(StudyConfig):
         return self
 
 
-class SamplesStudy:
+class SamplesStudy(Study):
     """Errors of trained networks against one trained on many more samples of the same law.
 
     The action is a mean over the samples plus a prior that does not change with K: an M-estimator.
@@ -100,6 +108,7 @@ class SamplesStudy:
 
     title = "Number of samples against very many of the same law"
     Config = SamplesConfig
+    config: SamplesConfig
     columns = ("predictor", "action")
 
     def __init__(self, config: SamplesConfig) -> None:

@@ -66,6 +66,19 @@ def test_forcing_of_a_scalar(kind: str, degree: int) -> None:
             np.testing.assert_allclose(found[:, s], exact, rtol=0, atol=1e-13 * np.abs(exact).max())
 
 
+@pytest.mark.parametrize("shape", [(2,), (3, 2)])
+def test_forcing_of_a_vector_or_a_tensor(shape: tuple[int, ...]) -> None:
+    V = fem.functionspace(_square(), ("Lagrange", 1, shape))
+    u, v = fem.Function(V), ufl.TestFunction(V)
+    f = ufl.inner(u, u) * u + (ufl.dot(ufl.grad(u), u) if len(shape) == 1 else 0 * u)
+    U, columns = _samples(V)
+    found = Nemytskii(f, u, Quadrature(V, 4)).integrate(U)
+    for s, column in enumerate(columns):
+        u.x.array[:] = column.x.array
+        exact = _oracle(ufl.inner(f, v) * ufl.dx(metadata={"quadrature_degree": 4}))
+        np.testing.assert_allclose(found[:, s], exact, rtol=0, atol=1e-13 * np.abs(exact).max())
+
+
 def _noise_form(G: Any, white: WhiteNoise, dW: np.ndarray, v: Any) -> Any:
     """``int G(u) v dW`` with the noise as a function of a quadrature space, an independent assembly.
 
@@ -170,7 +183,7 @@ def test_what_has_no_value_at_points_is_refused() -> None:
         Nemytskii(u * ufl.CellVolume(domain), u, rule)
     with pytest.raises(InputError, match="forcing of shape"):
         Nemytskii(ufl.dot(w, w), w, wide).integrate(np.zeros((wide.blocks.owned, 1)))
-    with pytest.raises(InputError, match="give a scalar or a matrix"):
+    with pytest.raises(InputError, match=r"scalar or a matrix of shape \(2, 2\)"):
         Nemytskii(w, w, wide).load(np.zeros((wide.blocks.owned, 1)), np.zeros((1, 1)))
     lumped = WhiteNoise(V, 0, lumped=True).quadrature
     with pytest.raises(InputError, match="no value at the nodes"):

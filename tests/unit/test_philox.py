@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy import special, stats
 
 from fem_deepest.errors import InputError
+from fem_deepest.noise import compiled, vectorised
 from fem_deepest.noise.philox import normals, philox4x32
 
 ONES = 0xFFFFFFFF
+
+
+@pytest.fixture(params=["compiled", "vectorised"])
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways to the same numbers."""
+    if request.param == "vectorised":
+        monkeypatch.setattr(compiled, "fill", lambda *_: False)
+    elif compiled._library() is None:
+        pytest.skip("there is no C compiler")
+
+
+both_engines = pytest.mark.usefixtures("engine")
 
 
 # Salmon et al., Random123 1.14, tests/kat_vectors.
@@ -49,6 +64,7 @@ def _one_by_one(
     return found[:width]
 
 
+@both_engines
 def test_normals_are_box_and_mullers_of_the_counter() -> None:
     keys = np.random.default_rng(1).integers(0, 2**64, 40, dtype=np.uint64)
     samples = [0, 7, 2**24 - 1]
@@ -60,6 +76,7 @@ def test_normals_are_box_and_mullers_of_the_counter() -> None:
     np.testing.assert_allclose(z, exact, rtol=0, atol=1e-14)
 
 
+@both_engines
 def test_a_number_has_the_same_bits_alone_and_among_many() -> None:
     """Whatever the chunk, the place in it, and the length of the vector."""
     keys = np.random.default_rng(2).integers(0, 2**64, 20011, dtype=np.uint64)
@@ -75,6 +92,15 @@ def test_a_number_has_the_same_bits_alone_and_among_many() -> None:
         )
 
 
+def test_numbers_of_numpy_are_numbers() -> None:
+    keys = np.arange(3, dtype=np.uint64)
+    found = normals(np.int64(1), keys, np.uint32(2), np.int32(3), np.arange(2), np.int64(2))
+    np.testing.assert_array_equal(found, normals(1, keys, 2, 3, [0, 1], 2))
+    with pytest.raises(TypeError):
+        normals(1, keys, 2.5)  # type: ignore[arg-type]
+
+
+@both_engines
 def test_more_samples_than_a_chunk_holds() -> None:
     keys = np.array([5, 9], dtype=np.uint64)
     z = normals(0, keys, 0, 0, range(30000), 3)
@@ -82,6 +108,7 @@ def test_more_samples_than_a_chunk_holds() -> None:
         np.testing.assert_array_equal(normals(0, keys, 0, 0, [s], 3)[:, 0], z[:, s])
 
 
+@both_engines
 def test_the_law_is_standard_normal() -> None:
     n = 1_000_000
     z = normals(11, np.arange(n // 4, dtype=np.uint64), 0, 0, (0,), 4).ravel()
@@ -114,6 +141,45 @@ def test_streams_steps_samples_seeds_keys_and_places_are_independent() -> None:
     for f in (z, (z**2 - 1.0) / np.sqrt(2.0)):
         c = np.abs(f @ f.T / n)[np.triu_indices(len(z), 1)]
         assert c.max() < bound if f is z else c.max() < 1.5 * bound
+
+
+@pytest.mark.parametrize(
+    ("rows", "samples", "width"),
+    [(0, 2, 3), (1, 1, 1), (1000, 1, 3), (77, 13, 5), (5, 3000, 2), (3, 1, 512), (100_000, 1, 2)],
+)
+def test_the_compiled_numbers_have_the_bits_of_the_vectorised(
+    rows: int, samples: int, width: int
+) -> None:
+    if compiled._library() is None:
+        pytest.skip("there is no C compiler")
+    rng = np.random.default_rng(rows)
+    keys = rng.integers(0, 2**64, rows, dtype=np.uint64)
+    which = rng.integers(0, 2**24, samples).astype(np.uint64)
+    one, other = (np.full((rows * width, samples), np.nan) for _ in range(2))
+    assert compiled.fill(ONES, 5, keys, ONES, which, width, one)
+    vectorised.fill(ONES, 5, keys, ONES, which, width, other)
+    assert one.tobytes() == other.tobytes()
+    # Into what is not contiguous NumPy writes.
+    wide = np.full((rows * width, 2 * samples), np.nan)
+    normals(ONES, keys, ONES, 5, which.astype(int), width, wide[:, ::2])
+    np.testing.assert_array_equal(wide[:, ::2], one)
+    assert np.isnan(wide[:, 1::2]).all()
+
+
+@pytest.mark.parametrize("compiler", ["no-such-compiler", "false"])
+def test_without_a_compiler_numpy_does_it(
+    compiler: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    keys = np.arange(5, dtype=np.uint64)
+    expected = normals(1, keys, 2, 3, [4], 3)
+    monkeypatch.setenv("CC", compiler)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    compiled._library.cache_clear()
+    try:
+        assert compiled._library() is None
+        assert normals(1, keys, 2, 3, [4], 3).tobytes() == expected.tobytes()
+    finally:
+        compiled._library.cache_clear()
 
 
 @pytest.mark.parametrize(
