@@ -32,12 +32,16 @@ class HamiltonianMonteCarlo:
     """
 
     acceptance: ClassVar[float] = 0.8
-    most: ClassVar[float] = np.pi / 2
 
-    def __init__(self, target: Target, step: float = 0.2, steps: int = 5) -> None:
+    def __init__(self, target: Target, step: float = 0.2, steps: int = 3) -> None:
         if steps < 1:
             raise InputError(f"{steps} steps of HMC were asked for, expected 1 or more")
         self.target, self.step, self.steps = target, step, steps
+
+    @property
+    def most(self) -> float:
+        """A quarter of a turn in all: after a half, a Gaussian mode is where it was, mirrored."""
+        return 0.5 * np.pi / self.steps
 
     @property
     def gradients(self) -> int:

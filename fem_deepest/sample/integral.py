@@ -22,6 +22,7 @@ from ufl.classes import Derivative
 
 from fem_deepest.action.form.action import FormAction
 from fem_deepest.action.form.functional import Functional
+from fem_deepest.dynamics.program import Program
 from fem_deepest.errors import InputError
 from fem_deepest.noise.nemytskii import Nemytskii
 from fem_deepest.sample.cholesky import Cholesky
@@ -85,6 +86,7 @@ class IntegralTarget:
                 "the potential density phi(u) holds a derivative; give derivatives in the quadratic "
                 "prior, or take an ActionTarget"
             )
+        self._symbols = (density, unknown)
         self._phi = Nemytskii(density, unknown, self.rule)
         self._slope = Nemytskii(_plain(ufl.diff(density, u)), unknown, self.rule)
         quadratic = FormAction(
@@ -113,6 +115,11 @@ class IntegralTarget:
     def field(self, v: Array) -> Array:
         """Coefficients of ``u = m + v`` of all dofs, clamped ones included: a block of ``V``."""
         return np.asarray(self._Z @ v + self._base)
+
+    def density(self, values: Array) -> Array:
+        """``phi`` of a scalar unknown that does not depend on the place, at numbers of any shape."""
+        density, unknown = self._symbols
+        return Program([density], {"u": unknown}).run(values.shape, u=values)[0]
 
     def potential(self, v: Array) -> Array:
         """See :class:`.Target`."""

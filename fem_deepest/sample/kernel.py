@@ -29,14 +29,15 @@ class Kernel(Protocol):
 
     Attributes:
         acceptance: Acceptance that its step is tuned to.
-        most: Largest step.
         step: Step size, the same for all columns.
-        gradients: Gradients of ``Phi`` in one iteration.
     """
 
     acceptance: ClassVar[float]
-    most: ClassVar[float]
     step: float
+
+    @property
+    def most(self) -> float:
+        """Largest step."""
 
     @property
     def gradients(self) -> int:

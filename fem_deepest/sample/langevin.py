@@ -106,7 +106,7 @@ class Langevin:
     """
 
     acceptance: ClassVar[float] = 0.574
-    most: ClassVar[float] = 2.0
+    most = 2.0
     gradients = 1
 
     def __init__(

@@ -25,7 +25,7 @@ class PreconditionedCrankNicolson:
     """
 
     acceptance: ClassVar[float] = 0.3
-    most: ClassVar[float] = 1.0
+    most = 1.0
     gradients = 0
 
     def __init__(self, target: Target, step: float = 0.2) -> None:
@@ -54,7 +54,7 @@ class RandomWalk:
     """
 
     acceptance: ClassVar[float] = 0.234
-    most: ClassVar[float] = np.inf
+    most = np.inf
     gradients = 0
 
     def __init__(self, target: Target, step: float = 0.2) -> None:

@@ -182,7 +182,8 @@ def test_restart_goes_on_bit_for_bit() -> None:
 @pytest.mark.parametrize("name", ["pcn", "infinity_mala", "spde_mala", "hmc"])
 def test_steps_are_tuned(name: str) -> None:
     """From a step ten times too small or too big; then the step is frozen."""
-    target, goal = bridge(double_well, 4.0, 32), 0.7  # pCN has .48 at least
+    target = bridge(double_well, 4.0, 32)
+    goal = 0.9 if name == "hmc" else 0.7  # at its largest step pCN has .48, HMC .8
     for factor in (0.1, 10.0):
         kernel = ALL[name](target)
         kernel.step = min(factor * kernel.step, kernel.most)
