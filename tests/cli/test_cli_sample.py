@@ -1,0 +1,126 @@
+"""The verb that samples: run directory, numbers, refusals."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from launch import DEMOS
+from mpi4py import MPI
+
+import fem_deepest
+from fem_deepest.cli.sample import redraw, sample_posterior
+from fem_deepest.errors import InputError
+
+SMALL = [
+    "chains.draws=200",
+    "bridge.cells=32",
+    "chains.chains=16",
+    "check.ess=200",
+    "check.r_hat=1.05",
+]
+
+
+class Notes:
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.lines.append(message)
+
+    def step(self, progress) -> None:
+        raise AssertionError
+
+
+def test_the_demo_in_reduced_size(tmp_path: Path) -> None:
+    notes = Notes()
+    out = tmp_path / "out"
+    run = sample_posterior(
+        DEMOS / "bridge.toml", out=out, settings=[*SMALL, "chains.paths=true"], reporter=notes
+    )
+    assert run.status == "converged"
+    assert run.exit_code == 0
+    row = run.diagnostics["middle_square"]
+    assert abs(row["mean"] - 0.55430) < 3 * row["mcse_mean"] + 0.002  # 0.002: 32 cells
+    assert row["mcse_mean"] < 0.03
+    values = json.loads((out / "run.json").read_text())
+    assert values["verb"] == "sample"
+    assert values["status"] == "converged"
+    assert values["metrics"]["r_hat"] < 1.05
+    assert values["config"]["chains"]["warmup"] == 300  # a default filled in
+    with (out / "diagnostics.csv").open() as file:
+        rows = {r["quantity"]: r for r in csv.DictReader(file)}
+    assert float(rows["middle_square"]["mean"]) == pytest.approx(row["mean"], rel=1e-12)
+    # 16 chains of 200 iterations with three gradients each.
+    share = float(rows["middle"]["ess_bulk"]) / (16 * 200 * 3)
+    assert float(rows["middle"]["ess_per_gradient"]) == pytest.approx(share, rel=1e-12)
+    with h5py.File(out / "chains.nc") as file:
+        path, middle = file["posterior/path"][()], file["posterior/middle"][()]
+        t = file["posterior/t"][()]
+    assert path.shape == (16, 200, 33)
+    np.testing.assert_array_equal(path[:, :, np.argmin(abs(t - 1.0))], middle)
+    np.testing.assert_array_equal(path[:, :, np.argmin(t)], -1.0)
+    assert any("ESS" in line for line in notes.lines)
+    for figure in redraw(out, values):
+        assert figure.stat().st_size > 10_000
+    with pytest.raises(InputError, match="not empty"):
+        sample_posterior(DEMOS / "bridge.toml", out=out)
+
+
+def test_chains_that_are_too_short_have_not_converged(tmp_path: Path) -> None:
+    notes = Notes()
+    run = sample_posterior(
+        {"sampler": {"kernel": "random_walk"}},
+        out=tmp_path / "out",
+        settings=["chains.draws=20", "chains.chains=4", "chains.warmup=20", "output.figures=false"],
+        reporter=notes,
+        comm=MPI.COMM_SELF,
+    )
+    assert run.status == "not_converged"
+    assert run.exit_code == 3
+    assert any(line.startswith("NOT CONVERGED") for line in notes.lines)
+    assert (tmp_path / "out" / "chains.nc").exists()
+    assert np.isnan(run.diagnostics["middle"]["ess_per_gradient"])
+
+
+@pytest.mark.parametrize(
+    ("setting", "reason"),
+    [
+        ("bridge.measure=sde", "needs a drift"),
+        ("bridge.cells=31", "multiple of 2"),
+        ("sampler.kernel=nuts", "nuts"),
+        ("sampler.theta=2.0", "theta"),
+        ("chains.drows=5", "draws"),
+        ("check.r_hat=0.9", "r_hat"),
+    ],
+)
+def test_bad_input(tmp_path: Path, setting: str, reason: str) -> None:
+    with pytest.raises(InputError, match=reason):
+        sample_posterior({}, out=tmp_path / "out", settings=[setting])
+    assert not (tmp_path / "out").exists()
+
+
+def test_study_of_the_acceptance(tmp_path: Path) -> None:
+    sizes = ["study.values=[32,256]", "study.chains=16", "study.iterations=150"]
+    run = fem_deepest.study(DEMOS / "acceptance.toml", out=tmp_path / "out", settings=sizes)
+    assert run.status == "converged", run.failures
+    assert (tmp_path / "out" / "figures" / "acceptance.png").stat().st_size > 10_000
+    columns = run.table.others
+    assert columns["random_walk"][1] < 0.3 < columns["random_walk"][0]
+    assert columns["spde_mala_implicit"][1] < 1e-3
+
+
+def test_study_says_what_is_not_flat(tmp_path: Path) -> None:
+    config = {
+        "study": {"name": "acceptance", "values": [8, 16], "kernels": ["pcn", "random_walk"]},
+        "rates": {"flat": 0.02, "known": {"pcn": 0.3}},
+    }
+    sizes = ["study.chains=8", "study.iterations=20", "output.figures=false"]
+    run = fem_deepest.study(config, out=tmp_path / "out", settings=sizes)
+    assert run.status == "not_converged"
+    assert any("pcn" in line and "0.3" in line for line in run.failures)
+    assert any("random_walk" in line and "fall" in line for line in run.failures)
