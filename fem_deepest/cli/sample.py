@@ -123,17 +123,17 @@ def setting(config: SampleConfig) -> Setting:
     ends = 0.5 * (config.bridge.start**2 + config.bridge.end**2)
 
     def mean_square(v: Any) -> Any:
-        x = measure.field(v)[1:-1]
+        x = measure.path(v)[1:-1]
         return (ends + np.sum(x**2, axis=0)) / N
 
     observe = {
-        "quarter": lambda v: measure.field(v)[N // 4],
-        "middle": lambda v: measure.field(v)[N // 2],
-        "middle_square": lambda v: measure.field(v)[N // 2] ** 2,
+        "quarter": lambda v: measure.path(v)[N // 4],
+        "middle": lambda v: measure.path(v)[N // 2],
+        "middle_square": lambda v: measure.path(v)[N // 2] ** 2,
         "mean_square": mean_square,
     }
     if config.chains.paths:
-        observe["path"] = measure.field
+        observe["path"] = measure.path
     kernel = lambda: named_kernel(section.kernel, measure, section.step, **more)  # noqa: E731
     return Setting(measure, kernel, observe)
 
@@ -224,10 +224,10 @@ class _Session:
     def _leave(self, chains: Sample, table: Mapping[str, Mapping[str, float]]) -> None:
         """Write the results; rank 0 alone."""
         path, shape = self.directory.path, chains.values["middle"].shape
-        coordinates, dims = {}, {}
+        coordinates, dims = dict[str, Any](), dict[str, list[str]]()
         if self.config.chains.paths:
-            x = target(self.config).V.tabulate_dof_coordinates()[:, 0]
-            coordinates, dims = {"t": x}, {"path": ["t"]}
+            t = np.linspace(0.0, self.config.bridge.depth, self.config.bridge.cells + 1)
+            coordinates, dims = {"t": t}, {"path": ["t"]}
         stats = {
             "acceptance_rate": np.broadcast_to(chains.acceptance[:, None], shape).copy(),
             "step_size": np.broadcast_to(chains.steps[:, None], shape).copy(),

@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 def write_inference_data(
     path: Path,
     groups: Mapping[str, Mapping[str, Array]],
-    coordinates: Mapping[str, Array] = {},
+    coordinates: Mapping[str, Any] = {},
     dims: Mapping[str, Sequence[str]] = {},
     attributes: Mapping[str, Any] = {},
 ) -> None:
@@ -49,7 +49,7 @@ def write_inference_data(
 def _group(
     group: Any,
     variables: Mapping[str, Array],
-    coordinates: Mapping[str, Array],
+    coordinates: Mapping[str, Any],
     dims: Mapping[str, Sequence[str]],
     attributes: Mapping[str, Any],
 ) -> None:

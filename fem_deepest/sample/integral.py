@@ -86,6 +86,7 @@ class IntegralTarget:
                 "the potential density phi(u) holds a derivative; give derivatives in the quadratic "
                 "prior, or take an ActionTarget"
             )
+        self._order = np.argsort(V.tabulate_dof_coordinates()[:, 0], kind="stable")
         self._symbols = (density, unknown)
         self._phi = Nemytskii(density, unknown, self.rule)
         self._slope = Nemytskii(_plain(ufl.diff(density, u)), unknown, self.rule)
@@ -115,6 +116,10 @@ class IntegralTarget:
     def field(self, v: Array) -> Array:
         """Coefficients of ``u = m + v`` of all dofs, clamped ones included: a block of ``V``."""
         return np.asarray(self._Z @ v + self._base)
+
+    def path(self, v: Array) -> Array:
+        """Values at the nodes of a scalar path in the order of the depth, ends included."""
+        return self.field(v)[self._order]
 
     def density(self, values: Array) -> Array:
         """``phi`` of a scalar unknown that does not depend on the place, at numbers of any shape."""

@@ -43,9 +43,7 @@ def test_each_kernel_has_the_right_law(name: str) -> None:
     chains.tune(60)
     chains.use(ALL[name](target))
     chains.draw(20, {})
-    x = chains.draw(
-        250, {"x": lambda v: target.field(v)[N // 2], "y": lambda v: target.field(v)[1]}
-    )
+    x = chains.draw(250, {"x": lambda v: target.path(v)[N // 2], "y": lambda v: target.path(v)[1]})
     grid, p = marginals(double_well, T, N, exact=False)
     for name_, node in (("x", N // 2 - 1), ("y", 0)):
         for f in (lambda x: x, lambda x: x**2, lambda x: (np.abs(x) > 1.0) * 1.0):
@@ -57,12 +55,12 @@ def test_each_kernel_has_the_right_law(name: str) -> None:
 
 def moments(target: IntegralTarget, N: int) -> dict[str, Callable]:
     def mean_square(v: np.ndarray) -> np.ndarray:
-        x = target.field(v)
+        x = target.path(v)
         return (np.sum(x**2, axis=0) - 1.0) / N  # the ends count half
 
     return {
-        "quarter": lambda v: target.field(v)[N // 4],
-        "middle": lambda v: target.field(v)[N // 2] ** 2,
+        "quarter": lambda v: target.path(v)[N // 4],
+        "middle": lambda v: target.path(v)[N // 2] ** 2,
         "mean": mean_square,
     }
 
