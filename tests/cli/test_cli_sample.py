@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
+import signal
 from pathlib import Path
 
 import h5py
@@ -14,7 +15,8 @@ from launch import DEMOS
 from mpi4py import MPI
 
 import fem_deepest
-from fem_deepest.cli.sample import redraw, sample_posterior
+from fem_deepest.cli.chains import redraw
+from fem_deepest.cli.sample import sample_posterior
 from fem_deepest.errors import InputError
 
 SMALL = [
@@ -142,3 +144,41 @@ def test_demo_of_the_two_measures() -> None:
         abs(target.potential(v + h * d) - value - h * np.sum(g * d, axis=0)) for h in (1e-2, 5e-3)
     ]
     np.testing.assert_allclose(np.log2(errors[0] / errors[1]), 2.0, atol=0.1)
+
+
+def test_an_interrupted_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    """Asked to stop in the second batch, then resumed with the file of the first as it was."""
+    few = ["chains.draws=250", "bridge.cells=16", "chains.chains=6", "chains.batch=3"]
+    few += ["output.figures=false", "chains.relax=50", "chains.warmup=50", "check.ess=20"]
+    few += ["check.r_hat=1.5"]
+    whole = sample_posterior({}, out=tmp_path / "whole", settings=few, comm=MPI.COMM_SELF)
+
+    class Stop(Notes):
+        def note(self, message: str) -> None:
+            super().note(message)
+            if message.startswith("batch 0"):
+                signal.raise_signal(signal.SIGTERM)
+
+    def go(**more):
+        return sample_posterior({}, out=tmp_path / "out", comm=MPI.COMM_SELF, **more)
+
+    run = go(settings=few, reporter=Stop())
+    assert run.status == "interrupted"
+    assert run.exit_code == 130
+    assert run.chains is None
+    first = (tmp_path / "out" / "batches" / "chains000000.npz").stat()
+    for wrong, reason in (("seed=3", "seed = 0"), ("chains.draws=100", "as many or more")):
+        with pytest.raises(InputError, match=reason):
+            go(settings=[*few, wrong], resume=True)
+    longer = [*few, "chains.draws=330"]
+    run = go(settings=longer, resume=True)
+    assert run.status == "converged"
+    assert first.st_size < (tmp_path / "out" / "batches" / "chains000000.npz").stat().st_size
+    for name, x in whole.chains.values.items():
+        np.testing.assert_array_equal(run.chains.values[name][:, :250], x)
+        assert run.chains.values[name].shape == (6, 330)
+    np.testing.assert_array_equal(run.chains.steps, whole.chains.steps)
+    again = go(settings=longer, resume=True)
+    np.testing.assert_array_equal(again.chains.acceptance, run.chains.acceptance)
+    with pytest.raises(InputError, match="holds no chains"):
+        sample_posterior({}, out=tmp_path / "empty", resume=True, comm=MPI.COMM_SELF)
