@@ -8,6 +8,7 @@ from scipy import sparse
 
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.protocol import Action
+from fem_deepest.errors import InputError
 from fem_deepest.sample.cholesky import Cholesky
 from fem_deepest.sample.matrices import check_alone, precision
 from fem_deepest.sample.target import Gaussian, inner
@@ -16,33 +17,42 @@ Array = NDArray[np.float64]
 
 
 class ActionTarget:
-    """``Phi(u) = A(u) - 1/2 <u - m, P (u - m)>`` with the metric ``P`` of the action.
+    """``Phi(u) = beta (A(u) - 1/2 <u - m, P (u - m)>)`` with the metric ``P`` of the action.
 
-    Whatever ``m`` is, the chains sample ``exp(-A)``. It should be the minimiser of the quadratic part, so
+    Whatever ``m`` is, the chains sample ``exp(-beta A)``. It should be the minimiser of the quadratic part, so
     that no linear term that is too rough is left in ``Phi``: zero for a prior of mean zero, the straight
     line for a bridge.
 
     Args:
         action: Action on one rank.
+        beta: Inverse temperature. The action of a network is a mean over ``K`` samples: ``beta = K`` makes
+            ``exp(-beta A)`` the posterior of the weights, with the prior precision ``K P``.
         mean: ``m``; zero if None.
         mass: ``M``, for white noise (SPDE-MALA), if there is one.
 
     Attributes:
-        prior: The Gaussian ``N(m, P^{-1})``.
+        prior: The Gaussian ``N(m, (beta P)^{-1})``.
 
     Raises:
-        InputError: The action is spread over ranks, or its metric is not positive definite or too big.
+        InputError: ``beta`` is not positive, the action is spread over ranks, or its metric is not
+            positive definite or too big.
     """
 
     def __init__(
-        self, action: Action, mean: PETSc.Vec | None = None, mass: sparse.csr_matrix | None = None
+        self,
+        action: Action,
+        mean: PETSc.Vec | None = None,
+        mass: sparse.csr_matrix | None = None,
+        beta: float = 1.0,
     ) -> None:
+        if not beta > 0.0:
+            raise InputError(f"the inverse temperature is {beta}, expected a positive number")
         self._u, self._g = action.create(), action.create()
         check_alone(self._u.comm)
-        self.action = action
+        self.action, self.beta = action, beta
         self.prior = Gaussian(
             np.zeros((self._u.getSize(), 1)) if mean is None else mean.array_r[:, None].copy(),
-            Cholesky(precision(action.metric, self._u), "the metric of the action"),
+            Cholesky(beta * precision(action.metric, self._u), "the metric of the action"),
             None if mass is None else Cholesky(mass, "the mass matrix"),
         )
 
@@ -52,7 +62,7 @@ class ActionTarget:
         for s in range(v.shape[1]):
             self._load(v, s)
             value[s] = self.action.value(self._u)
-        return value - 0.5 * inner(v, self.prior.precision.apply(v))
+        return self.beta * value - 0.5 * inner(v, self.prior.precision.apply(v))
 
     def gradient(self, v: Array) -> tuple[Array, Array]:
         """See :class:`.Target`."""
@@ -62,7 +72,7 @@ class ActionTarget:
             value[s] = self.action.gradient(self._u, self._g)
             slope[:, s] = self._g.array_r
         image = self.prior.precision.apply(v)
-        return value - 0.5 * inner(v, image), slope - image
+        return self.beta * value - 0.5 * inner(v, image), self.beta * slope - image
 
     def _load(self, v: Array, s: int) -> None:
         self._u.array[...] = self.prior.mean[:, 0] + v[:, s]

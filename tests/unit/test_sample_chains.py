@@ -8,6 +8,7 @@ import ufl
 from dolfinx import fem, mesh
 from mpi4py import MPI
 from path_measures import bridge, double_well, gibbs, marginals, numbers, sde
+from problems import network_action
 
 from fem_deepest.action.form.action import FormAction
 from fem_deepest.errors import InputError
@@ -218,6 +219,33 @@ def test_any_action_is_a_target() -> None:
         for t in (fast, slow)
     ]
     np.testing.assert_allclose(*values, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("beta", [1.0, 12.0])
+def test_networks_obey_the_virial_theorem(beta: float) -> None:
+    """``E <u, dA/du> = n / beta`` for the law ``exp(-beta A)`` of any action: integrate by parts."""
+    action = network_action(
+        loss="least_squares", count=12, neurons=2, inputs=2, outputs=1, cells=2, strength=0.5
+    )
+    target = ActionTarget(action, beta=beta)
+    n = target.prior.size
+
+    def virial(v: np.ndarray) -> np.ndarray:
+        return np.sum(v * (target.prior.precision.apply(v) + target.gradient(v)[1]), axis=0)
+
+    def make() -> Setting:
+        return Setting(target, lambda: HamiltonianMonteCarlo(target), {"virial": virial})
+
+    plan = Plan(chains=6, batch=6, relax=100, warmup=60, draws=200)
+    x = sample(make, plan, MPI.COMM_SELF).values["virial"]
+    assert rhat(x) < 1.05
+    assert abs(x.mean() - n) < 4 * standard_error(x) < 0.1 * n
+    P, d, r = target.prior.precision.matrix, action.create(), action.create()
+    d.array[...] = np.random.default_rng(1).standard_normal(n)
+    action.metric.apply(d, r)
+    np.testing.assert_allclose(P @ d.array_r, beta * r.array_r, rtol=0, atol=1e-10 * beta)
+    with pytest.raises(InputError, match="inverse temperature"):
+        ActionTarget(action, beta=0.0)
 
 
 def test_gradient_of_the_potential() -> None:
