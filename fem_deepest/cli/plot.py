@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from mpi4py import MPI
 
-from fem_deepest.cli import levels, study
+from fem_deepest.cli import chains, levels, study
 from fem_deepest.data import DataSet
 from fem_deepest.io.rundir import RunDirectory
 from fem_deepest.run import Run, load_data
@@ -31,6 +31,8 @@ def plot(directory: str | Path) -> list[Path]:
         return study.redraw(place)
     if values.get("verb") == "anneal":
         return levels.redraw(place.path, values)
+    if values.get("verb") == "sample":
+        return chains.redraw(place.path, values)
     run = Run.load(directory)
     return draw(run, *load_data(run.config))
 

@@ -19,9 +19,9 @@ Array = NDArray[np.float64]
 class ActionTarget:
     """``Phi(u) = beta (A(u) - 1/2 <u - m, P (u - m)>)`` with the metric ``P`` of the action.
 
-    Whatever ``m`` is, the chains sample ``exp(-beta A)``. It should be the minimiser of the quadratic part, so
-    that no linear term that is too rough is left in ``Phi``: zero for a prior of mean zero, the straight
-    line for a bridge.
+    Whatever ``m`` is, the chains sample ``exp(-beta A)``. It should be the minimiser of the quadratic
+    part, so that no linear term that is too rough is left in ``Phi``: zero for a prior of mean zero, the
+    straight line for a bridge.
 
     Args:
         action: Action on one rank.

@@ -15,7 +15,7 @@ from launch import DEMOS
 from mpi4py import MPI
 
 import fem_deepest
-from fem_deepest.cli.chains import redraw
+from fem_deepest.cli.plot import plot
 from fem_deepest.cli.sample import sample_posterior
 from fem_deepest.errors import InputError
 
@@ -69,10 +69,13 @@ def test_the_demo_in_reduced_size(tmp_path: Path) -> None:
     np.testing.assert_array_equal(path[:, :, 16], middle)
     np.testing.assert_array_equal(path[:, :, 0], -1.0)
     assert any("ESS" in line for line in notes.lines)
-    for figure in redraw(out, values):
+    for figure in plot(out):
         assert figure.stat().st_size > 10_000
     with pytest.raises(InputError, match="not empty"):
         sample_posterior(DEMOS / "bridge.toml", out=out)
+    (out / "chains.nc").unlink()
+    with pytest.raises(InputError, match="run it to its end"):
+        plot(out)
 
 
 def test_chains_that_are_too_short_have_not_converged(tmp_path: Path) -> None:
