@@ -15,16 +15,6 @@ __all__ = ["acceptance"]
 
 Array = NDArray[np.float64]
 
-_NAMES = {
-    "pcn": "pCN",
-    "infinity_mala": "$\\infty$-MALA, $\\theta=1/2$",
-    "spde_mala": "SPDE-MALA, $\\theta=1/2$",
-    "hmc": "HMC in function space",
-    "random_walk": "random walk",
-    "spde_mala_explicit": "SPDE-MALA, $\\theta=0$",
-    "spde_mala_implicit": "SPDE-MALA, $\\theta=1$",
-}
-
 
 @styled
 def acceptance(
@@ -38,9 +28,9 @@ def acceptance(
 
     Args:
         cells: N, (m,).
-        rates: Acceptance by name of the kernel, (m,).
+        rates: Acceptance by label of the kernel, (m,).
         halves: Half-widths of their intervals.
-        flat: Names of the kernels whose rate should not depend on N.
+        flat: Labels of the kernels whose rate should not depend on N.
         title: Title, if any.
     """
     figure = Figure(figsize=(9, 5.4))
@@ -54,7 +44,7 @@ def acceptance(
             fmt=("-" if name in flat else "--") + MARKERS[i % len(MARKERS)],
             color=next(colours, "black"),
             capsize=4,
-            label=_NAMES.get(name, name),
+            label=name,
         )
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(FixedLocator(list(cells)))

@@ -45,6 +45,15 @@ _STEPS: dict[str, float] = {
     "spde_mala_explicit": 1e-4,
     "spde_mala_implicit": 1e-3,
 }
+_NAMES = {
+    "pcn": r"pCN, $\beta = {:g}$",
+    "infinity_mala": r"$\infty$-MALA, $\theta=1/2$, $k = {:g}$",
+    "spde_mala": r"SPDE-MALA, $\theta=1/2$, $k = {:g}$",
+    "hmc": r"HMC, 3 rotations by {:g}",
+    "random_walk": r"random walk, $\beta = {:g}$",
+    "spde_mala_explicit": r"SPDE-MALA, $\theta=0$, $k = {:g}$",
+    "spde_mala_implicit": r"SPDE-MALA, $\theta=1$, $k = {:g}$",
+}
 _FLAT = ("pcn", "infinity_mala", "spde_mala", "hmc")
 _HALF = " +-"
 
@@ -188,6 +197,8 @@ class AcceptanceStudy(Study):
         from fem_deepest.figures.acceptance import acceptance  # Matplotlib; see Study.figures
 
         table = tables["table"]
-        rates = {n: v for n, v in table.others.items() if not n.endswith(_HALF)}
-        halves = {n: table.others[n + _HALF] for n in rates}
-        return {"acceptance": acceptance(table.refined, rates, halves, _FLAT, cls.title)}
+        label = {n: _NAMES[n].format(_STEPS[n]) for n in _NAMES if n in table.others}
+        rates = {text: table.others[n] for n, text in label.items()}
+        halves = {text: table.others[n + _HALF] for n, text in label.items()}
+        flat = [text for n, text in label.items() if n in _FLAT]
+        return {"acceptance": acceptance(table.refined, rates, halves, flat, cls.title)}
