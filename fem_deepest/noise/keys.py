@@ -12,8 +12,10 @@ parent keep their keys and the others take theirs from the midpoints of the pare
 DOLFINx's ``original_cell_index`` depends on the partition after a refinement, and its order in a
 file on the number of ranks that wrote it.
 
-Keys are taken once: a mesh that moves later keeps its noise. Two of ``n`` cells have the same key by
-chance with probability ``n^2 / 2^65``: 3e-8 for a million cells.
+The coordinates have to have the same bits on any number of ranks, as those that were created, read or
+refined have; a function applied to them afterwards may round differently. Keys are taken once: a
+mesh that moves later keeps its noise. Two of ``n`` cells have the same key by chance with probability
+``n^2 / 2^65``: 3e-8 for a million cells.
 """
 
 from __future__ import annotations

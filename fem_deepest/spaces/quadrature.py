@@ -23,6 +23,7 @@ from scipy import sparse
 from fem_deepest._compat import geometry_dofmap
 from fem_deepest.errors import InputError
 from fem_deepest.spaces.block import Blocks
+from fem_deepest.spaces.volume import volume_elements
 
 Array = NDArray[np.float64]
 
@@ -134,7 +135,7 @@ class Quadrature:
         self._cells = domain.topology.index_map(domain.topology.dim).size_local
         least = 2 * V.ufl_element().degree
         if degree is None:
-            degree = least if self._affine(cell, least) else least + self._excess(cell)
+            degree = least if self._affine(cell, least) else least + self._excess()
         self.degree, self._order = degree, order
         X, w = rule(cell, degree)
         number = np.broadcast_to(np.arange(len(w)), (self._cells, len(w)))
@@ -205,29 +206,41 @@ class Quadrature:
         return sparse.csr_matrix((values.ravel(), columns.ravel(), rows), (self.points, local))
 
     def _geometry(self, X: Array) -> tuple[Array, Array, Array]:
-        """Volume elements (cells, Q), coordinates (cells, Q, gdim), Jacobians (cells, Q, gdim, tdim)."""
+        """Volume elements (cells, Q), coordinates (cells, Q, gdim), Jacobians (cells, Q, gdim, tdim).
+
+        The Jacobian of a flat simplex is given at one point, (cells, 1, ...).
+        """
         domain = self.V.mesh
-        shapes = domain.ufl_domain().ufl_coordinate_element().basix_element.tabulate(1, X)[..., 0]
+        element = domain.ufl_domain().ufl_coordinate_element().basix_element
+        shapes = np.asarray(element.tabulate(1, X))[..., 0]
+        slopes = shapes[1:, :1] if self._flat else shapes[1:]
         corners = domain.geometry.x[geometry_dofmap(domain)[: self._cells], : domain.geometry.dim]
         # Sums over the nodes one by one: the same bits whatever the number of cells.
-        both = np.zeros((len(shapes), self._cells, len(X), domain.geometry.dim))
+        x = np.zeros((self._cells, len(X), domain.geometry.dim))
+        J = np.zeros((self._cells, slopes.shape[1], domain.geometry.dim, len(slopes)))
         for a in range(corners.shape[1]):
-            both += shapes[:, None, :, a, None] * corners[None, :, None, a, :]
-        x, J = both[0], np.moveaxis(both[1:], 0, -1)
-        if J.shape[-1] == J.shape[-2]:
-            volume = np.abs(np.linalg.det(J))
-        else:
-            volume = np.sqrt(np.linalg.det(np.swapaxes(J, -1, -2) @ J))
-        return volume, x, J
+            corner = corners[:, a, None]
+            x += shapes[0, :, a, None] * corner
+            J += slopes[:, :, a].T[:, None, :] * corner[..., None]
+        return np.broadcast_to(volume_elements(J), x.shape[:2]), x, J
+
+    @property
+    def _simplex(self) -> bool:
+        return self.V.mesh.topology.cell_name() in ("interval", "triangle", "tetrahedron")
+
+    @property
+    def _flat(self) -> bool:
+        return self._simplex and self.V.mesh.geometry.cmap.degree == 1
 
     def _affine(self, cell: str, degree: int) -> bool:
         """Whether the volume element is constant on every cell of every rank."""
+        if self._flat:
+            return True
         volume = self._geometry(rule(cell, degree + 2)[0])[0]
         spread = np.ptp(volume, axis=1) - _FLAT * volume.max(axis=1, initial=0.0)
         return bool(self.V.mesh.comm.allreduce(float(spread.max(initial=-1.0)), MPI.MAX) <= 0.0)
 
-    def _excess(self, cell: str) -> int:
+    def _excess(self) -> int:
         """Degree of the volume element of a cell that is not affine."""
         dim, degree = self.V.mesh.topology.dim, self.V.mesh.geometry.cmap.degree
-        simplex = cell in ("interval", "triangle", "tetrahedron")
-        return dim * (degree - 1) if simplex else dim * degree - 1
+        return dim * (degree - 1) if self._simplex else dim * degree - 1

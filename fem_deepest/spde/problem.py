@@ -17,25 +17,20 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 import ufl
 from dolfinx import fem
-from dolfinx.fem import petsc
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from fem_deepest import _compat
-from fem_deepest._petsc import PETSc
 from fem_deepest.errors import InputError
 from fem_deepest.spaces.block import Blocks
 from fem_deepest.spaces.lumped import Lumped
 from fem_deepest.spaces.quadrature import Quadrature, Rule
 from fem_deepest.spde.diffusion import ByModes, Diffusion, Multiplication
+from fem_deepest.spde.pencil import Pencil
 from fem_deepest.spde.pointwise import Density, Pointwise
 
 Array = NDArray[np.float64]
-
-_NONE = np.empty(0, dtype=np.int32)
 
 
 class SemilinearSPDE:
@@ -67,6 +62,7 @@ class SemilinearSPDE:
     Attributes:
         blocks: Rows of the blocks.
         additive: Whether ``G`` does not depend on the unknown.
+        matrix: ``alpha M + gamma K``, see :meth:`Pencil.matrix`.
         symmetric: Whether ``A`` is.
         lumped: Nodes of lumped noise, whose masses are ``M`` then; None where ``M`` is exact.
         lifted: Whether a Dirichlet value is not zero.
@@ -97,32 +93,23 @@ class SemilinearSPDE:
             raise InputError(
                 f"interpretation = '{interpretation}'; expected 'ito' or 'stratonovich'"
             )
-        if len(A.arguments()) != 2 or any(a.ufl_function_space() != V for a in A.arguments()):
-            raise InputError(
-                "A is not a bilinear form on V; write it with ufl.TrialFunction(V), ufl.TestFunction(V)"
-            )
         if G is not None and noise is None:
             raise InputError("G was given without noise; give the Wiener process too")
         self.V, self.blocks, self.noise = V, Blocks(V), noise
-        self.interpretation, self._bcs = interpretation, list(bcs)
+        self.interpretation = interpretation
+        rule = getattr(noise, "quadrature", None)
+        self.lumped = rule if isinstance(rule, Lumped) else None
+        self._linear = Pencil(V, A, bcs, self.lumped)
+        self.matrix, self.symmetric = self._linear.matrix, self._linear.symmetric
+        self.fixed = self._linear.fixed
         self.f: Pointwise | None = None
         if f is not None:
             self.points = Quadrature(V, 4 * V.ufl_element().degree if degree is None else degree)
             self.f = Pointwise(f, self.points, "f")
-        u, v = ufl.TrialFunction(V), ufl.TestFunction(V)
-        self._forms = [
-            fem.form(a, jit_options=_compat.JIT_OPTIONS) for a in (ufl.inner(u, v) * ufl.dx, A)
-        ]
-        self._mass, self._stiffness = (_cellwise(a, self.blocks.local) for a in self._forms)
-        rule = getattr(noise, "quadrature", None)
-        self.lumped: Lumped | None = rule if isinstance(rule, Lumped) else None
-        self._assembled: list[PETSc.Mat] = []
-        self.fixed = self._fixed_dofs()
         self.u0 = fem.Function(V) if u0 is None else u0
-        for bc in self._bcs:
+        for bc in bcs:
             bc.set(self.u0.x.array)
         self.u0.x.scatter_forward()
-        self.symmetric = self._is_symmetric()
         values = np.abs(self.u0.x.array[self.fixed]).max(initial=0.0)
         self.lifted: bool = V.mesh.comm.allreduce(float(values), MPI.MAX) > 0.0
         self.G: Diffusion | None = None
@@ -140,13 +127,11 @@ class SemilinearSPDE:
 
     def mass(self, U: Array) -> Array:
         """``M U``; zero in the rows of Dirichlet dofs, like all dual blocks here."""
-        if self.lumped is not None:
-            return self._free(self.lumped.integrate(U))
-        return self._free(self._multiply(self._mass, U))
+        return self._free(self._linear.mass(U))
 
     def linear(self, U: Array) -> Array:
         """``K U``."""
-        return self._free(self._multiply(self._stiffness, U))
+        return self._free(self._linear.stiffness(U))
 
     def reaction(self, U: Array, tame: Callable[[Array], Array] | None = None) -> Array | float:
         """The load ``int f(U) phi``; 0 if there is none.
@@ -196,28 +181,6 @@ class SemilinearSPDE:
         local = np.einsum("is,is->s", x, y)
         return np.asarray(self.V.mesh.comm.allreduce(local))
 
-    def matrix(self, alpha: float, gamma: float) -> PETSc.Mat:
-        """``alpha M + gamma K`` with Dirichlet rows and columns of a diagonal matrix."""
-        if not self._assembled:
-            for form, diagonal in zip(self._forms, (1.0, 0.0), strict=True):
-                A = petsc.create_matrix(form)
-                petsc.assemble_matrix(A, form, self._bcs, diagonal)
-                A.assemble()
-                self._assembled.append(A)
-        M, K = self._assembled
-        A = K.copy()
-        A.scale(gamma)
-        if self.lumped is None:
-            A.axpy(alpha, M, PETSc.Mat.Structure.DIFFERENT_NONZERO_PATTERN)
-        else:
-            masses = A.createVecLeft()
-            masses.array_w[...] = alpha * np.repeat(self.lumped.weights, self.blocks.bs)
-            A.setDiagonal(masses, PETSc.InsertMode.ADD_VALUES)
-            masses.destroy()
-        if self.symmetric:
-            A.setOption(PETSc.Mat.Option.SYMMETRIC, True)
-        return A
-
     def _drive(self, G: Density | Sequence[Density] | None, rough: bool, discrete: bool) -> None:
         """Take the noise, unless the solution has no limit under it."""
         dimension = self.V.mesh.topology.dim
@@ -243,30 +206,3 @@ class SemilinearSPDE:
     def _free(self, dual: Array) -> Array:
         dual[self.fixed] = 0.0
         return dual
-
-    def _multiply(self, matrix: sp.csr_matrix, U: Array) -> Array:
-        return self.blocks.accumulate(matrix @ self.blocks.ghosted(U))
-
-    def _fixed_dofs(self) -> NDArray[np.int32]:
-        owned = [bc.dof_indices() for bc in self._bcs]
-        return np.unique(np.concatenate([dofs[:n] for dofs, n in owned])) if owned else _NONE
-
-    def _is_symmetric(self) -> bool:
-        """Whether ``(K x, y) = (x, K y)`` for two vectors that are in no eigenspace."""
-        i = self.blocks.start + np.arange(self.blocks.owned, dtype=float)
-        x, y = np.cos(1.7 * i + 0.4 * i * i)[:, None], np.sin(2.3 * i + 0.7 * i * i)[:, None]
-        Kx, Ky = self._multiply(self._stiffness, x), self._multiply(self._stiffness, y)
-        parts = np.array([np.vdot(Kx, y) - np.vdot(x, Ky), np.vdot(np.abs(Kx), np.abs(y))])
-        difference, size = self.V.mesh.comm.allreduce(parts)
-        return bool(abs(difference) <= 1e-12 * size)
-
-
-def _cellwise(form: fem.Form, local: int) -> sp.csr_matrix:
-    """The matrix of this rank's cells, (local, local) dofs with ghosts; ranks are not summed yet."""
-    A = fem.assemble_matrix(form)
-    bs = form.function_spaces[0].dofmap.index_map_bs
-    # The pattern has columns of other ranks' rows too, which are empty until ranks are summed.
-    columns = max(local, bs * (int(A.indices.max(initial=-1)) + 1))
-    data = (A.data.reshape(-1, bs, bs), A.indices, A.indptr)
-    whole = sp.bsr_matrix(data, (bs * (len(A.indptr) - 1), columns)).tocsr()
-    return whole[:, :local]

@@ -58,7 +58,7 @@ class SamplingSection(Section):
     samples: Factor = Field(default=2000, description="number of samples")
     batch: Factor = Field(default=1000, description="samples that are computed and kept together")
     cells: Factor = Field(default=64, description="cells where the step is refined")
-    steps: Count = Field(default=512, description="steps where the mesh is refined")
+    steps: Count = Field(default=1024, description="steps where the mesh is refined")
     modes: Count = Field(default=64, description="modes of noise that is not white")
 
 

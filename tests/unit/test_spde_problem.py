@@ -58,6 +58,27 @@ def test_terms_are_the_assembled_forms(cell: str, degree: int) -> None:
         np.testing.assert_allclose(problem.linear(U)[:, s], linear, rtol=0, atol=1e-11)
 
 
+def test_integrals_of_different_rules_are_not_mixed_up() -> None:
+    """One point suffices for ``c grad u . grad v`` of P1, not for ``c u v``; FFCx 0.9 may mix them up."""
+    domain = mesh.create_unit_square(MPI.COMM_SELF, 3, 3)
+    V = fem.functionspace(domain, ("Lagrange", 1))
+    u, v, c = ufl.TrialFunction(V), ufl.TestFunction(V), fem.Function(V)
+    c.interpolate(lambda x: 1.0 + 3.0 * x[0] + x[1] ** 2)
+    one = ufl.exp(c) * ufl.inner(ufl.grad(u), ufl.grad(v)) * ufl.dx(degree=0)
+    other = ufl.exp(c) * u * v * ufl.dx(degree=4)
+    edge = 2.0 * c * u * v * ufl.ds
+    problem = SemilinearSPDE(V, A=one + other + edge)
+    expected = sum(fem.assemble_matrix(fem.form(a)).to_dense() for a in (one, other, edge))
+    n = len(expected)
+    np.testing.assert_allclose(problem.linear(np.eye(n)), expected, rtol=0, atol=1e-12)
+    mass = fem.assemble_matrix(fem.form(u * v * ufl.dx)).to_dense()
+    matrix = problem.matrix(2.0, 0.5)  # kept while its array is read
+    matrix.convert("dense")
+    np.testing.assert_allclose(
+        matrix.getDenseArray(), 2.0 * mass + 0.5 * expected, rtol=0, atol=1e-12
+    )
+
+
 def test_a_product_with_a_function_is_the_derivative_of_the_reaction() -> None:
     V = sp.interval(5)
     problem = SemilinearSPDE(V, A=sp.laplace(V), f=lambda u: u**3 - ufl.sin(u))

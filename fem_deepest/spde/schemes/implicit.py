@@ -41,7 +41,7 @@ class DriftImplicitEuler(Scheme):
     Raises:
         InputError: The system would not be symmetric.
 
-    Source: Kovacs, Larsson, Lindgren (2015), doi:10.1239/jap/1437658601 (Allen-Cahn).
+    Source: Kovacs, Larsson, Lindgren (2015), arXiv:1311.2067 (Allen-Cahn).
     """
 
     name = "drift-implicit-euler"
