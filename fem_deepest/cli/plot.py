@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from mpi4py import MPI
 
-from fem_deepest.cli import flow, levels, study
+from fem_deepest.cli import chains, flow, levels, study
 from fem_deepest.data import DataSet
 from fem_deepest.io.rundir import RunDirectory
 from fem_deepest.runs.train import Run, load_data
@@ -33,6 +33,8 @@ def plot(directory: str | Path) -> list[Path]:
         return levels.redraw(place.path, values)
     if values.get("verb") == "flow":
         return flow.redraw(RunDirectory(place.path, MPI.COMM_SELF, flow.COLUMNS))
+    if values.get("verb") == "sample":
+        return chains.redraw(place.path, values)
     run = Run.load(directory)
     return draw(run, *load_data(run.config))
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from fem_deepest.configuration.section import read, validate
 from fem_deepest.errors import InputError
+from fem_deepest.studies.acceptance import AcceptanceStudy
 from fem_deepest.studies.depth import DepthStudy
 from fem_deepest.studies.heat import HeatStrongStudy, HeatWeakStudy
 from fem_deepest.studies.multilevel import MultilevelStudy
@@ -28,6 +29,7 @@ STUDIES: dict[str, type[Study]] = {
     "heat_weak": HeatWeakStudy,
     "stability": StabilityStudy,
     "multilevel": MultilevelStudy,
+    "acceptance": AcceptanceStudy,
 }
 
 

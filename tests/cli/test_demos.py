@@ -23,6 +23,7 @@ STATIONARY = ["toy_donut", "toy_spiral", "toy_squares"]
 
 def test_every_demo_is_here():
     here = {*REDUCED, *STATIONARY, "own_data", "lorenz96", "user_dynamics", "twin", "allen_cahn"}
+    here |= {"bridge"}
     studies = {path.stem for path in DEMOS.glob("*.toml") if "[study]" in path.read_text()}
     # Their own tests are in test_demos_study.py.
     assert {path.stem for path in DEMOS.glob("*.toml")} - studies <= here

@@ -35,7 +35,8 @@ STABILITY = {"study": {"name": "stability", "values": [0.5, 1.0]}}
 MULTILEVEL = {"study": {"name": "multilevel", "values": [0.02, 0.01]}}
 ALL = {"depth": DEPTH, "neurons": NEURONS, "samples": SAMPLES, "weak_constraint": LINEAR}
 ALL |= {name: {"study": {"name": name, "values": [8, 16]}} for name in ("heat_strong", "heat_weak")}
-ALL |= {"stability": STABILITY, "multilevel": MULTILEVEL}
+ACCEPTANCE = {"study": {"name": "acceptance", "values": [8, 16], "kernels": ["pcn", "hmc"]}}
+ALL |= {"stability": STABILITY, "multilevel": MULTILEVEL, "acceptance": ACCEPTANCE}
 DETERMINISTIC = ("weak_constraint", "heat_strong", "heat_weak", "stability")
 
 
@@ -202,6 +203,7 @@ def test_points_depend_on_what_they_are_made_of(name, tmp_path) -> None:
         "heat_weak": {"problem": {"T": 2.0}},
         "stability": {"study": {"mode": "mc"}},
         "multilevel": {"levels": {"steps": 8}},
+        "acceptance": {"bridge": {"depth": 2.0}},
     }[name]
     assert not set(paths(**number)) & set(first)
     if name not in DETERMINISTIC:
