@@ -34,6 +34,7 @@ from fem_deepest.cli.flow import flow
 from fem_deepest.cli.info import info
 from fem_deepest.cli.plot import plot
 from fem_deepest.cli.predict import predict
+from fem_deepest.cli.sample import sample_posterior
 from fem_deepest.cli.study import study
 from fem_deepest.cli.train import train
 from fem_deepest.configuration.train import Config, load
@@ -68,6 +69,7 @@ __all__ = [
     "load",
     "plot",
     "predict",
+    "sample_posterior",
     "study",
     "train",
 ]

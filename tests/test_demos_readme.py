@@ -13,6 +13,7 @@ import pytest
 from fem_deepest.configuration.anneal import AnnealConfig
 from fem_deepest.configuration.flow import FlowConfig, TimeSection
 from fem_deepest.configuration.network_anneal import NetworkAnnealConfig
+from fem_deepest.configuration.sample import SampleConfig
 from fem_deepest.configuration.section import Section, reference
 from fem_deepest.runs.flow import SCHEMES
 
@@ -39,6 +40,7 @@ ROWS = {
         ("flow keys", FlowConfig),
         ("anneal keys", AnnealConfig),
         ("network anneal keys", NetworkAnnealConfig),
+        ("sample keys", SampleConfig),
     ],
 )
 def test_tables_of_keys_are_those_of_the_configurations(mark: str, model: type[Section]) -> None:

@@ -43,4 +43,4 @@ def test_commands_it_shows_are_verbs() -> None:
 
     verbs = set(re.findall(r"fem-deepest ([a-z]+)", README))
     assert verbs <= set(get_command(app).commands), verbs  # type: ignore[attr-defined]
-    assert {"train", "anneal", "study", "flow", "predict", "plot", "info"} <= verbs
+    assert {"train", "anneal", "study", "flow", "sample", "predict", "plot", "info"} <= verbs

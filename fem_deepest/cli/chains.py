@@ -11,13 +11,13 @@ from typing import Any
 import h5py
 import numpy as np
 
+from fem_deepest.configuration.sample import SampleConfig, load_sampling
 from fem_deepest.errors import InputError
 from fem_deepest.io.inference import write_inference_data
 from fem_deepest.io.rundir import write_text
+from fem_deepest.runs.sample import LABELS, target
 from fem_deepest.sample.run import Sample
 from fem_deepest.sample.transfer import middle_density
-from fem_deepest.sample_config import SampleConfig, load_sampling
-from fem_deepest.sampled import LABELS, target
 
 
 def write_chains(

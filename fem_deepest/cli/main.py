@@ -18,6 +18,7 @@ from fem_deepest.cli.info import info, version
 from fem_deepest.cli.plot import plot
 from fem_deepest.cli.predict import predict
 from fem_deepest.cli.progress import Printer
+from fem_deepest.cli.sample import sample_posterior
 from fem_deepest.cli.study import study
 from fem_deepest.cli.train import train
 from fem_deepest.errors import FemDeepestError
@@ -97,6 +98,24 @@ def _flow(
     """One path of an SPDE with Q-Wiener noise, on PETSc's TS: history, fields and an animation."""
     reporter = Printer() if MPI.COMM_WORLD.rank == 0 else None
     run = flow(
+        config, out=out, resume=resume, force=force, settings=settings or (), reporter=reporter
+    )
+    raise typer.Exit(run.exit_code)
+
+
+@app.command("sample")
+def _sample(
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG.toml", help="which measure, what kernel")
+    ],
+    out: Out = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on with the kept chains")] = False,
+    force: Force = False,
+    settings: Settings = None,
+) -> None:
+    """Markov chains in function space for exp(-A): draws for ArviZ, diagnostics, figures."""
+    reporter = Printer() if MPI.COMM_WORLD.rank == 0 else None
+    run = sample_posterior(
         config, out=out, resume=resume, force=force, settings=settings or (), reporter=reporter
     )
     raise typer.Exit(run.exit_code)

@@ -15,14 +15,14 @@ from fem_deepest.cli.chains import write_chains
 from fem_deepest.cli.info import versions
 from fem_deepest.cli.interrupt import Interrupt
 from fem_deepest.cli.progress import Reporter, Silent
+from fem_deepest.configuration.sample import SampleConfig, load_sampling
 from fem_deepest.errors import InputError, Interrupted, NumericalFailure
 from fem_deepest.io.chains import ChainFiles
 from fem_deepest.io.rundir import RunDirectory, jsonable, write_text
 from fem_deepest.io.search import difference
+from fem_deepest.runs.sample import LABELS, Sampled, setting
 from fem_deepest.sample.diagnostics import summary
 from fem_deepest.sample.run import Plan, Sample, sample
-from fem_deepest.sample_config import SampleConfig, load_sampling
-from fem_deepest.sampled import LABELS, Sampled, setting
 
 _OWN, _BATCHES = ("chains.nc", "diagnostics.csv"), "batches"
 

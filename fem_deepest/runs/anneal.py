@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fem_deepest.configuration.anneal import AnnealConfig, load_annealing
-from fem_deepest.configuration.section import read, validate
 from fem_deepest.configuration.network_anneal import NetworkAnnealConfig
+from fem_deepest.configuration.section import read, validate
 from fem_deepest.runs.network_search import NetworkSearch
 from fem_deepest.runs.path_search import PathSearch
 from fem_deepest.runs.train import EXIT_CODES

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from fem_deepest.action.network.bijection import to_states
 from fem_deepest.action.network.states import StateAction
+from fem_deepest.configuration.network_anneal import NetworkAnnealConfig
 from fem_deepest.configuration.train import ActionSection, Config, Data
 from fem_deepest.data import DataSet
 from fem_deepest.data.twin import NOISE, isometric, published
 from fem_deepest.errors import Interrupted
-from fem_deepest.runs.model import Model, Problem, initial_parameters
 from fem_deepest.network.loss import LeastSquares
-from fem_deepest.configuration.network_anneal import NetworkAnnealConfig
+from fem_deepest.runs.model import Model, Problem, initial_parameters
 from fem_deepest.runs.train import load_data
 from fem_deepest.solve.annealing.ladder import Ladder
 from fem_deepest.solve.annealing.search import Batch

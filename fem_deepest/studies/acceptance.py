@@ -10,7 +10,7 @@ from mpi4py import MPI
 from numpy.typing import ArrayLike
 from pydantic import Field, field_validator
 
-from fem_deepest.config import Section
+from fem_deepest.configuration.section import Section
 from fem_deepest.studies.points import Parameters, Point
 from fem_deepest.studies.study import (
     NORMAL,

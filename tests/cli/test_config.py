@@ -10,6 +10,7 @@ from launch import DEMOS, TINY
 from pydantic import ValidationError
 
 from fem_deepest.configuration.flow import load_flow
+from fem_deepest.configuration.sample import load_sampling
 from fem_deepest.configuration.train import Config, load
 from fem_deepest.errors import InputError
 from fem_deepest.io.rundir import jsonable
@@ -162,6 +163,9 @@ def test_demos_are_configurations(path):
         return
     if "[anneal]" in text:
         assert load_search(path).anneal.rungs > 0
+        return
+    if "[chains]" in text:
+        assert load_sampling(path).chains
         return
     if "[time]" in text:
         assert load_flow(path).time.steps > 0

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from fem_deepest.run import EXIT_CODES
+from fem_deepest.configuration.sample import SampleConfig
+from fem_deepest.runs.train import EXIT_CODES
 from fem_deepest.sample.bridge import POTENTIALS, bridge, named_kernel
 from fem_deepest.sample.integral import IntegralTarget
 from fem_deepest.sample.run import Sample, Setting
-from fem_deepest.sample_config import SampleConfig
 
 LABELS = {
     "quarter": "$x(T/4)$",

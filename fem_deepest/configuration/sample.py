@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from fem_deepest.config import Count, Positive, Section, read, validate
+from fem_deepest.configuration.section import Count, Positive, Section, read, validate
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Even = Annotated[int, Field(ge=2, multiple_of=2)]
@@ -105,5 +105,5 @@ class SampleConfig(Section):
 def load_sampling(
     source: str | Path | Mapping[str, Any] | SampleConfig, settings: Iterable[str] = ()
 ) -> SampleConfig:
-    """Read the configuration of a sampling; see :func:`fem_deepest.config.load`. Not collective."""
+    """Read the configuration of a sampling; see :func:`read` and :func:`validate`. Not collective."""
     return validate(SampleConfig, read(source, settings))
