@@ -29,7 +29,7 @@ def load_search(
 ) -> AnnealConfig | NetworkAnnealConfig:
     """Read the configuration of an annealing; one with a section ``[network]`` is of networks.
 
-    See :func:`fem_deepest.configuration.train.load`. Null stands for an infinite ``R_0``, as in ``run.json``.
+    See :func:`read` and :func:`validate`. Null stands for an infinite ``R_0``, as in ``run.json``.
     Not collective.
     """
     settings = tuple(settings)
