@@ -11,6 +11,7 @@ from mpi4py import MPI
 
 from fem_deepest.errors import InputError
 from fem_deepest.noise.karhunen_loeve import KarhunenLoeve
+from fem_deepest.noise.kernel import KernelCovariance
 from fem_deepest.noise.matern import WhittleMatern
 from fem_deepest.noise.white import WhiteNoise
 from fem_deepest.noise.white_covariance import WhiteCovariance
@@ -54,6 +55,23 @@ def test_the_density_is_the_diagonal_of_the_covariance_and_integrates_to_the_tra
     E = points.matrix.toarray()
     np.testing.assert_allclose(q[:, 0], np.diag(E @ C @ E.T), rtol=1e-12)
     assert points.weights @ q[:, 0] == pytest.approx(noise.trace(), rel=1e-12)
+
+
+def test_a_continuous_kernel_is_of_trace_class() -> None:
+    """The density of the P1 interpolant of a field; beta = 1 is reached, Milstein's scheme may be had."""
+    V = sp.interval(8)
+
+    def kernel(x, y):
+        return 0.5 * np.exp(-((x[:, None, 0] - y[None, :, 0]) ** 2) / 0.1)
+
+    noise = QWiener(KernelCovariance(V, kernel), WhiteNoise(V, 0))
+    assert noise.beta() == 1.0
+    q = variance_density(noise, noise.quadrature, discrete=False, why="a test")
+    node = V.tabulate_dof_coordinates()
+    hat = np.maximum(0.0, 1.0 - 8.0 * np.abs(noise.quadrature.x[:, :1] - node[None, :, 0]))
+    expected = np.einsum("qi,ij,qj->q", hat, kernel(node, node), hat)
+    np.testing.assert_allclose(q[:, 0], expected, rtol=1e-9)
+    Milstein(SemilinearSPDE(V, A=sp.laplace(V), noise=noise, G=lambda u: u))
 
 
 def test_white_noise_has_no_density_but_one_on_this_mesh() -> None:
