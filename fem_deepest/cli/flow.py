@@ -22,6 +22,7 @@ from fem_deepest.io.frames import read_frames, write_frame
 from fem_deepest.io.rundir import RunDirectory, jsonable
 from fem_deepest.io.search import find
 from fem_deepest.io.state import load_state, save_state
+from fem_deepest.spde.schemes.scheme import check_step
 from fem_deepest.spde.timestepper import TimeStepper
 
 COLUMNS = ("step", "time", "seconds", "mean", "norm", "energy", "min", "max")
@@ -86,6 +87,22 @@ def redraw(directory: RunDirectory) -> list[Path]:
     return paths
 
 
+def _steps(dt: float, T: float) -> int:
+    """Number of steps up to ``T``, which has to be on the grid of the path.
+
+    Raises:
+        InputError: It is not.
+    """
+    check_step(dt)
+    steps = round(T / dt) if 0.0 < T < np.inf else 0
+    if steps < 1 or abs(T / dt - steps) > 1e-6:
+        raise InputError(
+            f"a step of {dt:g} was given (-ts_dt) to a final time of {T:g}, which is no multiple of it; "
+            "give a step that divides the time, or time.steps"
+        )
+    return steps
+
+
 class _Session:
     """One call of :func:`flow`."""
 
@@ -97,11 +114,16 @@ class _Session:
         self.reporter: Reporter = reporter if self.comm.rank == 0 else Silent()
         self.interrupt = Interrupt()
         self.failure: Exception | None = None
+        # TS obeys these options; the grid of the path is made of them.
+        options, section = PETSc.Options(), config.time
+        self.dt = options.getReal("ts_dt", section.T / section.steps)
+        self.T = options.getReal("ts_max_time", section.T)
+        self.kept = fem.Function(problem.scheme.problem.V)  # the state at the last time of the grid
         # Wall time of earlier parts; the last frame and row written, and steps done.
         self.earlier, self.frame, self.row, self.done = 0.0, -1, -1, 0
 
     def run(self, *, resume: bool, force: bool) -> Flowed:
-        section = self.config.time
+        self.steps = _steps(self.dt, self.T)
         u, start, meta = None, 0, None
         if resume:
             meta = find(self.directory.checkpoint, self._signature(), self.comm)
@@ -111,14 +133,8 @@ class _Session:
             start, self.earlier = meta["step"], meta["seconds"]
             self.frame, self.row = meta["frame"], meta["row"]
         self.stepper = TimeStepper(
-            self.problem.scheme,
-            section.T / section.steps,
-            section.T,
-            u=u,
-            step=start,
-            sample=self.config.sample,
+            self.problem.scheme, self.dt, self.T, u=u, step=start, sample=self.config.sample
         )
-        self.steps = round(self.stepper.ts.getMaxTime() / self.stepper.dt)
         self.directory.prepare(resume=resume, force=force)
         self.begun = self.saved = self.told = time.monotonic()
         self.directory.keep_rows(meta["rows"] if meta else 0)
@@ -126,7 +142,7 @@ class _Session:
         cells = V.mesh.topology.index_map(V.mesh.topology.dim).size_global
         self.reporter.note(
             f"{self.config.equation.name}: {V.mesh.topology.cell_name()} mesh of {cells} cells, "
-            f"{V.dofmap.index_map.size_global} unknowns, {self.steps} steps of {self.stepper.dt:g}, "
+            f"{V.dofmap.index_map.size_global} unknowns, {self.steps} steps of {self.dt:g}, "
             f"{self.problem.scheme.name}, noise {self.config.noise.covariance}; {self.comm.size} "
             f"rank{'s' if self.comm.size > 1 else ''}"
             + (f"; resuming at step {start}" if meta else "")
@@ -143,16 +159,19 @@ class _Session:
             if self.done < self.steps:  # -ts_max_steps, or an event, ended it
                 raise Interrupted
         except Interrupted:
-            status, reached = "interrupted", self.stepper.time
-            if self._on_grid(reached):
-                self._save(self.done)
+            status = "interrupted"
+            self._save(self.done)
             self.reporter.note(
-                f"Interrupted at t = {reached:g}; the checkpoint is in {self.directory.path}, go on "
-                "with --resume."
+                f"Interrupted at t = {self.stepper.time:g}; the checkpoint is in "
+                f"{self.directory.path}, go on with --resume."
             )
         except NotConverged as error:
             status = "not_converged"
-            self.reporter.note(f"NOT CONVERGED: {error}; the last state is kept.")
+            self._save(self.done)
+            self.reporter.note(
+                f"NOT CONVERGED: {error}; the last state is in {self.directory.fields}, go on with "
+                "--resume and other solver options, or begin again with shorter steps."
+            )
         except NumericalFailure as error:
             status = "failed"
             self.reporter.note(f"Numerical failure: {error}; the last checkpoint is kept.")
@@ -164,7 +183,7 @@ class _Session:
         """What a checkpoint and a configuration must agree in."""
         values = self.config.model_dump(mode="python", by_alias=True)
         values["frames"] = values.pop("output")["frames"]
-        values["dt"] = self.config.time.T / self.config.time.steps
+        values["dt"], values["T"] = self.dt, self.T
         return dict(jsonable(values))
 
     def _seconds(self) -> float:
@@ -180,16 +199,17 @@ class _Session:
             ts.setConvergedReason(PETSc.TS.ConvergedReason.CONVERGED_USER)
 
     def _on_grid(self, t: float) -> bool:
-        s = t / self.stepper.dt
+        s = t / self.dt
         return abs(s - round(s)) < 1e-6
 
     def _record(self, t: float) -> None:
         """Keep what is due at a time of the grid; between two of them there is nothing to keep."""
         if not self._on_grid(t):
             return
-        step = self.done = round(t / self.stepper.dt)
+        step = self.done = round(t / self.dt)
         last = step == self.steps
         u = self.stepper.u
+        self.kept.x.array[:] = u.x.array
         every = -(-self.steps // _ROWS)
         if step % every == 0 or last:
             u.x.scatter_forward()
@@ -231,9 +251,8 @@ class _Session:
         )
 
     def _save(self, step: int) -> None:
-        """Write the checkpoint. Collective."""
+        """Write the checkpoint: the state at a time of the grid. Collective."""
         self.saved = time.monotonic()
-        self.stepper.u.x.scatter_forward()
         meta = {
             "signature": self._signature(),
             "step": step,
@@ -242,7 +261,7 @@ class _Session:
             "rows": self.directory.rows,
             "seconds": self._seconds(),
         }
-        save_state(self.directory.checkpoint, self.stepper.u, meta)
+        save_state(self.directory.checkpoint, self.kept, meta)
 
     # End ----------------------------------------------------------------------------------------
 
@@ -253,13 +272,24 @@ class _Session:
             write_frame(self.directory.fields, u, reached, self.frame + 1)
         seconds = self._write(status, metrics, reached)
         self.stepper.destroy()
-        if self.comm.rank == 0 and status != "interrupted" and self.config.output.figures:
-            redraw(self.directory)
-        self.comm.barrier()
+        if status != "interrupted" and self.config.output.figures:
+            self._draw()
         self.reporter.note(f"{status.replace('_', ' ')} at t = {reached:g}; {self.directory.path}")
         return Flowed(
             self.directory.path, status, self.config, reached, self.done, metrics, seconds, u
         )
+
+    def _draw(self) -> None:
+        """Rank 0 draws; where it cannot, all ranks say so. Collective."""
+        problem = None
+        if self.comm.rank == 0:
+            try:
+                redraw(self.directory)
+            except (InputError, OSError) as error:
+                problem = f"the run is complete, but its figures are not: {error}"
+        problem = self.comm.bcast(problem, root=0)
+        if problem:
+            raise InputError(problem)
 
     def _write(self, status: str, metrics: dict[str, float], reached: float = 0.0) -> float:
         seconds = self._seconds()
