@@ -51,8 +51,8 @@ def variance_density(noise: Any, points: Rule, *, discrete: bool, why: str) -> A
     if not discrete:
         raise InputError(
             f"the noise is not of trace class (beta = {covariance.beta():g}, expected more than 1), so "
-            f"its variance at a point, which {why} needs, is infinite; take smoother noise, or ask for the "
-            "density on this mesh with discrete_density=True"
+            f"its variance at a point, which {why} needs, is infinite; take smoother noise, or ask for "
+            "the density on this mesh with discrete_density=True"
         )
     return np.asarray(1.0 / points.weights[:, None])
 
