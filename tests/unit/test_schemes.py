@@ -189,6 +189,30 @@ def test_schemes_on_triangles_are_their_matrices() -> None:
     np.testing.assert_allclose(found[problem.fixed], 0.5)
 
 
+@pytest.mark.parametrize("c", [5.0, 20.0])
+def test_exponential_euler_grows_where_the_linear_part_does(c: float) -> None:
+    """``u_t = u_xx + c u + 1``: the first mode has ``lambda^h - c``, negative for 20."""
+    V = sp.interval(16)
+    u, v = ufl.TrialFunction(V), ufl.TestFunction(V)
+    problem = SemilinearSPDE(
+        V,
+        A=sp.laplace(V) - c * u * v * ufl.dx,
+        f=lambda u: -1.0 + 0.0 * u,
+        bcs=[sp.clamped(V)],
+        u0=sp.sine(V),
+    )
+    scheme, lam = ExponentialEuler(problem), sp.discrete_eigenvalue(16) - c
+    e = problem.blocks.of(problem.u0)
+    one = -float(np.vdot(e, problem.reaction(problem.start()))) / float(np.vdot(e, problem.mass(e)))
+    for dt in (0.01, 0.3):
+        found = sp.coefficient(problem, scheme.step(problem.start(), 0.0, dt, None))[0]
+        expected = np.exp(-lam * dt) - one * np.expm1(-lam * dt) / lam
+        assert found == pytest.approx(expected, rel=1e-9)
+    if lam < 0.0:
+        with pytest.raises(NotConverged, match="is below -10"):
+            scheme.step(problem.start(), 0.0, 1.0, None)
+
+
 def test_the_krylov_space_does_not_grow_with_the_mesh() -> None:
     sizes = []
     for cells in (32, 512):
@@ -360,6 +384,20 @@ def test_the_drift_implicit_step_in_two_dimensions() -> None:
         w.x.array[:], old.x.array[:] = new[:, s], U[:, s]
         residual = fem.assemble_vector(form).array[free] - b[free, s]
         assert np.abs(residual).max() < 1e-9
+
+
+def test_a_linear_part_that_grows_too_fast_is_told() -> None:
+    """``u_t = u_xx + 200 u - u^3``: ``M + dt K`` is indefinite for ``dt > 1/190``, and no norm."""
+    V = sp.interval(16)
+    u, v = ufl.TrialFunction(V), ufl.TestFunction(V)
+    A = sp.laplace(V) - 200.0 * u * v * ufl.dx
+    problem = SemilinearSPDE(V, A=A, f=lambda u: u**3, bcs=[sp.clamped(V)], u0=sp.sine(V))
+    scheme, U, dt = DriftImplicitEuler(problem), problem.start(), 0.004
+    new = scheme.step(U, 0.0, dt, None)
+    residual = problem.mass(new - U) + dt * (problem.linear(new) + problem.reaction(new))
+    assert np.abs(residual).max() < 1e-9
+    with pytest.raises(NotConverged, match="not positive definite"):
+        scheme.step(U, 0.0, 0.3, None)
 
 
 def test_a_step_too_long_for_the_drift_is_told() -> None:
