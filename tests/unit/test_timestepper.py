@@ -226,6 +226,17 @@ def test_any_number_of_rejections(options) -> None:
         TimeStepper(scheme, 0.01, 0.1).solve()
 
 
+def test_a_path_that_cannot_be_refined_further_is_not_converged(monkeypatch) -> None:
+    """After so many splits of one step there are no numbers left: no wrong input, a failed step."""
+    monkeypatch.setattr("fem_deepest.spde.path._SPLITS", 3)
+    scheme = _Fails(_problem())
+    scheme.limit = 0.0
+    ensemble = Ensemble(scheme, 0.01)
+    with pytest.raises(NotConverged, match=r"after 3 rejections.*cannot be split"):
+        ensemble.advance()
+    assert ensemble.step == 0
+
+
 def test_a_solver_that_does_not_converge_is_told(options) -> None:
     """Two iterations of Richardson's method without a preconditioner are too few at any step."""
     options(weak_ksp_type="richardson", weak_pc_type="none", weak_ksp_max_it=2)
