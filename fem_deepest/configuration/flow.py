@@ -144,8 +144,10 @@ class FlowOutput(Section):
 class FlowConfig(Section):
     """A run of ``fem-deepest flow``; see the sections."""
 
-    seed: Annotated[int, Field(ge=0)] = Field(default=0, description="seed of the noise")
-    sample: Annotated[int, Field(ge=0)] = Field(default=0, description="number of the path")
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(default=0, description="seed of the noise")
+    sample: Annotated[int, Field(ge=0, lt=2**24)] = Field(
+        default=0, description="number of the path"
+    )
     mesh: MeshSection = MeshSection()
     equation: EquationSection = EquationSection()
     noise: NoiseSection = NoiseSection()

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from dolfinx import fem
+from mpi4py import MPI
 
 from fem_deepest._petsc import PETSc
 from fem_deepest.errors import InputError
@@ -57,10 +58,9 @@ def load_state(path: Path, u: fem.Function) -> None:
     keys = dof_keys(u.function_space)
     place = np.searchsorted(stored, keys, sorter=order)
     found = order[np.minimum(place, stored.size - 1)]
-    if (
-        stored.size != u.function_space.dofmap.index_map.size_global
-        or (stored[found] != keys).any()
-    ):
+    V = u.function_space
+    other = stored.size != V.dofmap.index_map.size_global or bool((stored[found] != keys).any())
+    if V.mesh.comm.allreduce(other, MPI.LOR):
         raise InputError(
             f"{path} holds a function on another mesh or of another degree; use the checkpoint of this "
             "configuration"

@@ -65,7 +65,7 @@ class Covariance(ABC):
         mass: ``M`` on blocks.
         lumped: Whether white loads are ``N(0, M_L)``, ``M_L`` the lumped mass matrix.
 
-    Collective: construction and every method but ``beta``.
+    Collective: construction and every method but ``beta`` and ``trace_class``.
     """
 
     lumped = False
@@ -85,6 +85,11 @@ class Covariance(ABC):
     @abstractmethod
     def beta(self, d: int | None = None) -> float:
         """Regularity number with respect to ``-Laplace`` in ``d`` dimensions (of the mesh, if None)."""
+
+    @property
+    def trace_class(self) -> bool:
+        """Whether ``tr Q`` and the variance at a point have a limit: ``beta = 1`` is reached."""
+        return self.beta() > 1.0
 
     def load(self, b: Array) -> Array:
         """``M S b``: white loads to loads of the coloured field, both (owned, S)."""

@@ -68,6 +68,11 @@ class KernelCovariance(LowRank):
         self.modes = factor.shape[1]
         super().__init__(V, factor, beta)
 
+    @property
+    def trace_class(self) -> bool:
+        """See :class:`Covariance`; a continuous kernel is (Mercer)."""
+        return self.beta() >= 1.0
+
 
 def _check_space(V: fem.FunctionSpace) -> None:
     element = V.ufl_element()

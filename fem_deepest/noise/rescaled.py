@@ -61,6 +61,11 @@ class Rescaled(Covariance):
         """``D S b``; see :class:`Covariance`."""
         return self.factor * self._covariance.apply_sqrt(b)
 
+    @property
+    def trace_class(self) -> bool:
+        """That of ``C``. Not collective."""
+        return self._covariance.trace_class
+
     def beta(self, d: int | None = None) -> float:
         """That of ``C``. Not collective."""
         return self._covariance.beta(d)

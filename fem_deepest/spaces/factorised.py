@@ -26,6 +26,8 @@ MULTIGRID: dict[str, str | int | float] = {
 }
 """Conjugate gradients with algebraic multigrid: for symmetric matrices too big for a factorisation."""
 
+_TOGETHER = ("preonly", "hpddm")  # solvers that take all columns at once
+
 
 class Factorised:
     """``A^{-1}`` on blocks (owned rows, S).
@@ -42,7 +44,7 @@ class Factorised:
 
     Attributes:
         ksp: The solver, set up.
-        iterations: Iterations of the last solve, of its last column.
+        iterations: Iterations of the last solve, the most of a column.
 
     Raises:
         NumericalFailure: The matrix cannot be factorised.
@@ -95,19 +97,23 @@ class Factorised:
 
         Raises:
             InputError: The block has not one row for each owned row of the matrix.
-            NotConverged: The solver did not reach its tolerance.
+            NotConverged: The solver did not reach its tolerance for a column.
         """
         if block.ndim != 2 or block.shape[0] != self._rows:
             raise InputError(
                 f"a block of shape {block.shape} was given, expected ({self._rows}, samples): one row "
                 "for each row of the matrix on this rank"
             )
-        samples = block.shape[1]
-        if samples == 1:
-            self._b.array_w[...] = block[:, 0]
-            self.ksp.solve(self._b, self._x)
-            self._check()
-            return self._x.array_r.reshape(-1, 1).copy()
+        samples, self.iterations = block.shape[1], 0
+        if samples == 1 or self.ksp.getType() not in _TOGETHER:
+            # Column by column, as PETSc would do it; but it would tell of the last column alone.
+            out = np.empty(block.shape)
+            for s in range(samples):
+                self._b.array_w[...] = block[:, s]
+                self.ksp.solve(self._b, self._x)
+                self._check()
+                out[:, s] = self._x.array_r
+            return out
         b, x = self._matrices(samples)
         b.getDenseArray()[...] = block
         b.assemble()
@@ -153,7 +159,7 @@ class Factorised:
             raise NumericalFailure(f"the solver of '{self.prefix}' cannot be set up")
 
     def _check(self) -> None:
-        self.iterations = self.ksp.getIterationNumber()
+        self.iterations = max(self.iterations, self.ksp.getIterationNumber())
         reason = self.ksp.getConvergedReason()
         if reason < 0:
             raise NotConverged(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from mpi4py import MPI
 from numpy.typing import NDArray
 from scipy import sparse
 
@@ -38,7 +39,8 @@ class Interpolation:
         target: Blocks of the target.
 
     Raises:
-        InputError: A space is not Lagrange, or the components differ.
+        InputError: A space is not Lagrange, the components differ, or a node of the target lies outside.
+        NumericalFailure: The reference coordinates of a node were not found.
 
     Collective: construction and every method.
     """
@@ -57,10 +59,20 @@ class Interpolation:
         x = np.ascontiguousarray(target.tabulate_dof_coordinates()[:nodes])
         extent = float(np.ptp(source.mesh.geometry.x, axis=0).max(initial=0.0))
         asked, askers, places, cells = point_owners(source.mesh, x, _PADDING * max(extent, 1e-300))
+        outside = comm.allreduce(int(np.count_nonzero(asked < 0)))
+        if outside:
+            raise InputError(
+                f"{outside} nodes of the target lie in no cell of the source; give two meshes of one "
+                "domain"
+            )
         send = np.bincount(askers, minlength=comm.size)
         receive = np.bincount(asked, minlength=comm.size)
         order = np.argsort(askers, kind="stable")
-        values, columns = _basis(source, places[order], cells[order])
+        values, columns, found = _basis(source, places[order], cells[order])
+        if not comm.allreduce(found, MPI.LAND):
+            raise NumericalFailure(
+                "a place could not be pulled back to the reference cell of a curved mesh"
+            )
         mine = np.argsort(asked, kind="stable")
         rows = np.empty((nodes, values.shape[1]))
         numbers = np.empty((nodes, values.shape[1]), dtype=np.int64)
@@ -92,16 +104,16 @@ class Interpolation:
         return self._exchange.add_back(self._transposed @ wide).reshape(self.source.owned, -1)
 
 
-def _basis(V: Any, x: Array, cells: NDArray[np.int32]) -> tuple[Array, NDArray[np.int64]]:
-    """Basis functions (n, nodes) at places (n, 3) in cells, and their global numbers."""
-    X = _pull_back(V.mesh, x[:, : V.mesh.geometry.dim], cells)
+def _basis(V: Any, x: Array, cells: NDArray[np.int32]) -> tuple[Array, NDArray[np.int64], bool]:
+    """Basis functions (n, nodes) at places (n, 3) in cells, their numbers, and whether all were found."""
+    X, found = _pull_back(V.mesh, x[:, : V.mesh.geometry.dim], cells)
     values = np.asarray(V.ufl_element().basix_element.tabulate(0, X))[0, :, :, 0]
     dofs = np.asarray(V.dofmap.list)[cells]
     numbers = V.dofmap.index_map.local_to_global(dofs.ravel().astype(np.int32))
-    return values, np.asarray(numbers, dtype=np.int64).reshape(values.shape)
+    return values, np.asarray(numbers, dtype=np.int64).reshape(values.shape), found
 
 
-def _pull_back(domain: Any, x: Array, cells: NDArray[np.int32]) -> Array:
+def _pull_back(domain: Any, x: Array, cells: NDArray[np.int32]) -> tuple[Array, bool]:
     """Reference coordinates (n, d) of places (n, gdim), by Newton's method; one step if affine."""
     element = domain.ufl_domain().ufl_coordinate_element().basix_element
     corners = domain.geometry.x[geometry_dofmap(domain)[cells], : domain.geometry.dim]
@@ -113,9 +125,5 @@ def _pull_back(domain: Any, x: Array, cells: NDArray[np.int32]) -> Array:
         step = np.einsum("nki,ni->nk", np.linalg.pinv(J), miss)
         X += step
         if np.abs(step).max(initial=0.0) < 1e-14:
-            return X
-    if np.abs(step).max(initial=0.0) < 1e-10:
-        return X
-    raise NumericalFailure(
-        "a place could not be pulled back to the reference cell of a curved mesh"
-    )
+            break
+    return X, bool(np.abs(step).max(initial=0.0) < 1e-10)

@@ -6,7 +6,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from fem_deepest.errors import NotConverged, NumericalFailure
+from fem_deepest.errors import InputError, NotConverged, NumericalFailure
 from fem_deepest.spde.path import WienerPath
 from fem_deepest.spde.schemes.scheme import Scheme
 
@@ -47,11 +47,15 @@ def attempt(
         try:
             new = scheme.step(U, t, dt, path.increment(t, end))
         except NotConverged as failure:
+            told = (
+                f"the step from {t:.6g} to {end:.6g} failed after {rejected} rejections: {failure}"
+            )
             if not path.refine or rejected == rejections or dt < _SHORTEST * path.dt:
-                raise NotConverged(
-                    f"the step from {t:.6g} to {end:.6g} failed after {rejected} rejections: {failure}"
-                ) from failure
-            rejected, end = rejected + 1, path.split(t, end)
+                raise NotConverged(told) from failure
+            try:
+                rejected, end = rejected + 1, path.split(t, end)
+            except InputError as refusal:  # the path has been refined as often as it can be
+                raise NotConverged(f"{told}; {refusal}") from failure
             continue
         if scheme.problem.V.mesh.comm.allreduce(bool(np.isfinite(new).all()), MPI.LAND):
             return new, end, rejected

@@ -41,8 +41,7 @@ def variance_density(noise: Any, points: Rule, *, discrete: bool, why: str) -> A
     if hasattr(noise, "density"):
         return np.asarray(noise.density(points))
     covariance, blocks = noise.covariance, points.blocks
-    beta = covariance.beta(blocks.V.mesh.topology.dim)
-    if beta > 1.0:
+    if covariance.trace_class:
         density = np.zeros((points.points, 1))
         for first in range(0, blocks.size, _COLUMNS):
             unit = _basis(blocks, first, min(_COLUMNS, blocks.size - first))
@@ -51,9 +50,9 @@ def variance_density(noise: Any, points: Rule, *, discrete: bool, why: str) -> A
         return density
     if not discrete:
         raise InputError(
-            f"the noise is not of trace class (beta = {beta:g}, expected more than 1), so its variance "
-            f"at a point, which {why} needs, is infinite; take smoother noise, or ask for the density "
-            "on this mesh with discrete_density=True"
+            f"the noise is not of trace class (beta = {covariance.beta():g}, expected more than 1), so "
+            f"its variance at a point, which {why} needs, is infinite; take smoother noise, or ask for "
+            "the density on this mesh with discrete_density=True"
         )
     return np.asarray(1.0 / points.weights[:, None])
 

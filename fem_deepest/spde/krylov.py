@@ -19,6 +19,7 @@ Inner = Callable[[Array, Array], Array]
 
 _MOST = 200  # conjugate gradient iterations
 _DIMENSION = 100  # of a rational Krylov space
+_ROUNDING = 1e-10  # of its projections, whose norm is 1
 
 
 def conjugate_gradients(
@@ -78,16 +79,16 @@ def rational_lanczos(
         mass: ``M``, with zero rows and columns where the unknown is fixed.
         inner: Euclidean inner product of columns.
         v: (owned, S).
-        functions: Functions of the eigenvalues of ``M^{-1} K``, bounded on ``[0, inf)``, of which each
-            is for an equal share of the columns, in order.
-        gamma: The pole is ``-1/gamma``.
+        functions: Functions of the eigenvalues of ``M^{-1} K``, bounded on ``[-1/gamma, inf)``, of which
+            each is for an equal share of the columns, in order.
+        gamma: The pole is ``-1/gamma``, below all eigenvalues.
         tolerance: Of the result, relative to ``|v|`` in ``M``.
 
     Returns:
         The block, and the dimension of the space.
 
     Raises:
-        NotConverged: The space got too large.
+        NotConverged: The space got too large, or an eigenvalue lies below the pole.
     """
     samples = v.shape[1]
     share = samples // len(functions)
@@ -105,7 +106,13 @@ def rational_lanczos(
                 T[:, i, m - 1] += h
         # Of the projection, symmetric up to rounding, the upper triangle is used.
         tau, Y = np.linalg.eigh(T[:, :m, :m], UPLO="U")
-        lam = np.asarray((1.0 / np.clip(tau, 1e-300, 1.0) - 1.0) / gamma, dtype=np.float64)
+        if tau.min() < -_ROUNDING:
+            raise NotConverged(
+                f"an eigenvalue of the linear part is below {-1.0 / gamma:.3g}, the pole of the rational "
+                "functions; take a shorter step"
+            )
+        # Above 1 is what grows: eigenvalues that are negative.
+        lam = np.asarray((1.0 / np.maximum(tau, 1e-300) - 1.0) / gamma, dtype=np.float64)
         f = np.concatenate(
             [g(lam[k * share : (k + 1) * share]) for k, g in enumerate(functions)], axis=0
         )

@@ -13,6 +13,8 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from fem_deepest.errors import FemDeepestError
+
 Array = NDArray[np.float64]
 T = TypeVar("T")
 
@@ -102,11 +104,19 @@ def blocks(samples: range, size: int) -> list[range]:
 def dealt(parts: Sequence[range], compute: Callable[[range], T], comm: MPI.Intracomm) -> list[T]:
     """What ``compute`` finds for every part, dealt out over the ranks, in the order of the parts.
 
-    Parts do not depend on the number of ranks, so neither does a bit of the result. Collective.
+    Parts do not depend on the number of ranks, so neither does a bit of the result. A failure on one
+    rank is raised on all of them. Collective.
     """
-    own = [compute(part) for part in parts[comm.rank :: comm.size]]
-    found = comm.allgather(own)
-    return [found[i % comm.size][i // comm.size] for i in range(len(parts))]
+    own, failure = list[T](), None
+    try:
+        own = [compute(part) for part in parts[comm.rank :: comm.size]]
+    except FemDeepestError as error:
+        failure = error
+    found = comm.allgather((own, failure))
+    for _, told in found:
+        if told is not None:
+            raise told
+    return [found[i % comm.size][0][i // comm.size] for i in range(len(parts))]
 
 
 def draw(sampler: Sampler, level: int, samples: range, comm: MPI.Intracomm) -> LevelSamples:

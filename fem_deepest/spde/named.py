@@ -56,7 +56,8 @@ def from_file(path: str | Path) -> Equation:
     """``f(u)``, ``G(u)`` (UFL) and ``initial(x)`` (NumPy) of a Python file, which is run.
 
     Raises:
-        InputError: There is no such file, it fails, has none of the three, or one is no function.
+        InputError: There is no such file, it fails, has none of the three, or one is no function. The
+            functions raise it too, if they fail or return what is no UFL or has no value at each point.
     """
     path = Path(path)
     if not path.is_file():
@@ -73,7 +74,22 @@ def from_file(path: str | Path) -> Equation:
     for name, value in found.items():
         if not callable(value):
             raise InputError(f"{name} in {path} is no function; write it as def {name}(...)")
-    return Equation(found.get("f"), found.get("G"), initial=found.get("initial"))
+    told = {name: _guarded(path, name, function) for name, function in found.items()}
+    return Equation(told.get("f"), told.get("G"), initial=told.get("initial"))
+
+
+def _guarded(path: Path, name: str, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A function of the user's, whatever it raises in one sentence."""
+
+    def guarded(x: Any) -> Any:
+        try:
+            value = function(x)
+            return np.broadcast_to(value, x.shape[1:]) if name == "initial" else ufl.as_ufl(value)
+        except Exception as error:
+            told = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise InputError(f"{name} in {path} fails ({told}); mend it") from error
+
+    return guarded
 
 
 def linear(u: Any) -> Any:

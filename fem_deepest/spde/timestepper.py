@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 from dolfinx import fem
 
 from fem_deepest._petsc import PETSc
@@ -143,6 +144,22 @@ class TimeStepper:
     def destroy(self) -> None:
         """Free the TS."""
         self.ts.destroy()
+
+
+def steps_to(dt: float, T: float) -> int:
+    """Number of steps of ``dt`` up to ``T``, which has to be on the grid of the path. Not collective.
+
+    Raises:
+        InputError: It is not.
+    """
+    check_step(dt)
+    steps = round(T / dt) if 0.0 < T < np.inf else 0
+    if steps < 1 or abs(T / dt - steps) > 1e-6:
+        raise InputError(
+            f"a step of {dt:g} was given (-ts_dt) to a final time of {T:g}, which is no multiple of it; "
+            "give a step that divides the time, or time.steps"
+        )
+    return steps
 
 
 class _OneStep:

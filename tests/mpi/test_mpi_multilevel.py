@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from geometric_brownian import EuropeanCall
 from mpi4py import MPI
 
+from fem_deepest.errors import NotConverged
 from fem_deepest.spde.levels import draw
 from fem_deepest.spde.modal import ModalHeat
 from fem_deepest.spde.multilevel import multilevel
@@ -32,6 +34,18 @@ def test_a_draw_is_that_of_one_rank() -> None:
     np.testing.assert_array_equal(a.coarse, b.coarse)
     assert WORLD.allreduce(shared.drawn) == 6800
     assert WORLD.size == 1 or shared.drawn < 6800
+
+
+def test_a_failure_on_one_rank_is_raised_on_all() -> None:
+    class Failing(EuropeanCall):
+        def sample(self, level, samples):
+            if samples.start == 1000:  # the second block: one rank's alone
+                raise NotConverged("stuck")
+            return super().sample(level, samples)
+
+    with pytest.raises(NotConverged, match="stuck"):
+        draw(Failing(), 2, range(4000), WORLD)
+    assert WORLD.allreduce(1) == WORLD.size
 
 
 def test_an_estimate_is_that_of_one_rank() -> None:

@@ -74,6 +74,12 @@ def test_what_does_not_converge_or_is_singular_is_reported() -> None:
             NotConverged, match=r"'test_slow' stopped after 2 .* -test_slow_ksp_max_it"
         ):
             slow.solve(b[:, :width])
+    # A column that is easy does not hide one that is not, in whatever order.
+    for easy in (0, 1):
+        mixed = b.copy()
+        mixed[:, easy] = 0.0
+        with pytest.raises(NotConverged, match="stopped after 2"):
+            slow.solve(mixed)
     A.zeroEntries()
     A.assemble()
     with pytest.raises(NumericalFailure, match="singular"):

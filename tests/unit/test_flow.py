@@ -231,6 +231,9 @@ def test_a_file_that_fails_is_said(tmp_path: Path) -> None:
         ("1/0", "ZeroDivisionError"),
         ("x = 1", "defines none"),
         ("f = 1", "no function"),
+        ("def f(u):\n    return u.foo", "f in .*e.py fails .AttributeError"),
+        ("def G(u):\n    return 'u'", "G in .*e.py fails .ValueError"),
+        ("def initial(x):\n    return x[:2]", "initial in .*e.py fails .ValueError"),
     ):
         (tmp_path / "e.py").write_text(text)
         with pytest.raises(InputError, match=words):

@@ -107,6 +107,9 @@ def test_spaces_that_are_not_nested_are_refused() -> None:
         Nested(V, fem.functionspace(_square(2), ("Lagrange", 1, (2,))))
     with pytest.raises(InputError, match="continuous source"):
         Nested(fem.functionspace(_square(1), ("DG", 1)), V)
+    longer = mesh.create_rectangle(COMM, ((0.0, 0.0), (2.0, 1.0)), (8, 4))
+    with pytest.raises(InputError, match="lie in no cell of the source"):
+        Nested(V, fem.functionspace(longer, ("Lagrange", 1)))
     with pytest.raises(InputError, match="create it anew"):
         refine(mesh.create_unit_square(COMM, 2, 2, CELLS.quadrilateral))
 

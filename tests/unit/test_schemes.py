@@ -138,7 +138,7 @@ def test_theta_one_half_keeps_the_brownian_bridge() -> None:
     lam, X = scipy.linalg.eigh(K, M)
     for theta in (0.75, 1.0):
         expected = X * (2.0 / (lam * (2.0 + (2.0 * theta - 1.0) * dt * lam))) @ X.T
-        np.testing.assert_allclose(stationary(Theta(problem, theta)), expected, atol=1e-12)
+        np.testing.assert_allclose(stationary(Theta(problem, theta)), expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", [EulerMaruyama, Theta, ImexTrapezoidal, ExponentialEuler])
@@ -175,7 +175,7 @@ def test_schemes_on_triangles_are_their_matrices() -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", StabilityWarning)
             found = Theta(problem, theta).step(U, 0.0, dt, noise)
-        np.testing.assert_allclose(found, expected, atol=1e-11)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-11)
     L = np.linalg.solve(M, K)
     E = scipy.linalg.expm(-dt * L)
     phi = np.linalg.solve(-dt * L, E - np.eye(len(L)))
@@ -187,6 +187,30 @@ def test_schemes_on_triangles_are_their_matrices() -> None:
     found = scheme.step(U, 0.0, dt, noise)
     np.testing.assert_allclose(found[free], expected, rtol=0, atol=1e-8)
     np.testing.assert_allclose(found[problem.fixed], 0.5)
+
+
+@pytest.mark.parametrize("c", [5.0, 20.0])
+def test_exponential_euler_grows_where_the_linear_part_does(c: float) -> None:
+    """``u_t = u_xx + c u + 1``: the first mode has ``lambda^h - c``, negative for 20."""
+    V = sp.interval(16)
+    u, v = ufl.TrialFunction(V), ufl.TestFunction(V)
+    problem = SemilinearSPDE(
+        V,
+        A=sp.laplace(V) - c * u * v * ufl.dx,
+        f=lambda u: -1.0 + 0.0 * u,
+        bcs=[sp.clamped(V)],
+        u0=sp.sine(V),
+    )
+    scheme, lam = ExponentialEuler(problem), sp.discrete_eigenvalue(16) - c
+    e = problem.blocks.of(problem.u0)
+    one = -float(np.vdot(e, problem.reaction(problem.start()))) / float(np.vdot(e, problem.mass(e)))
+    for dt in (0.01, 0.3):
+        found = sp.coefficient(problem, scheme.step(problem.start(), 0.0, dt, None))[0]
+        expected = np.exp(-lam * dt) - one * np.expm1(-lam * dt) / lam
+        assert found == pytest.approx(expected, rel=1e-9)
+    if lam < 0.0:
+        with pytest.raises(NotConverged, match="is below -10"):
+            scheme.step(problem.start(), 0.0, 1.0, None)
 
 
 def test_the_krylov_space_does_not_grow_with_the_mesh() -> None:
@@ -222,34 +246,6 @@ def test_the_trapezoidal_scheme_is_of_second_order() -> None:
         assert np.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.05)
 
 
-def _strong_errors(scheme, sigma: float, steps: list[int], T: float, samples: int) -> np.ndarray:
-    """Root mean square errors against ``exp(-(lam + sigma^2/2) T + sigma beta_T)``."""
-    problem = scheme.problem
-    fine = max(steps)
-    path = np.random.default_rng(11).standard_normal((fine, samples)) * np.sqrt(T / fine)
-    lam = sp.discrete_eigenvalue(16)
-    exact = np.exp(-(lam + 0.5 * sigma**2) * T + sigma * path.sum(axis=0))
-    errors = []
-    for n in steps:
-        U = problem.start(samples)
-        for row in path.reshape(n, fine // n, samples).sum(axis=1):
-            U = scheme.step(U, 0.0, T / n, _increments(row))
-        errors.append(np.sqrt(np.mean((sp.coefficient(problem, U) - exact) ** 2)))
-    return np.array(errors)
-
-
-@pytest.mark.parametrize(
-    ("kind", "order", "slack"), [(EulerMaruyama, 0.5, 0.2), (Milstein, 1.0, 0.1)]
-)
-def test_strong_orders_for_multiplicative_noise(kind, order: float, slack: float) -> None:
-    """Seen in oracles.md: Euler-Maruyama .55 to .7, Milstein 1.0."""
-    scheme = kind(_geometric(1.5))
-    assert scheme.strong_order(np.inf) == order
-    errors = _strong_errors(scheme, 1.5, [64, 128, 256], 0.25, 2000)
-    slopes = np.log2(errors[:-1] / errors[1:])
-    assert (slopes > order - 0.1).all() and (slopes < order + slack).all(), slopes
-
-
 @pytest.mark.parametrize("kind", [EulerMaruyama, Theta, ImexTrapezoidal, ExponentialEuler])
 def test_strong_order_one_for_additive_noise(kind) -> None:
     """``du = u_xx dt + e_1 dbeta``: the error is a Gaussian integral, its variance known exactly.
@@ -280,7 +276,7 @@ def test_strong_order_one_for_additive_noise(kind) -> None:
         )
         errors.append(np.sqrt(square.sum()))
     slopes = np.log2(np.divide(errors[:-1], errors[1:]))
-    np.testing.assert_allclose(slopes, 1.0, atol=0.06)
+    np.testing.assert_allclose(slopes, 1.0, rtol=0, atol=0.06)
 
 
 def test_ito_and_stratonovich_are_told_apart() -> None:
@@ -390,6 +386,20 @@ def test_the_drift_implicit_step_in_two_dimensions() -> None:
         assert np.abs(residual).max() < 1e-9
 
 
+def test_a_linear_part_that_grows_too_fast_is_told() -> None:
+    """``u_t = u_xx + 200 u - u^3``: ``M + dt K`` is indefinite for ``dt > 1/190``, and no norm."""
+    V = sp.interval(16)
+    u, v = ufl.TrialFunction(V), ufl.TestFunction(V)
+    A = sp.laplace(V) - 200.0 * u * v * ufl.dx
+    problem = SemilinearSPDE(V, A=A, f=lambda u: u**3, bcs=[sp.clamped(V)], u0=sp.sine(V))
+    scheme, U, dt = DriftImplicitEuler(problem), problem.start(), 0.004
+    new = scheme.step(U, 0.0, dt, None)
+    residual = problem.mass(new - U) + dt * (problem.linear(new) + problem.reaction(new))
+    assert np.abs(residual).max() < 1e-9
+    with pytest.raises(NotConverged, match="not positive definite"):
+        scheme.step(U, 0.0, 0.3, None)
+
+
 def test_a_step_too_long_for_the_drift_is_told() -> None:
     """``u' - dt 100 u' = u``: not monotone for ``dt > 1/100``."""
     problem = sp.heat(8, f=lambda u: -100.0 * u)
@@ -426,7 +436,7 @@ def test_a_tilted_drift_is_solved_by_lu() -> None:
     K = fem.assemble_matrix(fem.form(A)).to_dense()[np.ix_(free, free)]
     expected = np.linalg.solve(M + 0.1 * K, M @ problem.start()[free])
     found = EulerMaruyama(problem).step(problem.start(), 0.0, 0.1, None)
-    np.testing.assert_allclose(found[free], expected, atol=1e-13)
+    np.testing.assert_allclose(found[free], expected, rtol=0, atol=1e-13)
 
 
 def test_an_explicit_step_beyond_stability_is_warned_about() -> None:
@@ -482,7 +492,7 @@ def test_a_linear_system_of_two_components() -> None:
     K = fem.assemble_matrix(fem.form(A)).to_dense()
     expected = np.linalg.solve(M + 0.1 * K, M @ U + b)
     found = EulerMaruyama(problem).step(U, 0.0, 0.1, sp.Given(load=b))
-    np.testing.assert_allclose(found, expected, atol=1e-12)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
     with pytest.raises(InputError, match="space of vectors"):
         SemilinearSPDE(V, A=A, f=lambda u: u[0])
 
@@ -551,12 +561,13 @@ def test_the_trapezoidal_scheme_is_weakly_of_second_order_for_additive_noise() -
         assert np.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.1)
 
 
-@pytest.mark.parametrize(
-    ("kind", "low", "high"), [(EulerMaruyama, 0.4, 0.7), (Milstein, 0.85, 1.15)]
-)
-def test_strong_orders_for_nemytskii_noise(kind, low: float, high: float) -> None:
+@pytest.mark.parametrize("kind", [EulerMaruyama, Milstein])
+def test_strong_orders_for_nemytskii_noise(kind) -> None:
     """``G(u) = (sin(2 u) + u)/2`` with smooth noise of three modes; the reference is Milstein's scheme
     with steps sixteen times finer on the same paths.
+
+    Of all multiples of 1/2 the declared order is nearest to the slope, four standard errors and the error
+    of the reference considered: errors ``C k`` and ``C k_f`` of one sign make ``k - k_f`` of ``k``.
     """
     V = sp.interval(12)
     noise = FiniteRank(V, [sp.sine(V, j) for j in (1, 2, 3)], 2)
@@ -568,8 +579,8 @@ def test_strong_orders_for_nemytskii_noise(kind, low: float, high: float) -> Non
         bcs=[sp.clamped(V)],
         u0=sp.sine(V),
     )
-    T, samples, steps = 0.25, 300, [16, 32, 64]
-    fine = 16 * max(steps)
+    T, samples, steps = 0.25, 2000, [8, 32]
+    fine = 16 * steps[-1]
     rng = np.random.default_rng(5)
     path = rng.standard_normal((fine, 3, samples)) * np.sqrt(T / fine)
 
@@ -580,10 +591,15 @@ def test_strong_orders_for_nemytskii_noise(kind, low: float, high: float) -> Non
             U = scheme.step(U, 0.0, T / n, dW)
         return U
 
-    reference = run(Milstein(problem), fine)
-    errors = []
+    scheme, reference = kind(problem), run(Milstein(problem), fine)
+    squares = []
     for n in steps:
-        d = run(kind(problem), n) - reference
-        errors.append(np.sqrt(problem.inner(d, problem.mass(d)).mean()))
-    slopes = np.log2(np.divide(errors[:-1], errors[1:]))
-    assert (slopes > low).all() and (slopes < high).all(), slopes
+        d = run(scheme, n) - reference
+        squares.append(problem.inner(d, problem.mass(d)))
+    first, last = squares
+    slope = np.log2(first.mean() / last.mean()) / 4.0
+    influence = (first / first.mean() - last / last.mean()) / (4.0 * np.log(2.0))
+    chance = 4.0 * influence.std() / np.sqrt(samples)
+    shared = (np.log2((1 / steps[0] - 1 / fine) / (1 / steps[1] - 1 / fine)) - 2.0) / 2.0
+    # Half the distance of two orders is 1/4.
+    assert abs(slope - scheme.strong_order(np.inf)) + chance + shared < 0.25, (slope, chance)

@@ -92,7 +92,7 @@ def test_a_restart_is_equal() -> None:
     np.testing.assert_array_equal(
         rest.solve().x.array, TimeStepper(scheme, 0.01, 0.1).solve().x.array
     )
-    np.testing.assert_allclose(rest.u.x.array, whole[:, 0], atol=1e-14)
+    np.testing.assert_allclose(rest.u.x.array, whole[:, 0], rtol=0, atol=1e-14)
     with pytest.raises(InputError, match="shape"):
         Ensemble(scheme, 0.01, (0,), start=first.state)
     with pytest.raises(InputError, match="restart at step 3"):
@@ -113,7 +113,7 @@ def test_options_and_monitors(options, capfd) -> None:
     assert "3 TS dt 0.02 time 0.06" in out
     assert "scheme: euler-maruyama" in out
     expected = Ensemble(scheme, 0.02).advance(3)
-    np.testing.assert_allclose(stepper.u.x.array, expected[:, 0], atol=1e-15)
+    np.testing.assert_allclose(stepper.u.x.array, expected[:, 0], rtol=0, atol=1e-15)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_last_step_that_is_shorter_refines_the_path() -> None:
     Z = noise.bridge().increment(3 * 1024, 0.01 / 4).modes
     row = 0.5 * whole + Z
     expected = scheme.step(start, 0.03, 0.005, sp.Given(points=row, modes=row))
-    np.testing.assert_allclose(u.x.array, expected[:, 0], atol=1e-13)
+    np.testing.assert_allclose(u.x.array, expected[:, 0], rtol=0, atol=1e-13)
     fixed = TimeStepper(scheme, 0.01, 0.035, refine=False)
     with pytest.raises(InputError, match=r"multiples of dt = 0\.01 only"):
         fixed.solve()
@@ -173,7 +173,7 @@ def test_a_rejected_step_keeps_its_noise() -> None:
     times = []
     stepper.ts.setMonitor(lambda ts, n, t, x: times.append(t))
     u = stepper.solve()
-    np.testing.assert_allclose(times, np.linspace(0.0, 0.03, 13), atol=1e-15)
+    np.testing.assert_allclose(times, np.linspace(0.0, 0.03, 13), rtol=0, atol=1e-15)
     assert stepper.rejected == 9  # of three halvings in each of three steps
     beta = sum(noise.increment(n, 0.01, (3,)).modes[0, 0] for n in range(3))
     np.testing.assert_allclose(u.x.array, beta, rtol=1e-12)
@@ -186,7 +186,7 @@ def test_a_rejected_path_is_the_same_for_ts_and_ensemble() -> None:
     scheme = _Fails(_problem())
     ensemble = Ensemble(scheme, 0.01, (4, 3)).advance(5)
     u = TimeStepper(scheme, 0.01, 0.05, sample=3).solve()
-    np.testing.assert_allclose(u.x.array, ensemble[:, 1], atol=1e-14)
+    np.testing.assert_allclose(u.x.array, ensemble[:, 1], rtol=0, atol=1e-14)
 
 
 def test_after_the_limit_it_is_not_converged_and_the_last_state_is_there(options) -> None:
@@ -199,7 +199,7 @@ def test_after_the_limit_it_is_not_converged_and_the_last_state_is_there(options
     assert stepper.ts.getConvergedReason() < 0
     scheme.limit = 0.003
     reached = Ensemble(scheme, 0.01).advance(2)
-    np.testing.assert_allclose(stepper.u.x.array, reached[:, 0], atol=1e-15)
+    np.testing.assert_allclose(stepper.u.x.array, reached[:, 0], rtol=0, atol=1e-15)
     scheme.limit = 0.0
     ensemble = Ensemble(scheme, 0.01, rejections=2)
     with pytest.raises(NotConverged, match="after 2 rejections"):
@@ -224,6 +224,17 @@ def test_any_number_of_rejections(options) -> None:
     options(ts_max_reject=-1)
     with pytest.raises(NotConverged, match="after 17 rejections"):
         TimeStepper(scheme, 0.01, 0.1).solve()
+
+
+def test_a_path_that_cannot_be_refined_further_is_not_converged(monkeypatch) -> None:
+    """After so many splits of one step there are no numbers left: no wrong input, a failed step."""
+    monkeypatch.setattr("fem_deepest.spde.path._SPLITS", 3)
+    scheme = _Fails(_problem())
+    scheme.limit = 0.0
+    ensemble = Ensemble(scheme, 0.01)
+    with pytest.raises(NotConverged, match=r"after 3 rejections.*cannot be split"):
+        ensemble.advance()
+    assert ensemble.step == 0
 
 
 def test_a_solver_that_does_not_converge_is_told(options) -> None:

@@ -25,7 +25,8 @@ class ExponentialEuler(Scheme):
     ``phi_1(z) = (exp(z) - 1)/z``. The noise of a step goes through the whole semigroup of the step, the
     variant ``exp(-dt A) dW`` (not the exact stochastic convolution). Both functions of the matrix come
     from the rational Krylov space of ``(M + gamma K)^{-1} M`` with one real pole, ``gamma = dt/10``: one
-    factorisation, and a number of iterations that does not grow as the mesh is refined.
+    factorisation, and a number of iterations that does not grow as the mesh is refined. Eigenvalues of
+    ``A`` may be negative, down to ``-10/dt``.
 
     Args:
         problem: The equation, ``A`` symmetric.

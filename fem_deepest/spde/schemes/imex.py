@@ -46,7 +46,7 @@ class ImexTrapezoidal(Scheme):
         return min(beta / 2.0, 1.0 if self.problem.additive else 0.5)
 
     def weak_order(self, beta: float) -> float:
-        """``beta``, at most 1, for additive noise at most 2."""
+        """``beta``, at most 1, for additive noise at most 2; twice ``beta`` if the equation is linear."""
         return min(beta, 2.0 if self.problem.additive else 1.0)
 
     def mean_square(self, lam: float, sigma: float, dt: float) -> float:

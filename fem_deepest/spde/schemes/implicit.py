@@ -72,7 +72,14 @@ class DriftImplicitEuler(Scheme):
         def residual(d: Array) -> tuple[Array, Array]:
             """Negative residual, and its dual norms, (S,)."""
             r = b - problem.mass(d) - dt * (problem.linear(d) + problem.reaction(U + d))
-            return r, np.sqrt(np.maximum(problem.inner(r, precondition.solve(r)), 0.0))
+            z = precondition.solve(r)
+            square = problem.inner(r, z)
+            if (square < 0.0).any() and (square < -_ROUNDING * problem.inner(abs(r), abs(z))).any():
+                raise NotConverged(
+                    f"M + dt K is not positive definite for dt = {dt:g}: A has negative eigenvalues; take "
+                    "a shorter step, or move what makes them into f"
+                )
+            return r, np.sqrt(np.maximum(square, 0.0))
 
         d = np.zeros_like(U)
         r, norm = residual(d)

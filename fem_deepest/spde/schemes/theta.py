@@ -73,7 +73,7 @@ class Theta(Scheme):
         return min(beta / 2.0, 1.0 if self.problem.additive else 0.5)
 
     def weak_order(self, beta: float) -> float:
-        """``beta``, at most 1."""
+        """``beta``, at most 1; twice ``beta`` for linear equations, additive noise and ``theta = 1/2``."""
         return min(beta, 1.0)
 
     def mean_square(self, lam: float, sigma: float, dt: float) -> float:
