@@ -14,13 +14,13 @@ from fem_deepest.cli.flow_figures import redraw
 from fem_deepest.cli.info import versions
 from fem_deepest.cli.interrupt import Interrupt
 from fem_deepest.cli.progress import Reporter, Silent
+from fem_deepest.configuration.flow import FlowConfig
 from fem_deepest.errors import InputError, Interrupted, NotConverged, NumericalFailure
-from fem_deepest.flow_config import FlowConfig
-from fem_deepest.flowed import Flowed, FlowProblem
 from fem_deepest.io.frames import write_frame
 from fem_deepest.io.rundir import RunDirectory, jsonable
 from fem_deepest.io.search import find
 from fem_deepest.io.state import load_state, save_state
+from fem_deepest.runs.flow import Flowed, FlowProblem
 from fem_deepest.spde.timestepper import TimeStepper, steps_to
 
 COLUMNS = ("step", "time", "seconds", "mean", "norm", "energy", "min", "max")
