@@ -80,8 +80,9 @@ def snapshots(frames: Sequence[Frame]) -> Figure:
     for axes, frame in zip(grid.flat, some, strict=False):
         image = _map(axes, frame, low, high, colours)
         axes.set_title(f"$t = {frame.t:.3g}$")
-    for axes in grid[-1]:
+    for axes in grid.flat[len(some) - columns : len(some)]:  # the lowest of each column
         axes.set_xlabel("$x$")
+        axes.tick_params(labelbottom=True)
     for axes in grid[:, 0]:
         axes.set_ylabel("$y$")
     figure.colorbar(image, ax=grid, label="$u$", shrink=0.8)
