@@ -23,6 +23,7 @@ __all__ = ["along", "animate", "measures", "snapshots"]
 _SHOWN = 6
 _DPI = 80  # of the animation, whose size grows with its square
 _PER_SECOND = 12
+_CORNERS = {6: 3, 9: 4}  # of curved cells, which come before their other nodes
 
 
 @styled
@@ -61,7 +62,7 @@ def snapshots(frames: Sequence[Frame]) -> Figure:
     """
     some = [frames[i] for i in subsample(len(frames), _SHOWN)]
     low, high, colours = _scale(frames)
-    if some[0].cells.shape[1] == 2:
+    if _curve(some[0]):
         figure = Figure(figsize=(8, 4.6))
         axes = figure.add_subplot()
         for colour, frame in zip(LINES, some, strict=False):
@@ -79,8 +80,9 @@ def snapshots(frames: Sequence[Frame]) -> Figure:
     for axes, frame in zip(grid.flat, some, strict=False):
         image = _map(axes, frame, low, high, colours)
         axes.set_title(f"$t = {frame.t:.3g}$")
-    for axes in grid[-1]:
+    for axes in grid.flat[len(some) - columns : len(some)]:  # the lowest of each column
         axes.set_xlabel("$x$")
+        axes.tick_params(labelbottom=True)
     for axes in grid[:, 0]:
         axes.set_ylabel("$y$")
     figure.colorbar(image, ax=grid, label="$u$", shrink=0.8)
@@ -103,7 +105,7 @@ def animate(frames: Sequence[Frame], path: str | Path) -> Path:
     figure = Figure(figsize=(6.4, 5.4))
     axes = figure.add_subplot()
     axes.set_xlabel("$x$")
-    if frames[0].cells.shape[1] == 2:
+    if _curve(frames[0]):
         (line,) = axes.plot(*along(frames[0]), color=LINES[0])
         axes.set_ylim(low, high)
         axes.set_ylabel("$u(x, t)$")
@@ -161,13 +163,18 @@ def along(frame: Frame) -> tuple[NDArray, NDArray]:
     return x[order], u[order]
 
 
+def _curve(frame: Frame) -> bool:
+    """Whether the mesh is an interval, open or closed."""
+    return frame.points.shape[1] == 1 or frame.cells.shape[1] == 2
+
+
 def _map(axes: Any, frame: Frame, low: float, high: float, colours: str) -> Any:
     if frame.points.shape[1] != 2:
         raise InputError(
             f"the states have {frame.points.shape[1]} coordinates; figures show one or two, open "
             "fields/ in ParaView"
         )
-    cells = frame.cells
+    cells = frame.cells[:, : _CORNERS.get(frame.cells.shape[1])]
     if cells.shape[1] == 4:  # quadrilaterals, whose corners go round
         cells = np.concatenate([cells[:, [0, 1, 2]], cells[:, [0, 2, 3]]])
     mesh = Triangulation(frame.points[:, 0], frame.points[:, 1], cells)

@@ -126,7 +126,13 @@ class WhittleMatern(Covariance):
                 "such a field have no variance; give kappa and tau if only its action on loads is wanted"
             )
         kappa = math.sqrt(8.0 * (alpha - 0.5 * d)) / length
-        tau = sigma / math.sqrt(marginal_variance(kappa, alpha, d))
+        try:
+            tau = sigma * math.exp(-0.5 * _log_variance(kappa, alpha, d))
+        except OverflowError:
+            raise InputError(
+                f"alpha = {alpha:g} and a correlation length of {length:g} were given, expected less of "
+                "one: kappa^(2 nu) is too large a number"
+            ) from None
         return cls(
             V,
             kappa=kappa,
@@ -189,5 +195,10 @@ def marginal_variance(kappa: float, alpha: float, d: int) -> float:
         alpha: Greater than ``d/2``.
         d: Dimension.
     """
+    return math.exp(_log_variance(kappa, alpha, d))
+
+
+def _log_variance(kappa: float, alpha: float, d: int) -> float:
     nu = alpha - 0.5 * d
-    return math.gamma(nu) / (math.gamma(alpha) * (4.0 * math.pi) ** (0.5 * d) * kappa ** (2.0 * nu))
+    scale = 0.5 * d * math.log(4.0 * math.pi) + 2.0 * nu * math.log(kappa)
+    return math.lgamma(nu) - math.lgamma(alpha) - scale

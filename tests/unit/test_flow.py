@@ -6,8 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import basix.ufl
 import numpy as np
 import pytest
+import ufl
+from dolfinx import io, mesh
+from mpi4py import MPI
 
 import fem_deepest
 from fem_deepest._petsc import PETSc
@@ -184,6 +188,31 @@ def test_figures_are_drawn_again(tmp_path: Path) -> None:
     drawn = fem_deepest.plot(run.directory)
     assert [path.name for path in drawn] == ["measures.png", "snapshots.png", "animation.gif"]
     assert all(path.stat().st_size > 1000 for path in drawn)
+
+
+def test_figures_of_a_curved_mesh_are_drawn(tmp_path: Path) -> None:
+    """Two triangles of degree 2: a frame has all nodes, a figure the corners."""
+    x = np.array(
+        [[0, 0], [1, 0], [1, 1], [0, 1], [0.5, 0.5], [1, 0.5], [0.5, 0], [0.5, 1], [0, 0.5]]
+    )
+    cells = np.array([[0, 1, 2, 5, 4, 6], [0, 2, 3, 7, 8, 4]])
+    element = basix.ufl.element("Lagrange", "triangle", 2, shape=(2,))
+    domain = mesh.create_mesh(MPI.COMM_SELF, cells=cells, x=x, e=ufl.Mesh(element))
+    with io.XDMFFile(MPI.COMM_SELF, tmp_path / "curved.xdmf", "w") as file:
+        file.write_mesh(domain)
+    run = fem_deepest.flow(
+        config(
+            mesh={"domain": "file", "path": str(tmp_path / "curved.xdmf"), "degree": 2},
+            time={"steps": 2},
+            output={"figures": True, "frames": 2},
+        ),
+        out=tmp_path / "run",
+    )
+    assert {p.name for p in (run.directory / "figures").iterdir()} == {
+        "measures.png",
+        "snapshots.png",
+        "animation.gif",
+    }
 
 
 def test_the_path_is_that_of_its_seed_and_sample(tmp_path: Path) -> None:

@@ -327,6 +327,7 @@ def test_regularity_numbers() -> None:
         ({"sigma": 0.0, "length": 0.1}, "standard deviation 0 was given, expected a positive"),
         ({"sigma": 1.0, "length": math.nan}, "correlation length nan"),
         ({"sigma": 1.0, "length": 0.1, "alpha": 1.0}, "expected more than d/2 = 1"),
+        ({"sigma": 1.0, "length": 0.1, "alpha": 200.0}, "too large a number"),
         ({"sigma": 1.0, "length": 0.1, "boundary": "mirror"}, "expected one of neumann"),
         ({"sigma": 1.0, "length": 0.1, "boundary": "robin", "robin": -1.0}, "Robin coefficient -1"),
     ],

@@ -400,6 +400,16 @@ def test_a_linear_part_that_grows_too_fast_is_told() -> None:
         scheme.step(U, 0.0, 0.3, None)
 
 
+@pytest.mark.parametrize("load", [1e200, np.inf, np.nan])
+def test_a_residual_that_is_not_finite_is_no_solution(load: float) -> None:
+    """Neither infinity nor nan is larger than itself."""
+    V = sp.interval(4)
+    problem = SemilinearSPDE(V, A=sp.laplace(V), f=_cubic)
+    scheme, U = DriftImplicitEuler(problem), problem.start()
+    with np.errstate(over="ignore", invalid="ignore"), pytest.raises(NotConverged):
+        scheme.step(U, 0.0, 0.1, sp.Given(load=U + load))
+
+
 def test_a_step_too_long_for_the_drift_is_told() -> None:
     """``u' - dt 100 u' = u``: not monotone for ``dt > 1/100``."""
     problem = sp.heat(8, f=lambda u: -100.0 * u)

@@ -86,14 +86,15 @@ class DriftImplicitEuler(Scheme):
         floor = _ROUNDING * np.sqrt(problem.inner(U, problem.mass(U)))
         goal = np.maximum(_TOLERANCE * norm, floor)
         for self.iterations in range(_NEWTON_STEPS):
+            if not np.isfinite(norm).all():  # which no comparison would notice
+                break
             active = norm > goal
             if not active.any():
                 return U + d
-            if not np.isfinite(norm).all():
-                break
             p = self._direction(U + d, r, dt, active)
             d, r, norm = self._search(residual, d, p, norm, active)
-        worst = float(np.max(norm / np.maximum(goal / _TOLERANCE, floor)))
+        with np.errstate(invalid="ignore"):
+            worst = float(np.max(norm / np.maximum(goal / _TOLERANCE, floor)))
         raise NotConverged(
             f"Newton's method for a drift-implicit step of dt = {dt:g} stopped after {self.iterations} "
             f"steps at the relative residual {worst:.1e}, expected {_TOLERANCE:.0e}; take a shorter step"
