@@ -85,6 +85,10 @@ class EquationSection(Section):
     interpretation: Literal["ito", "stratonovich"] = Field(
         default="ito", description="of multiplicative noise"
     )
+    discrete_density: bool = Field(
+        default=False,
+        description="correct by the variance that noise has on this mesh where it has none in the limit",
+    )
     initial: Finite = Field(default=0.0, description="constant initial value; a file may give one")
 
     @model_validator(mode="after")

@@ -81,6 +81,7 @@ class FlowProblem:
                 G=None if noise is None else _diffusion(config, equation.G),
                 noise=noise,
                 interpretation=config.equation.interpretation,
+                discrete_density=config.equation.discrete_density,
                 bcs=_clamped(V) if config.mesh.boundary == "dirichlet" else (),
                 u0=u0,
             )

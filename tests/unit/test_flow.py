@@ -289,3 +289,20 @@ def test_explosion_is_a_numerical_failure(tmp_path: Path) -> None:
         out=tmp_path / "run",
     )
     assert run.status == "failed" and run.exit_code == 4
+
+
+def test_white_noise_has_a_stratonovich_path_on_one_mesh_only_where_asked(tmp_path: Path) -> None:
+    change: dict[str, Any] = {
+        "mesh": {"domain": "interval"},
+        "equation": {
+            "name": "heat",
+            "G": "linear",
+            "interpretation": "stratonovich",
+            "initial": 1.0,
+        },
+        "noise": {"covariance": "white"},
+    }
+    with pytest.raises(InputError, match="discrete_density"):
+        fem_deepest.flow(config(**change), out=tmp_path / "no")
+    change["equation"]["discrete_density"] = True
+    assert fem_deepest.flow(config(**change), out=tmp_path / "yes").status == "converged"
