@@ -25,9 +25,10 @@ import tempfile
 from pathlib import Path
 
 import fem_deepest
-from fem_deepest.anneal_config import load_annealing
-from fem_deepest.annealed import Annealed, AnnealingProblem
+from fem_deepest.configuration.anneal import load_annealing
 from fem_deepest.figures.style import LINES, styled
+from fem_deepest.runs.anneal import Annealed
+from fem_deepest.runs.path_search import PathSearch
 
 HERE = Path(__file__).resolve().parent
 
@@ -37,13 +38,13 @@ HERE = Path(__file__).resolve().parent
 # Gaussian noise with a fixed seed, so the truth is known.
 
 
-def run(paths: int, settings: list[str]) -> tuple[Annealed, AnnealingProblem]:
+def run(paths: int, settings: list[str]) -> tuple[Annealed, PathSearch]:
     """The annealed paths, and the problem with its truth."""
     settings = [f"anneal.paths={paths}", "output.figures=false", *settings]
     with tempfile.TemporaryDirectory() as folder:
         done = fem_deepest.anneal(HERE / "lorenz96.toml", out=folder, settings=settings)
     config = load_annealing(HERE / "lorenz96.toml", settings)
-    return done, AnnealingProblem.create(config)
+    return done, PathSearch.create(config)
 
 
 # At the truth the measurement term is half a $\chi^2$ variable with $4 \cdot 161 = 644$ degrees of
@@ -71,12 +72,13 @@ def report(done: Annealed) -> None:
 
 
 @styled
-def draw(done: Annealed, problem: AnnealingProblem):  # type: ignore[no-untyped-def]
+def draw(done: Annealed, problem: PathSearch):  # type: ignore[no-untyped-def]
     """An observed and an unobserved component."""
     from matplotlib.figure import Figure
 
     series = problem.series
     assert series.truth is not None
+    path = done.lowest
     hidden = next(i for i in range(5, 10) if i not in series.components)
     figure = Figure(figsize=(10, 6))
     upper, lower = figure.subplots(2, 1, sharex=True)
@@ -86,7 +88,7 @@ def draw(done: Annealed, problem: AnnealingProblem):  # type: ignore[no-untyped-
         (lower, hidden, "not observed"),
     ):
         axes.plot(series.times, series.truth[:, i], color=LINES[0], linewidth=3.0, label="truth")
-        axes.plot(done.t, done.x[:, i], "--", color=LINES[1], linewidth=2.0, label="lowest path")
+        axes.plot(path.t, path.x[:, i], "--", color=LINES[1], linewidth=2.0, label="lowest path")
         axes.set_ylabel(f"$x_{i}$, {what}")
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     lower.set_xlabel("time")
@@ -103,13 +105,11 @@ def main(paths: int = 100, settings: list[str] | None = None, out: Path | None =
     report(done)
     if out is not None:
         from fem_deepest import figures
-        from fem_deepest.solve.paths.levels import expected_measurement
 
-        newton = problem.newton.paths
         picture = figures.levels(
-            problem.ladder.precisions / problem.precision,
+            problem.precisions / problem.scale,
             *(done.record[..., i] for i in range(3)),
-            expected=expected_measurement(newton.observations, newton.measurement_weight),
+            expected=problem.expected,
         )
         print(figures.save(picture, out / "lorenz96_levels.png"))
         print(figures.save(draw(done, problem), out / "lorenz96_path.png"))

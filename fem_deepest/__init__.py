@@ -27,22 +27,27 @@ except ImportError as error:
         sys.exit(f"fem-deepest: {_message}")
     raise ImportError(_message) from None
 
-from fem_deepest.anneal_config import AnnealConfig
-from fem_deepest.annealed import Annealed
+from fem_deepest.configuration.anneal import AnnealConfig
+from fem_deepest.runs.anneal import Annealed
 from fem_deepest.cli.anneal import anneal
+from fem_deepest.cli.flow import flow
 from fem_deepest.cli.info import info
 from fem_deepest.cli.plot import plot
 from fem_deepest.cli.predict import predict
+from fem_deepest.cli.sample import sample_posterior
 from fem_deepest.cli.study import study
 from fem_deepest.cli.train import train
-from fem_deepest.config import Config, load
+from fem_deepest.configuration.train import Config, load
 from fem_deepest.errors import (
     FemDeepestError,
     InputError,
     NotConverged,
     NumericalFailure,
 )
-from fem_deepest.run import Run
+from fem_deepest.configuration.flow import FlowConfig
+from fem_deepest.configuration.network_anneal import NetworkAnnealConfig
+from fem_deepest.runs.flow import Flowed
+from fem_deepest.runs.train import Run
 from fem_deepest.studies.run import StudyRun
 
 __all__ = [
@@ -50,16 +55,21 @@ __all__ = [
     "Annealed",
     "Config",
     "FemDeepestError",
+    "FlowConfig",
+    "Flowed",
     "InputError",
+    "NetworkAnnealConfig",
     "NotConverged",
     "NumericalFailure",
     "Run",
     "StudyRun",
     "anneal",
+    "flow",
     "info",
     "load",
     "plot",
     "predict",
+    "sample_posterior",
     "study",
     "train",
 ]

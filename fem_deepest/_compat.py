@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from dolfinx import fem, la, mesh
+from dolfinx import cpp, fem, geometry, la, mesh
 from numpy.typing import NDArray
 
 # The default of 10 s is too short where several ranks compile the same form on a loaded machine.
@@ -52,3 +52,45 @@ def collapsed(space: Any) -> tuple[Any, NDArray[np.int32]]:
 def add_ghosts(vector: Any) -> None:
     """Add what other ranks have assembled into their ghosts to the owned entries."""
     vector.scatter_reverse(la.InsertMode.add)
+
+
+def point_owners(
+    domain: mesh.Mesh, x: NDArray[np.float64], padding: float
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64], NDArray[np.int32]]:
+    """Which cells of which ranks hold some points. Collective.
+
+    Args:
+        domain: Mesh.
+        x: (n, 3) points, other ones on each rank.
+        padding: Of the boxes around cells.
+
+    Returns:
+        The rank that has a cell for each point, (n,); and of the points that this rank has cells for,
+        the ranks that asked, the places (m, 3) and the cells.
+    """
+    if hasattr(geometry, "determine_point_ownership"):
+        data = geometry.determine_point_ownership(domain, x, padding)
+    else:
+        data = geometry.PointOwnershipData(
+            cpp.geometry.determine_point_ownership(domain._cpp_object, x, padding)
+        )
+    asked, askers, places, cells = (
+        found() if callable(found) else found
+        for found in (data.src_owner, data.dest_owner, data.dest_points, data.dest_cells)
+    )
+    return (
+        np.asarray(asked),
+        np.asarray(askers),
+        np.asarray(places, dtype=np.float64).reshape(-1, 3),
+        np.asarray(cells),
+    )
+
+
+def read_msh(path: Any, comm: Any, dimension: int) -> mesh.Mesh:
+    """The mesh of a Gmsh file; its reader has another module and another result in each version."""
+    try:
+        from dolfinx.io import gmsh as reader
+    except ImportError:
+        from dolfinx.io import gmshio as reader
+    read = reader.read_from_msh(str(path), comm, 0, gdim=dimension)
+    return read[0] if isinstance(read, tuple) else read.mesh

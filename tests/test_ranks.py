@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.timeout(1500)  # ranks that spin wait long for a core that something else uses
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_on_ranks(ranks: int) -> None:
     if "OMPI_COMM_WORLD_SIZE" in os.environ or "PMI_SIZE" in os.environ:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from fem_deepest.anneal_config import AnnealConfig
-from fem_deepest.config import reference
+from fem_deepest.configuration.section import reference
+from fem_deepest.configuration.train import Config
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -17,16 +17,11 @@ README = (ROOT / "README.md").read_text()
 
 def test_table_of_keys_is_that_of_the_configuration() -> None:
     table = README.split("<!-- keys -->")[1].split("<!-- /keys -->")[0].strip()
-    assert table == reference(), "put the output of fem_deepest.config.reference() there"
-
-
-def test_table_of_annealing_keys_is_that_of_its_configuration() -> None:
-    table = README.split("<!-- anneal keys -->")[1].split("<!-- /anneal keys -->")[0].strip()
-    assert table == reference(AnnealConfig)
+    assert table == reference(Config), "put the output of reference(Config) there"
 
 
 def test_python_it_shows_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    """The two blocks that stand alone; the numbers are those of a bridge between two wells."""
+    """The blocks that stand alone; the numbers are those of a bridge between two wells."""
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     names: dict[str, Any] = {}
     for block in (b for b in blocks if "import ufl" in b):
@@ -48,4 +43,4 @@ def test_commands_it_shows_are_verbs() -> None:
 
     verbs = set(re.findall(r"fem-deepest ([a-z]+)", README))
     assert verbs <= set(get_command(app).commands), verbs  # type: ignore[attr-defined]
-    assert {"train", "anneal", "study", "predict", "plot", "info"} <= verbs
+    assert {"train", "anneal", "study", "flow", "sample", "predict", "plot", "info"} <= verbs

@@ -10,41 +10,34 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fem_deepest.anneal_config import load_annealing
-from fem_deepest.annealed import Annealed, AnnealingProblem
 from fem_deepest.errors import InputError
 from fem_deepest.io.batches import read_batch
-from fem_deepest.solve.paths.annealing import assemble
-from fem_deepest.solve.paths.levels import Level, expected_measurement
+from fem_deepest.runs.anneal import Annealed, load_search, make_search
+from fem_deepest.solve.annealing.levels import Level
+from fem_deepest.solve.annealing.search import Search, assemble
 
 Array = NDArray[np.float64]
 
 
-def write_tables(run: Annealed, problem: AnnealingProblem) -> None:
-    """``levels.csv``, and the lowest path: ``path.csv`` and ``parameters.csv``."""
+def write_tables(run: Annealed) -> None:
+    """``levels.csv``, and what the search tells of the lowest minimum."""
     names = [f.name for f in fields(Level) if f.name != "path"]
     rows = [[asdict(level)[name] for name in names] for level in run.levels]
     _table(run.directory / "levels.csv", names, rows)
-    defects = problem.newton.paths.defects
-    head = ["t", *(f"x{i}" for i in range(defects.dynamics.states))]
-    _table(run.directory / "path.csv", head, list(np.column_stack([run.t, run.x])))
-    parameters = defects.dynamics.parameters
-    w = np.broadcast_to(run.w, (defects.ends.size, len(parameters)))
-    some = slice(None) if defects.varying else slice(0, 1)
-    values = list(np.column_stack([defects.ends, w])[some])
-    _table(run.directory / "parameters.csv", ["t", *parameters], values)
+    for name, (head, table) in run.lowest.tables.items():
+        _table(run.directory / name, list(head), list(table))
 
 
-def draw_levels(directory: Path, problem: AnnealingProblem, record: Array, same: float) -> Path:
-    """Write ``figures/levels.png`` from the record of all paths, (B, rungs, 4)."""
+def draw_levels(directory: Path, search: Search, record: Array, same: float) -> Path:
+    """Write ``figures/levels.png`` from the record of all starts, (B, rungs, 4)."""
     # Matplotlib takes half a second to import; a run without figures does not wait for it.
     from fem_deepest import figures
 
-    paths = problem.newton.paths
-    ratio = problem.ladder.precisions[: record.shape[1]] / problem.precision
-    expected = expected_measurement(paths.observations, paths.measurement_weight)
+    ratio = search.precisions[: record.shape[1]] / search.scale
     action, measurement, model = (record[..., i] for i in range(3))
-    figure = figures.levels(ratio, action, measurement, model, expected, tolerance=same)
+    figure = figures.levels(
+        ratio, action, measurement, model, search.expected, tolerance=same, floor=search.floor
+    )
     return figures.save(figure, directory / "figures" / "levels.png")
 
 
@@ -56,19 +49,19 @@ def redraw(directory: Path, values: dict[str, Any]) -> list[Path]:
         values: Its ``run.json``.
 
     Raises:
-        InputError: No rung has been finished by all paths, or the data cannot be read any more.
+        InputError: No rung has been finished by all starts, or the data cannot be read any more.
     """
-    config = load_annealing(values["config"])
-    problem, section = AnnealingProblem.create(config), config.anneal
-    firsts = range(0, section.paths, section.batch)
+    config = load_search(values["config"])
+    search = make_search(config)
+    firsts = range(0, search.starts, search.batch)
     found = [read_batch(directory / "batches", first) for first in firsts]
     batches = [batch for batch in found if batch is not None]
     if len(batches) < len(firsts):
         raise InputError(
-            f"{directory} has {len(batches)} of {len(firsts)} batches of paths; finish the run with "
+            f"{directory} has {len(batches)} of {len(firsts)} batches of starts; finish the run with "
             "--resume before drawing it"
         )
-    return [draw_levels(directory, problem, assemble(batches)[0], section.same)]
+    return [draw_levels(directory, search, assemble(batches)[0], config.anneal.same)]
 
 
 def _table(path: Path, head: list[str], rows: list[Any]) -> None:

@@ -13,10 +13,12 @@ from rich.console import Console
 from rich.table import Table
 
 from fem_deepest.cli.anneal import anneal
+from fem_deepest.cli.flow import flow
 from fem_deepest.cli.info import info, version
 from fem_deepest.cli.plot import plot
 from fem_deepest.cli.predict import predict
 from fem_deepest.cli.progress import Printer
+from fem_deepest.cli.sample import sample_posterior
 from fem_deepest.cli.study import study
 from fem_deepest.cli.train import train
 from fem_deepest.errors import FemDeepestError
@@ -77,9 +79,43 @@ def _anneal(
     force: Force = False,
     settings: Settings = None,
 ) -> None:
-    """Precision annealing over many initial paths: the action levels of a dynamical system."""
+    """Precision annealing over many starts: action levels of a dynamical system or of networks."""
     reporter = Printer() if MPI.COMM_WORLD.rank == 0 else None
     run = anneal(
+        config, out=out, resume=resume, force=force, settings=settings or (), reporter=reporter
+    )
+    raise typer.Exit(run.exit_code)
+
+
+@app.command("flow")
+def _flow(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="which equation and noise")],
+    out: Out = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on from the checkpoint")] = False,
+    force: Force = False,
+    settings: Settings = None,
+) -> None:
+    """One path of an SPDE with Q-Wiener noise, on PETSc's TS: history, fields and an animation."""
+    reporter = Printer() if MPI.COMM_WORLD.rank == 0 else None
+    run = flow(
+        config, out=out, resume=resume, force=force, settings=settings or (), reporter=reporter
+    )
+    raise typer.Exit(run.exit_code)
+
+
+@app.command("sample")
+def _sample(
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG.toml", help="which measure, what kernel")
+    ],
+    out: Out = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on with the kept chains")] = False,
+    force: Force = False,
+    settings: Settings = None,
+) -> None:
+    """Markov chains in function space for exp(-A): draws for ArviZ, diagnostics, figures."""
+    reporter = Printer() if MPI.COMM_WORLD.rank == 0 else None
+    run = sample_posterior(
         config, out=out, resume=resume, force=force, settings=settings or (), reporter=reporter
     )
     raise typer.Exit(run.exit_code)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from mpi4py import MPI
 
-from fem_deepest.cli import levels, study
+from fem_deepest.cli import chains, flow, levels, study
 from fem_deepest.data import DataSet
 from fem_deepest.io.rundir import RunDirectory
-from fem_deepest.run import Run, load_data
+from fem_deepest.runs.train import Run, load_data
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,6 +31,10 @@ def plot(directory: str | Path) -> list[Path]:
         return study.redraw(place)
     if values.get("verb") == "anneal":
         return levels.redraw(place.path, values)
+    if values.get("verb") == "flow":
+        return flow.redraw(RunDirectory(place.path, MPI.COMM_SELF, flow.COLUMNS))
+    if values.get("verb") == "sample":
+        return chains.redraw(place.path, values)
     run = Run.load(directory)
     return draw(run, *load_data(run.config))
 

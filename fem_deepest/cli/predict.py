@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fem_deepest.data import read_inputs
 from fem_deepest.errors import InputError
-from fem_deepest.run import Run
+from fem_deepest.runs.train import Run
 
 
 def predict(

@@ -70,22 +70,23 @@ def redraw(directory: RunDirectory) -> list[Path]:
         InputError: The study has no table yet, or it cannot be read.
     """
     section = directory.read_json()["config"]
-    path = directory.path / "table.csv"
+    study = STUDIES[section["study"]["name"]]
     try:
-        table = Table.from_csv(path.read_text())
+        tables = {
+            name: Table.from_csv((directory.path / f"{name}.csv").read_text())
+            for name in study.tables_left
+        }
     except OSError as error:
         raise InputError(
             f"cannot read the table of the study: {error}; run it to its end first"
         ) from None
-    title = STUDIES[section["study"]["name"]].title
-    return [_draw(directory.figures, table, title, section["check"]["last"])]
+    return _draw(directory.figures, study, tables, section["check"]["last"])
 
 
-def _draw(folder: Path, table: Table, title: str, last: int) -> Path:
-    # Matplotlib takes half a second to import; a study without figures does not wait for it.
-    from fem_deepest.figures import convergence, save
+def _draw(folder: Path, study: type[Study], tables: Mapping[str, Table], last: int) -> list[Path]:
+    from fem_deepest.figures import save  # Matplotlib; see Study.figures
 
-    return save(convergence(table, title, last), folder / "convergence.png")
+    return [save(f, folder / f"{name}.png") for name, f in study.figures(tables, last).items()]
 
 
 def _prepare(directory: RunDirectory, *, force: bool) -> None:
@@ -102,9 +103,12 @@ def _prepare(directory: RunDirectory, *, force: bool) -> None:
         if force:
             shutil.rmtree(directory.path / _POINTS, ignore_errors=True)
         # The results of an earlier run do not outlive the configuration that they belong to.
-        for stale in ("table.csv", "table.md"):
-            (directory.path / stale).unlink(missing_ok=True)
-        (directory.figures / "convergence.png").unlink(missing_ok=True)
+        for study in STUDIES.values():
+            for name in study.tables_left:
+                (directory.path / f"{name}.csv").unlink(missing_ok=True)
+                (directory.path / f"{name}.md").unlink(missing_ok=True)
+            for name in study.figures_left:
+                (directory.figures / f"{name}.png").unlink(missing_ok=True)
     directory.comm.barrier()
 
 
@@ -122,12 +126,13 @@ class _Session:
     def run(self) -> StudyRun:
         self._write("interrupted", [], {})
         store = Points(self.directory.path / _POINTS, self.comm, version())
-        status, table, failures = "interrupted", None, list[str]()
+        status, tables, failures = "interrupted", dict[str, Table](), list[str]()
         try:
             with self.interrupt:
                 points = compute(self.study, store, self._point)
-            table = self.study.table(points)
-            failures = self._failures(table)
+            name = self.study.tables_left[0]
+            tables = {name: self.study.table(points), **self.study.further(points)}
+            failures = self._failures(tables)
             status = "not_converged" if failures else "converged"
         except Interrupted:
             self.reporter.note(
@@ -139,9 +144,11 @@ class _Session:
             self.reporter.note(f"Numerical failure: {error}. The points before it are kept.")
         except NotConverged as error:
             status, failures = "not_converged", [str(error)]
+        table = next(iter(tables.values()), None)
         metrics = {} if table is None else self._metrics(table)
         if table is not None:
-            self._leave(table, metrics)
+            self._tell(table, metrics)
+            self._leave(tables)
         seconds = self._write(status, failures, metrics)
         for failure in failures if status == "not_converged" else []:
             self.reporter.note(f"NOT AS EXPECTED: {failure}")
@@ -152,6 +159,7 @@ class _Session:
             status,
             self.study.config,
             table,
+            tables,
             self.stages,
             failures,
             metrics,
@@ -176,12 +184,11 @@ class _Session:
         if asked[0] and len(self.stages) < self.count:
             raise Interrupted
 
-    def _failures(self, table: Table) -> list[str]:
-        check = self.study.config.check
+    def _failures(self, tables: Mapping[str, Table]) -> list[str]:
         open_points = [s["point"] for s in self.stages if not s["converged"]]
         return [
             *(f"{label}: the solver stopped before its tolerance" for label in open_points),
-            *table.check(check.tolerance, check.caps, check.last),
+            *self.study.failures(tables),
         ]
 
     def _metrics(self, table: Table) -> dict[str, float]:
@@ -189,22 +196,25 @@ class _Session:
         for name, errors in table.errors.items():
             metrics[name] = float(errors.values[-1])
             metrics[f"{name} order"] = table.fit(name, last).order
-        return metrics
+        return metrics | {name: float(values[-1]) for name, values in table.others.items()}
 
-    def _leave(self, table: Table, metrics: dict[str, float]) -> None:
-        """Write and tell the results; rank 0 alone, nothing in here is collective."""
-        last = self.study.config.check.last
+    def _tell(self, table: Table, metrics: dict[str, float]) -> None:
         for name, errors in table.errors.items():
-            wanted = "" if errors.expected is None else f" (expected {errors.expected:g})"
+            wanted = "" if errors.expected is None else f" (expected {errors.expected:.3g})"
             self.reporter.note(
                 f"{name}: finest {metrics[name]:.3g}, order {metrics[f'{name} order']:.2f}{wanted}"
             )
+
+    def _leave(self, tables: Mapping[str, Table]) -> None:
+        """Write the results; rank 0 alone, nothing in here is collective."""
         if self.comm.rank > 0:
             return
-        write_text(self.directory.path / "table.csv", table.to_csv())
-        write_text(self.directory.path / "table.md", table.to_markdown(last))
+        last = self.study.config.check.last
+        for name, table in tables.items():
+            write_text(self.directory.path / f"{name}.csv", table.to_csv())
+            write_text(self.directory.path / f"{name}.md", table.to_markdown(last))
         if self.study.config.output.figures:
-            _draw(self.directory.figures, table, self.study.title, last)
+            _draw(self.directory.figures, type(self.study), tables, last)
 
     def _write(self, status: str, failures: list[str], metrics: dict[str, float]) -> float:
         seconds = time.monotonic() - self.begun

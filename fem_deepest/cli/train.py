@@ -16,12 +16,12 @@ from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.cli.info import versions
 from fem_deepest.cli.interrupt import Interrupt
 from fem_deepest.cli.progress import Progress, Reporter, Silent
-from fem_deepest.config import Config, load
+from fem_deepest.configuration.train import Config, load
 from fem_deepest.errors import Interrupted, NumericalFailure
 from fem_deepest.io.rundir import RunDirectory, jsonable
 from fem_deepest.io.search import find, restore, save, signature
-from fem_deepest.model import Problem, initial_parameters, make_schedule
-from fem_deepest.run import Run, load_data
+from fem_deepest.runs.model import Problem, initial_parameters, make_schedule
+from fem_deepest.runs.train import Run, load_data
 from fem_deepest.solve.lmvm import Iterate
 from fem_deepest.solve.nested import NestedIteration, Search, Stage
 from fem_deepest.spaces import ProcessGrid

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.integrate import solve_ivp
 
 from fem_deepest.dynamics.dynamics import Dynamics
@@ -16,7 +16,6 @@ from fem_deepest.errors import InputError
 
 Array = NDArray[np.float64]
 
-_SPIN_UP = 20.0  # time after which a chaotic system is taken to be on its attractor
 _FAR = 1e8  # a state beyond it has left every attractor
 
 
@@ -40,18 +39,30 @@ class TimeSeries:
 def twin(
     dynamics: Dynamics,
     parameters: Sequence[float],
-    start: Array,
+    start: ArrayLike,
     *,
     times: int,
     interval: float,
-    noise: float,
+    noise: float | Sequence[float],
     components: Sequence[int],
     seed: int,
+    spin_up: float = 0.0,
 ) -> TimeSeries:
     """Solution of ``x' = F(x, w)`` with independent Gaussian noise on some components.
 
-    The start is disturbed by the seed; a chaotic system runs for a while before the first
-    observation. The solution is exact to ten digits (DOP853).
+    The start is disturbed by the seed, and runs for a while before the first observation. The
+    solution is exact to ten digits (DOP853).
+
+    Args:
+        dynamics: The system.
+        parameters: Its true parameters, (P,).
+        start: Where it starts, (D,).
+        times: Number of observations ``M``.
+        interval: Time between two of them.
+        noise: Standard deviation, of all components or (L,).
+        components: Components observed, (L,).
+        seed: Of the noise and of the disturbance of the start.
+        spin_up: Time before the first observation.
 
     Raises:
         InputError: A component or the number of parameters does not fit the system, or the solution
@@ -69,10 +80,17 @@ def twin(
             f"observed components {list(components)} of a system with {dynamics.states} states, "
             f"expected numbers from 0 to {dynamics.states - 1}"
         )
+    for what, got, wanted in (
+        ("start", np.shape(start), [(dynamics.states,)]),
+        ("noise", np.shape(noise), [(), (len(components),)]),
+    ):
+        if got not in wanted:
+            raise InputError(
+                f"the {what} of a twin of {dynamics.name} has shape {got}, expected {wanted[-1]}"
+            )
     rng = np.random.default_rng(seed)
-    w = np.array(parameters)
-    x0 = start + 0.1 * rng.standard_normal(dynamics.states)
-    spin = 0.0 if dynamics.name == "pendulum" else _SPIN_UP
+    w, x0 = np.array(parameters), np.asarray(start, dtype=np.float64)
+    x0 = x0 + 0.1 * rng.standard_normal(dynamics.states)
     t: Array = np.asarray(interval * np.arange(times))
 
     def near(s: float, x: Array) -> float:
@@ -82,10 +100,10 @@ def twin(
     with np.errstate(over="ignore", invalid="ignore"):
         solution = solve_ivp(
             lambda s, x: dynamics.value(np.asarray(s), x, w),
-            (0.0, spin + t[-1]),
+            (0.0, spin_up + t[-1]),
             x0,
             method="DOP853",
-            t_eval=np.minimum(spin + t, spin + t[-1]),
+            t_eval=np.minimum(spin_up + t, spin_up + t[-1]),
             rtol=1e-10,
             atol=1e-10,
             events=near,
@@ -96,7 +114,8 @@ def twin(
             f"the last observation: it grows without bound; give other data.parameters"
         )
     truth = solution.y.T
-    values = truth[:, list(components)] + noise * rng.standard_normal((times, len(components)))
+    error = np.asarray(noise) * rng.standard_normal((times, len(components)))
+    values = truth[:, list(components)] + error
     return TimeSeries(t, values, list(components), truth)
 
 

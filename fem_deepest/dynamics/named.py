@@ -5,19 +5,21 @@ Nothing here is collective.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
+from fem_deepest.dynamics.coupling import Coupling
 from fem_deepest.dynamics.dynamics import Dynamics
 from fem_deepest.dynamics.lorenz63 import Lorenz63
 from fem_deepest.dynamics.lorenz96 import Lorenz96
 from fem_deepest.dynamics.pendulum import Pendulum
 from fem_deepest.errors import InputError
+from fem_deepest.network.activation import activation
 
-Array = NDArray[np.float64]
+_ATTRACTOR = 20.0  # time after which a chaotic system is taken to be on its attractor
 
 
 @dataclass(frozen=True)
@@ -26,22 +28,24 @@ class Named:
 
     Attributes:
         dynamics: The system.
-        typical: Typical parameters, (P,).
-        start: Typical start, (D,).
+        typical: Typical parameters, (P,), if there are any.
+        start: Typical start, (D,), if there is one.
+        spin_up: Time that a twin runs before its first observation, to reach an attractor.
     """
 
     dynamics: Dynamics
-    typical: tuple[float, ...]
-    start: Array
+    typical: Sequence[float] | None = None
+    start: ArrayLike | None = None
+    spin_up: float = 0.0
 
 
 def _lorenz96(states: int | None) -> Named:
     system = Lorenz96(states or 10)
-    return Named(system, (8.17,), np.full(system.states, 8.17))
+    return Named(system, (8.17,), np.full(system.states, 8.17), _ATTRACTOR)
 
 
 def _lorenz63(states: int | None) -> Named:
-    return Named(Lorenz63(), (10.0, 28.0, 8.0 / 3.0), np.array([1.0, 1.0, 20.0]))
+    return Named(Lorenz63(), (10.0, 28.0, 8.0 / 3.0), np.array([1.0, 1.0, 20.0]), _ATTRACTOR)
 
 
 def _pendulum(states: int | None) -> Named:
@@ -73,3 +77,26 @@ def named(name: str, states: int | None = None) -> Named:
             f"{name} has {found.dynamics.states} states, got {states}; leave out the number"
         )
     return found
+
+
+def coupling(neurons: int | None, sigma: str, sharpness: float, leak: float) -> Named:
+    """A layer of ``N`` neurons, ``x' = -a x + sigma(W x + b)``, with weights that preserve signals.
+
+    The typical weights are antisymmetric: the linear flow is a rotation, which neither forgets nor
+    overflows. They and the start belong to ``N``.
+
+    Args:
+        neurons: ``N``; default: 3.
+        sigma: Name of the activation.
+        sharpness: ``beta`` of softplus.
+        leak: ``a``.
+
+    Raises:
+        InputError: What is wrong with the numbers.
+    """
+    n = 3 if neurons is None else neurons
+    system = Coupling(n, activation(sigma, sharpness), leak)
+    rng = np.random.default_rng(n)
+    half = rng.standard_normal((n, n))
+    weights = np.concatenate([(half - half.T) / np.sqrt(n), np.zeros((n, 1))], axis=1)
+    return Named(system, tuple(map(float, weights.ravel())), rng.standard_normal(n))

@@ -1,6 +1,8 @@
 """Figures: plain arrays in, a `matplotlib.figure.Figure` out, `save` writes it.
 
 Needs Matplotlib; import this package only where a figure is wanted.
+
+Nothing in here is collective: the rank that has the arrays draws, and the others need not come.
 """
 
 from fem_deepest.figures.confusion import confusion

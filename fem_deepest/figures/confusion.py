@@ -1,4 +1,7 @@
-"""Which class is taken for which."""
+"""Which class is taken for which.
+
+Nothing in here is collective: the rank that has the arrays draws, and the others need not come.
+"""
 
 from __future__ import annotations
 

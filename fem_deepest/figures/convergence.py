@@ -1,4 +1,7 @@
-"""Errors of a convergence study against the refined quantity, with triangles of the expected slopes."""
+"""Errors of a convergence study against the refined quantity, with triangles of the expected slopes.
+
+Nothing in here is collective: the rank that has the arrays draws, and the others need not come.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The states of all samples on their way through the depth."""
+"""The states of all samples on their way through the depth.
+
+Nothing in here is collective: the rank that has the arrays draws, and the others need not come.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""How the action fell."""
+"""How the action fell.
+
+Nothing in here is collective: the rank that has the arrays draws, and the others need not come.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Action levels against the precision of the model."""
+"""Action levels against the precision of the model.
+
+Nothing in here is collective: the rank that has the arrays draws, and the others need not come.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,11 @@ from numpy.typing import ArrayLike
 
 from fem_deepest.errors import InputError
 from fem_deepest.figures.style import FAINT, LINES, check_shape, styled
-from fem_deepest.solve.paths.levels import cluster
+from fem_deepest.solve.annealing.levels import cluster
 
 __all__ = ["levels"]
+
+_GAP = 100.0  # between the last finite precision and the infinite one
 
 
 @styled
@@ -21,6 +26,7 @@ def levels(
     model: ArrayLike,
     expected: tuple[float, float] | None = None,
     tolerance: float = 1e-4,
+    floor: float = 0.0,
 ) -> Figure:
     """Action, measurement error and model error of every path against ``R_f/R_m``, log-log.
 
@@ -28,13 +34,14 @@ def levels(
     paths that share it.
 
     Args:
-        ratio: ``R_f/R_m``, (n,).
+        ratio: ``R_f/R_m``, (n,); a last one may be infinite, and stands beyond a gap.
         action: (B, n).
         measurement: (B, n).
         model: (B, n).
         expected: Mean and deviation of the measurement term at the truth (chi-square): a line and a
             band of two deviations.
         tolerance: Relative difference of actions on the same level.
+        floor: Actions that differ by less are on the same level too.
 
     Returns:
         A figure with three axes.
@@ -50,6 +57,9 @@ def levels(
     tables = [a, np.asarray(measurement, dtype=np.float64), np.asarray(model, dtype=np.float64)]
     for name, table in zip(("action", "measurement", "model"), tables, strict=True):
         check_shape(name, table.shape, (a.shape[0], r.size))
+    exact = r.size > 0 and bool(np.isinf(r[-1]))
+    if exact:
+        r = np.append(r[:-1], _GAP * r[-2] if r.size > 1 else 1.0)
     figure = Figure(figsize=(15, 5.4))
     axes = figure.subplots(1, 3, sharex=True)
     titles = ("action $A$", "measurement error", "model error")
@@ -57,7 +67,7 @@ def levels(
         shown = np.where(table > 0.0, table, np.nan)  # no logarithm, no mark
         place.plot(r, shown.T, color=colour, linewidth=0.8, alpha=0.45)
         for beta in range(r.size):
-            numbers = cluster(a[:, beta], tolerance)
+            numbers = cluster(a[:, beta], tolerance, floor)
             for level in range(numbers.max(initial=-1) + 1):
                 on = numbers == level
                 place.scatter(
@@ -74,6 +84,14 @@ def levels(
         place.set_xlabel("$R_f / R_m$")
         place.set_title(title)
         place.margins(x=0.04)
+        if exact:
+            place.axvline(r[-1] / np.sqrt(_GAP), color=FAINT, linewidth=1.0, linestyle=":")
+            low, high = np.log10(r[[0, -2]]) if r.size > 1 else (1.0, -1.0)
+            powers = np.arange(np.ceil(low), np.floor(high) + 1.0)
+            powers = powers[:: 1 + powers.size // 7]
+            words = [f"$10^{{{power:.0f}}}$" for power in powers]
+            place.set_xticks([*10.0**powers, r[-1]], [*words, "$\\infty$"])
+            place.minorticks_off()
     if expected is not None and expected[0] > 0.0:
         mean, deviation = expected
         low = max(mean - 2.0 * deviation, 1e-3 * mean)
@@ -88,6 +106,8 @@ def levels(
             va="bottom",
             fontsize=12,
         )
-    paths = f"{a.shape[0]} path" + ("s" if a.shape[0] > 1 else "")
-    figure.suptitle(f"Action levels of {paths}; circles: levels, area: paths on them", fontsize=15)
+    starts = f"{a.shape[0]} start" + ("s" if a.shape[0] > 1 else "")
+    figure.suptitle(
+        f"Action levels of {starts}; circles: levels, area: starts on them", fontsize=15
+    )
     return figure

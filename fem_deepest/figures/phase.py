@@ -1,4 +1,7 @@
-"""The phase flow of the Euler-Lagrange equations of one state."""
+"""The phase flow of the Euler-Lagrange equations of one state.
+
+Nothing in here is collective: the rank that has the arrays draws, and the others need not come.
+"""
 
 from __future__ import annotations
 

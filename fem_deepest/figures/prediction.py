@@ -1,4 +1,7 @@
-"""What the network predicts, against what was observed."""
+"""What the network predicts, against what was observed.
+
+Nothing in here is collective: the rank that has the arrays draws, and the others need not come.
+"""
 
 from __future__ import annotations
 

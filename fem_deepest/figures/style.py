@@ -2,6 +2,8 @@
 
 Figures are `matplotlib.figure.Figure` objects made without pyplot: nothing stays open, and no
 display is needed. Type and lines are large enough to be read when a figure is shown at half size.
+
+Nothing in here is collective: the rank that has the arrays draws, and the others need not come.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The weight field over the depth."""
+"""The weight field over the depth.
+
+Nothing in here is collective: the rank that has the arrays draws, and the others need not come.
+"""
 
 from __future__ import annotations
 

@@ -6,25 +6,48 @@ with another number of ranks.
 
 from __future__ import annotations
 
+import contextlib
 import os
+from io import BytesIO
 from pathlib import Path
 
 import h5py
 import numpy as np
 
 from fem_deepest.errors import InputError
-from fem_deepest.solve.paths.annealing import Batch
+from fem_deepest.solve.annealing.search import Batch
 
 
 def write_batch(folder: Path, batch: Batch) -> None:
-    """Write the finished rungs of a batch; the file is replaced as a whole or not at all."""
+    """Write the finished rungs of a batch; the file is replaced as a whole or not at all.
+
+    Raises:
+        InputError: It cannot be written: the disk is full, say. What was there before stays.
+    """
     path = _path(folder, int(batch.numbers[0]))
     temporary = path.with_name(path.name + ".part")
-    with h5py.File(temporary, "w", driver="sec2") as file:
-        file["numbers"], file["u"] = batch.numbers, batch.u
-        file["record"], file["converged"] = np.array(batch.record), np.array(batch.converged)
-        file["work"] = np.array(batch.work)
-    os.replace(temporary, path)
+    arrays = {
+        "numbers": batch.numbers,
+        "u": batch.u,
+        "record": np.array(batch.record),
+        "converged": np.array(batch.converged),
+        "work": np.array(batch.work),
+        "lowest": np.array(batch.lowest),
+    }
+    try:
+        # HDF5 makes the file in memory: where it fails to write, it cannot even close a file.
+        content = BytesIO()
+        with h5py.File(content, "w") as file:
+            for name, array in arrays.items():
+                file[name] = array
+        temporary.write_bytes(content.getbuffer())
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise InputError(
+            f"cannot write {path} ({error}); make room and go on with --resume"
+        ) from None
 
 
 def read_batch(folder: Path, first: int) -> Batch | None:
@@ -46,6 +69,7 @@ def read_batch(folder: Path, first: int) -> Batch | None:
                 list(record),
                 list(file["converged"][()]),
                 list(file["work"][()]),
+                list(file["lowest"][()]),
             )
     except (OSError, KeyError, ValueError) as error:
         raise InputError(f"{path} is not a checkpoint of annealing ({error}); remove it") from None

@@ -10,7 +10,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from fem_deepest.data import DataSet
-from fem_deepest.model import Model
+from fem_deepest.runs.model import Model
 
 Array = NDArray[np.float64]
 

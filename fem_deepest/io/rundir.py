@@ -7,7 +7,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ class RunDirectory:
     Args:
         path: Directory.
         comm: All ranks of the run.
+        columns: Those of the history.
 
     Attributes:
         checkpoint: Path of ``checkpoint.h5``.
@@ -47,8 +48,8 @@ class RunDirectory:
         fields: Path of ``fields/``.
     """
 
-    def __init__(self, path: Path, comm: MPI.Intracomm) -> None:
-        self.path, self.comm = path, comm
+    def __init__(self, path: Path, comm: MPI.Intracomm, columns: Sequence[str] = COLUMNS) -> None:
+        self.path, self.comm, self._columns = path, comm, columns
         self.checkpoint = path / "checkpoint.h5"
         self.figures = path / "figures"
         self.fields = path / "fields"
@@ -102,10 +103,10 @@ class RunDirectory:
         if self.comm.rank == 0:
             new = not self._history.exists()
             with self._history.open("a", newline="") as file:
-                writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+                writer = csv.DictWriter(file, self._columns, lineterminator="\n")
                 if new:
                     writer.writeheader()
-                writer.writerow({k: _plain(row[k]) for k in COLUMNS})
+                writer.writerow({k: _plain(row[k]) for k in self._columns})
 
     def history(self) -> dict[str, NDArray]:
         """Columns of the history. Not collective."""
@@ -113,7 +114,7 @@ class RunDirectory:
             rows = list(csv.DictReader(file))
         return {
             name: np.array([row[name] if name == "stage" else float(row[name]) for row in rows])
-            for name in COLUMNS
+            for name in self._columns
         }
 
     def write_json(self, values: Mapping[str, Any]) -> None:

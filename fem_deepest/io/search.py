@@ -11,7 +11,7 @@ import numpy as np
 from mpi4py import MPI
 
 from fem_deepest.action.network.action import NetworkAction
-from fem_deepest.config import Config
+from fem_deepest.configuration.train import Config
 from fem_deepest.data import DataSet
 from fem_deepest.errors import InputError
 from fem_deepest.io import checkpoint

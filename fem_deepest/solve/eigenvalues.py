@@ -103,6 +103,7 @@ def lowest_eigenvalues(
 
     Raises:
         NotConverged: Not all of them were found.
+        NumericalFailure: An assembled second variation cannot be factorised: it is not finite.
 
     Collective.
     """
@@ -112,19 +113,18 @@ def lowest_eigenvalues(
     hessian, metric = shell(guard.wrap(linear.mult), u), shell(action.metric.apply, u)
     operators, which = (hessian, metric), "SMALLEST_REAL"
     inverse: Riesz | ShiftedNewton = Riesz(action.metric)
-    shifted = None
-    if isinstance(action, AssembledAction):
-        # P v = (A'' + tau P) v / (mu + tau): the lowest mu comes first.
-        shifted = ShiftedNewton(action)
-        shifted.linearise(u)
-        operators, inverse, which = (metric, shifted.matrix), shifted, "LARGEST_REAL"
-    for matrix in operators:
-        matrix.setOption(PETSc.Mat.Option.SYMMETRIC, True)
-        matrix.setOption(PETSc.Mat.Option.HERMITIAN, True)
+    shifted = ShiftedNewton(action) if isinstance(action, AssembledAction) else None
     eps = SLEPc.EPS().create(u.getComm())
     start = _start(u)
     vectors = list[PETSc.Vec]()
     try:
+        if shifted is not None:
+            # P v = (A'' + tau P) v / (mu + tau): the lowest mu comes first.
+            shifted.linearise(u)
+            operators, inverse, which = (metric, shifted.matrix), shifted, "LARGEST_REAL"
+        for matrix in operators:
+            matrix.setOption(PETSc.Mat.Option.SYMMETRIC, True)
+            matrix.setOption(PETSc.Mat.Option.HERMITIAN, True)
         eps.setOperators(*operators)
         eps.setProblemType(SLEPc.EPS.ProblemType.GHEP)
         eps.setType(SLEPc.EPS.Type.KRYLOVSCHUR)
@@ -180,6 +180,7 @@ def morse_index(
 
     Raises:
         NotConverged: The eigenvalues were not found, or they contradict the inertia.
+        NumericalFailure: An assembled second variation cannot be factorised: it is not finite.
 
     Collective.
     """

@@ -49,6 +49,7 @@ def minimise(
     iterations: int,
     monitor: Callable[[Iterate], None] | None = None,
     offset: int = 0,
+    enough: Callable[[float], bool] | None = None,
 ) -> Outcome:
     """Minimise the action from ``u``, in place.
 
@@ -64,6 +65,7 @@ def minimise(
         monitor: Called at the start and after every accepted step; an exception it raises ends the
             solve.
         offset: Iterations made before a restart, for the count.
+        enough: Asked after every step with the action; true ends the solve, "converged_user".
 
     Raises:
         NumericalFailure: The action or its gradient is not finite; ``u`` holds the last good point.
@@ -72,7 +74,7 @@ def minimise(
     """
     done = offset
     while True:
-        outcome = _solve(action, u, memory, tolerance, iterations - done, monitor, done)
+        outcome = _solve(action, u, memory, tolerance, iterations - done, monitor, done, enough)
         done += outcome.iterations
         # A failed line search with memory may be the memory's fault: once more without it.
         if outcome.reason != "diverged_ls_failure" or not memory.s:
@@ -88,6 +90,7 @@ def _solve(
     iterations: int,
     monitor: Callable[[Iterate], None] | None,
     offset: int,
+    enough: Callable[[float], bool] | None,
 ) -> Outcome:
     comm = u.getComm()
     tao, guard = PETSc.TAO().create(comm), Guard()
@@ -131,6 +134,8 @@ def _solve(
             tao.setConvergedReason(PETSc.TAO.Reason.CONVERGED_GATOL)
         elif norms[0] <= grtol * abs(value):
             tao.setConvergedReason(PETSc.TAO.Reason.CONVERGED_GRTOL)
+        elif enough is not None and enough(value):
+            tao.setConvergedReason(PETSc.TAO.Reason.CONVERGED_USER)
         elif iteration >= tao.getMaximumIterations():
             tao.setConvergedReason(PETSc.TAO.Reason.DIVERGED_MAXITS)
 

@@ -40,8 +40,16 @@ class ShiftedNewton:
         """Factorise at ``u``.
 
         Raises:
-            NumericalFailure: No shift makes the second variation positive: it is not finite.
+            NumericalFailure: No shift makes the second variation positive: it is not finite. The
+                factors are freed.
         """
+        try:
+            self._positive(u)
+        except Exception:
+            self.release()
+            raise
+
+    def _positive(self, u: PETSc.Vec) -> None:
         matrix, metric = self._action.second_variation(u), self._action.metric.matrix
         self.matrix, self.shift = matrix, 0.0
         for _ in range(_SHIFTS):
@@ -69,3 +77,4 @@ class ShiftedNewton:
         """Free the factors."""
         if self._factors is not None:
             self._factors.destroy()
+            self._factors = None

@@ -11,14 +11,15 @@ from mpi4py import MPI
 from numpy.typing import ArrayLike
 from pydantic import Field, model_validator
 
-from fem_deepest.config import ActionSection, Config, Data, NetworkSection, validate
-from fem_deepest.model import Problem, make_loss, make_network
-from fem_deepest.run import load_data
+from fem_deepest.configuration.section import validate
+from fem_deepest.configuration.train import ActionSection, Config, Data, NetworkSection
+from fem_deepest.runs.model import Problem, make_loss, make_network
+from fem_deepest.runs.train import load_data
 from fem_deepest.spaces import Parameters as ControlParameters
 from fem_deepest.spaces import ProcessGrid
 from fem_deepest.studies.column import Errors
 from fem_deepest.studies.points import Parameters, Point
-from fem_deepest.studies.study import Factor, StudyConfig, StudySection, StudySolve
+from fem_deepest.studies.study import Factor, Study, StudyConfig, StudySection, StudySolve
 from fem_deepest.studies.table import Table
 from fem_deepest.studies.training import column_measure, depth_norm, train
 
@@ -63,7 +64,7 @@ class DepthConfig(StudyConfig):
         return self
 
 
-class DepthStudy:
+class DepthStudy(Study):
     """Distance of trained networks from one with several times as many layers.
 
     All points start from the same matrix on the coarsest mesh and go through the same levels, so
@@ -83,6 +84,7 @@ class DepthStudy:
 
     title = "Refinement in depth against a finer network"
     Config = DepthConfig
+    config: DepthConfig
     columns = ("weights", "weights H1", "action")
 
     def __init__(self, config: DepthConfig) -> None:

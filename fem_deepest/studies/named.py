@@ -7,20 +7,29 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from fem_deepest.config import read, validate
+from fem_deepest.configuration.section import read, validate
 from fem_deepest.errors import InputError
+from fem_deepest.studies.acceptance import AcceptanceStudy
 from fem_deepest.studies.depth import DepthStudy
+from fem_deepest.studies.heat import HeatStrongStudy, HeatWeakStudy
+from fem_deepest.studies.multilevel import MultilevelStudy
 from fem_deepest.studies.neurons import NeuronsStudy
 from fem_deepest.studies.samples import SamplesStudy
+from fem_deepest.studies.stability import StabilityStudy
 from fem_deepest.studies.study import Study, StudyConfig
 from fem_deepest.studies.weak_constraint import WeakConstraintStudy
 
 # A study reads its own sections, so its name is looked up before anything else is validated.
-STUDIES: dict[str, Any] = {
+STUDIES: dict[str, type[Study]] = {
     "weak_constraint": WeakConstraintStudy,
     "depth": DepthStudy,
     "neurons": NeuronsStudy,
     "samples": SamplesStudy,
+    "heat_strong": HeatStrongStudy,
+    "heat_weak": HeatWeakStudy,
+    "stability": StabilityStudy,
+    "multilevel": MultilevelStudy,
+    "acceptance": AcceptanceStudy,
 }
 
 
@@ -34,8 +43,8 @@ def load_study(
         settings: Overrides ``section.key=value``.
 
     Raises:
-        InputError: See :func:`fem_deepest.config.load`; there is no study of that name; or what it
-            reads (data, sizes of a network) is not right.
+        InputError: As :func:`fem_deepest.configuration.train.load`; there is no study of that name; or
+            what it reads (data, sizes of a network) is not right.
 
     Not collective.
     """
@@ -48,7 +57,7 @@ def load_study(
             raise InputError(f"study.name is missing or no name; give one of {known}")
         near = difflib.get_close_matches(name, STUDIES, n=1, cutoff=0.0)[0]
         raise InputError(f"there is no study '{name}'; did you mean '{near}'? Known: {known}")
-    study: Study = STUDIES[name](validate(STUDIES[name].Config, values))
+    study = STUDIES[name](validate(STUDIES[name].Config, values))
     for column in study.config.check.caps:
         if column not in study.columns:
             raise InputError(

@@ -11,14 +11,23 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
 
 from fem_deepest.action.network.action import NetworkAction
-from fem_deepest.config import ActionSection, Config, NetworkSection, Section, validate
-from fem_deepest.model import make_network
+from fem_deepest.configuration.section import Section, validate
+from fem_deepest.configuration.train import ActionSection, Config, NetworkSection
 from fem_deepest.network.loss import LeastSquares
+from fem_deepest.runs.model import make_network
 from fem_deepest.spaces import Parameters as ControlParameters
 from fem_deepest.spaces import ProcessGrid
 from fem_deepest.studies.column import Errors
 from fem_deepest.studies.points import Parameters, Point
-from fem_deepest.studies.study import Count, Factor, Positive, StudyConfig, StudySection, StudySolve
+from fem_deepest.studies.study import (
+    Count,
+    Factor,
+    Positive,
+    Study,
+    StudyConfig,
+    StudySection,
+    StudySolve,
+)
 from fem_deepest.studies.table import Table
 from fem_deepest.studies.training import column_measure, depth_norm, train
 
@@ -98,7 +107,7 @@ class NeuronsConfig(StudyConfig):
         return self
 
 
-class NeuronsStudy:
+class NeuronsStudy(Study):
     """Distance of trained networks from one with several times as many neurons.
 
     The neuron index is the interval (0, 1) in N equal cells and ``W_h = w/N``, the midpoint rule for
@@ -124,6 +133,7 @@ class NeuronsStudy:
 
     title = "Refinement of the neuron index against a finer field"
     Config = NeuronsConfig
+    config: NeuronsConfig
     columns = ("weights", "means", "action")
 
     def __init__(self, config: NeuronsConfig) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fem_deepest.run import EXIT_CODES
+from fem_deepest.runs.train import EXIT_CODES
 from fem_deepest.studies.study import StudyConfig
 from fem_deepest.studies.table import Table
 
@@ -21,9 +21,10 @@ class StudyRun:
             "not_converged", "interrupted" or "failed".
         config: The configuration with all defaults filled in.
         table: The table, or none if the study did not come to its end.
+        tables: All that it left, by name, the one above included.
         stages: One dictionary a point: its label, seconds, whether it was computed in this run.
         failures: What is not as expected, one sentence each.
-        metrics: For each error its finest value and its fitted order.
+        metrics: For each error its finest value and its fitted order; of other columns the last value.
         seconds: Wall time of this run.
     """
 
@@ -31,6 +32,7 @@ class StudyRun:
     status: str
     config: StudyConfig
     table: Table | None
+    tables: dict[str, Table]
     stages: list[dict[str, Any]]
     failures: list[str]
     metrics: dict[str, float]

@@ -10,13 +10,22 @@ from mpi4py import MPI
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
 
-from fem_deepest.config import ActionSection, Config, NetworkSection, Section, validate
+from fem_deepest.configuration.section import Section, validate
+from fem_deepest.configuration.train import ActionSection, Config, NetworkSection
 from fem_deepest.data import DataSet
-from fem_deepest.model import Problem, make_network
+from fem_deepest.runs.model import Problem, make_network
 from fem_deepest.spaces import ProcessGrid
 from fem_deepest.studies.column import Errors
 from fem_deepest.studies.points import Parameters, Point
-from fem_deepest.studies.study import Count, Factor, Positive, StudyConfig, StudySection, StudySolve
+from fem_deepest.studies.study import (
+    Count,
+    Factor,
+    Positive,
+    Study,
+    StudyConfig,
+    StudySection,
+    StudySolve,
+)
 from fem_deepest.studies.table import Table
 from fem_deepest.studies.training import train
 
@@ -81,7 +90,7 @@ class SamplesConfig(StudyConfig):
         return self
 
 
-class SamplesStudy:
+class SamplesStudy(Study):
     """Errors of trained networks against one trained on many more samples of the same law.
 
     The action is a mean over the samples plus a prior that does not change with K: an M-estimator.
@@ -100,6 +109,7 @@ class SamplesStudy:
 
     title = "Number of samples against very many of the same law"
     Config = SamplesConfig
+    config: SamplesConfig
     columns = ("predictor", "action")
 
     def __init__(self, config: SamplesConfig) -> None:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from mpi4py import MPI
 from numpy.typing import ArrayLike
 from pydantic import Field, field_validator
 
-from fem_deepest.config import Section, Solve
+from fem_deepest.configuration.section import Section
+from fem_deepest.configuration.train import Solve
 from fem_deepest.studies.points import Parameters, Point, Points
 from fem_deepest.studies.table import Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Count = Annotated[int, Field(ge=1)]
 Factor = Annotated[int, Field(ge=2)]
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+
+NORMAL = 1.959963984540054  # half-width of a 95 % interval of a Gaussian, in deviations
 
 
 class Check(Section):
@@ -49,7 +56,7 @@ class StudySection(Section):
 
     @field_validator("values")
     @classmethod
-    def _increasing(cls, values: list[int]) -> list[int]:
+    def _increasing(cls, values: list[Any]) -> list[Any]:
         if not values or values != sorted(set(values)):
             raise ValueError(f"got {values}, expected numbers that increase, coarse to fine")
         return values
@@ -70,36 +77,68 @@ class StudyConfig(Section):
     output: StudyOutput = StudyOutput()
 
 
-class Study(Protocol):
-    """A study: points that are pure functions of their parameters, and the table they make.
+class Study(ABC):
+    """A study: points that are pure functions of their parameters, and the tables they make.
 
     Attributes:
         title: Title of the figure.
         Config: Model of its configuration.
+        tables_left: Names of the tables it leaves; the first is the one that is checked.
+        figures_left: Names of the figures it leaves.
+        config: Its configuration.
     """
 
     title: ClassVar[str]
     Config: ClassVar[type[StudyConfig]]
+    tables_left: ClassVar[tuple[str, ...]] = ("table",)
+    figures_left: ClassVar[tuple[str, ...]] = ("convergence",)
+    config: StudyConfig
+
+    def __init__(self, config: StudyConfig) -> None:
+        self.config = config
 
     @property
-    def config(self) -> StudyConfig:
-        """Its configuration."""
-
-    @property
+    @abstractmethod
     def columns(self) -> tuple[str, ...]:
         """Names of the errors in the table."""
 
+    @abstractmethod
     def points(self) -> list[dict[str, Any]]:
         """Parameters of all points, cheap ones first. Not collective."""
 
+    @abstractmethod
     def label(self, parameters: Parameters) -> str:
         """What tells a point from others, for a reader. Not collective."""
 
+    @abstractmethod
     def solve(self, parameters: Parameters, comm: MPI.Intracomm) -> Mapping[str, ArrayLike]:
         """Compute one point; ``converged`` among the values says whether a solver did. Collective."""
 
+    @abstractmethod
     def table(self, points: list[Point]) -> Table:
         """The table of all points, in the order of :meth:`points`. Not collective."""
+
+    def further(self, points: list[Point]) -> dict[str, Table]:
+        """Further tables by name, those of ``tables_left[1:]``. Not collective."""
+        return {}
+
+    def failures(self, tables: Mapping[str, Table]) -> list[str]:
+        """What is not as theory has it, one sentence each. Not collective."""
+        check = self.config.check
+        return tables[self.tables_left[0]].check(check.tolerance, check.caps, check.last)
+
+    @classmethod
+    def figures(cls, tables: Mapping[str, Table], last: int) -> dict[str, Figure]:
+        """Figures by name, those of ``figures_left``, from the tables alone. Not collective.
+
+        Args:
+            tables: What the study has left.
+            last: Rows that are fitted, from the finest.
+        """
+        # Matplotlib takes half a second to import; a study without figures does not wait for it.
+        from fem_deepest.figures import convergence
+
+        return {"convergence": convergence(tables["table"], cls.title, last)}
 
 
 def compute(

@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.network.action import NetworkAction
-from fem_deepest.config import Config
-from fem_deepest.model import initial_parameters, make_schedule
+from fem_deepest.configuration.train import Config
 from fem_deepest.network.network import Network
+from fem_deepest.runs.model import initial_parameters, make_schedule
 from fem_deepest.solve.nested import NestedIteration
 from fem_deepest.spaces import DepthMesh, Parameters
 

@@ -10,13 +10,13 @@ from mpi4py import MPI
 from numpy.typing import ArrayLike
 from pydantic import Field, model_validator
 
-from fem_deepest.config import Section
+from fem_deepest.configuration.section import Section
 from fem_deepest.dynamics.transcription import TRANSCRIPTIONS
 from fem_deepest.studies.column import Errors
 from fem_deepest.studies.finite_element import finite_element
 from fem_deepest.studies.linear import LinearProblem
 from fem_deepest.studies.points import Parameters, Point
-from fem_deepest.studies.study import Positive, StudyConfig, StudySection
+from fem_deepest.studies.study import Positive, Study, StudyConfig, StudySection
 from fem_deepest.studies.table import Table
 
 Method = Literal["P1", "P2", "P3", "euler", "midpoint", "gauss2"]
@@ -68,7 +68,7 @@ class WeakConstraintConfig(StudyConfig):
         return self
 
 
-class WeakConstraintStudy:
+class WeakConstraintStudy(Study):
     """Errors of FE discretisations and transcriptions of :class:`LinearProblem`.
 
     Expected orders in ``h = T/n``, the solution being analytic:
@@ -86,6 +86,7 @@ class WeakConstraintStudy:
 
     title = "Linear weak-constraint problem against its closed form"
     Config = WeakConstraintConfig
+    config: WeakConstraintConfig
 
     def __init__(self, config: WeakConstraintConfig) -> None:
         self.config = config

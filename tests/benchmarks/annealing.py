@@ -27,9 +27,10 @@ import numpy as np
 from common import Targets, arguments, table
 from scipy.optimize import minimize
 
-from fem_deepest.anneal_config import load_annealing
-from fem_deepest.annealed import AnnealingProblem
-from fem_deepest.solve.paths.annealing import Annealing, Batch, random_starts
+from fem_deepest.configuration.anneal import load_annealing
+from fem_deepest.runs.path_search import PathSearch
+from fem_deepest.solve.annealing.search import Batch
+from fem_deepest.solve.paths.annealing import random_starts
 
 SAME = 1e-4
 MOST = 5000  # evaluations of L-BFGS-B on a rung
@@ -39,34 +40,32 @@ class Reached(Exception):
     """The level is reached."""
 
 
-def problem(rungs: int) -> AnnealingProblem:
+def problem(rungs: int) -> PathSearch:
     """The twin and its action."""
     values = {
         "data": {"components": [0, 1, 2, 3], "interval": 0.01, "noise": 1.0, "seed": 0},
         "action": {"normalisation": "minaone"},
         "anneal": {"rungs": rungs, "alpha": 4.0},
     }
-    return AnnealingProblem.create(load_annealing(values))
+    return PathSearch.create(load_annealing(values))
 
 
-def newton(task: AnnealingProblem, u: np.ndarray) -> tuple[np.ndarray, list[np.ndarray], float]:
+def newton(task: PathSearch, u: np.ndarray) -> tuple[np.ndarray, list[np.ndarray], float]:
     """Work (rungs, paths, 4), minimisers of every rung, CPU seconds after the first rung."""
     found, times = [], []
     batch = Batch(np.arange(len(u)), u.copy())
-    for state in Annealing(task.newton, task.ladder).climb(batch):
+    for state in task.climb(batch):
         times.append(time.process_time())
         found.append(state.u.copy())
     return np.array(batch.work), found, times[-1] - times[0]
 
 
-def lbfgsb(
-    task: AnnealingProblem, u: np.ndarray, goals: np.ndarray
-) -> tuple[int, np.ndarray, float]:
+def lbfgsb(task: PathSearch, u: np.ndarray, goals: np.ndarray) -> tuple[int, np.ndarray, float]:
     """Evaluations, action by rung and CPU seconds of one path; ``goals`` are Newton's actions."""
     paths, bounds = task.newton.paths, task.newton.bounds
     box = list(zip(bounds.lower, bounds.upper, strict=True))
     begun, count, actions = time.process_time(), 0, []
-    ladder = list(zip(task.ladder.precisions, goals, strict=True))
+    ladder = list(zip(task.precisions, goals, strict=True))
     for R_f, goal in ladder[1:]:
         last = [u, np.inf]
 
@@ -102,10 +101,7 @@ def main() -> int:
     work, found, seconds = newton(task, u)
     # The first rung belongs to neither: from a random start they may end in different basins.
     final = np.array(
-        [
-            task.newton.paths.value(v, r).action
-            for v, r in zip(found, task.ladder.precisions, strict=True)
-        ]
+        [task.newton.paths.value(v, r).action for v, r in zip(found, task.precisions, strict=True)]
     )
     rows, ratios, speed = [], [], []
     compared = 1 if options.quick else 2

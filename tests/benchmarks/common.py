@@ -11,9 +11,9 @@ import numpy as np
 
 import fem_deepest
 from fem_deepest.action.network.action import NetworkAction
-from fem_deepest.config import Config
-from fem_deepest.model import Problem, initial_parameters
-from fem_deepest.run import load_data
+from fem_deepest.configuration.train import Config
+from fem_deepest.runs.model import Problem, initial_parameters
+from fem_deepest.runs.train import load_data
 from fem_deepest.solve.nested import Schedule
 
 DIGITS = Path(__file__).resolve().parents[2] / "demos" / "digits.toml"

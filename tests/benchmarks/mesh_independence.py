@@ -22,8 +22,8 @@ import numpy as np
 from common import Targets, arguments, digits, make_problem, make_schedule, start, table
 from nested import Euclidean, Reached
 
-from fem_deepest.config import Config
-from fem_deepest.model import Problem
+from fem_deepest.configuration.train import Config
+from fem_deepest.runs.model import Problem
 from fem_deepest.solve.lmvm import Iterate, minimise
 from fem_deepest.solve.memory import LimitedMemory, dual_norm
 from fem_deepest.solve.nested import NestedIteration

@@ -43,8 +43,8 @@ from common import Targets, arguments, digits, make_problem, make_schedule, star
 from scipy.optimize import minimize
 
 from fem_deepest.action.network.action import NetworkAction
-from fem_deepest.config import Config
-from fem_deepest.model import Problem
+from fem_deepest.configuration.train import Config
+from fem_deepest.runs.model import Problem
 from fem_deepest.solve.lmvm import Iterate, minimise
 from fem_deepest.solve.memory import LimitedMemory
 from fem_deepest.solve.nested import NestedIteration, Search, Stage

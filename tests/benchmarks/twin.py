@@ -1,6 +1,6 @@
 """Network twins: Levenberg-Marquardt against L-BFGS-B, solve_bvp, and CasADi with IPOPT.
 
-    python3 tests/benchmarks/twin.py [--quick] [--part cold|ladder|bvp|ipopt ...]
+    python3 tests/benchmarks/twin.py [--quick] [--part cold|begin|ladder|bvp|ipopt ...]
     FEM_DEEPEST_CASADI_PYTHON=/path/to/python python3 tests/benchmarks/twin.py --part ipopt
 
 The twin of seed s: N neurons (10), K samples (20), depth T = 2, tanh. True weights ``[W | b]`` are P1 on
@@ -13,18 +13,22 @@ on the straight line from input to output, weights constant in depth, N(0, 0.1^2
 cold    R_f = 1e4: time until the action is at most 1.5 times where Levenberg-Marquardt ends. L-BFGS-B
         (SciPy, 20 pairs) works on the same action and gradient in the state form, and is given up
         after 25 times the other's time: the ratio is then a lower bound.
+begin   R_f = 1, 10, 100, 1e4, to a ten-thousandth: the quasi-Newton method in the depth metric alone
+        (3000 steps) beside Levenberg-Marquardt, which begins with a hundred of its steps where the
+        gain ratio is poor. Seconds until the action is within 10 % of the better end of the two.
 ladder  R_f = 4^0, ..., 4^8, each rung from the end of the one before, until two steps win less than a
         thousandth of the action. L-BFGS-B ends a rung when it has come within 2 % of the action that
         Levenberg-Marquardt has there, or after 30 times its time (at least 9 s).
 bvp     Euler-Lagrange system at R_f = 100 as a boundary value problem in x, p, w, w' of dimension 2 K N +
         2 N (N + 1): N = 4, K = 8 (104) and N = 6, K = 16 (276). Same cold start, 51 nodes, tol 1e-3, at
         most 1000 nodes (the defaults) for ``scipy.integrate.solve_bvp``; success is its own word. Ours is
-        the dual norm of the gradient falling to 1e-8 of its start within 300 steps.
+        the dual norm of the gradient falling to 1e-8 of its start within 500 steps.
 ipopt   R_f = 1e4, CPU time of the solve alone (exact Hessian, see ``ipopt_casadi.py``) from the cold
         start. Ours: eight cold starts, ``default_rng(1000 + s + 10 j)``, to a thousandth, and the
-        best of them to 3e-4; all times added. Seeds 0 to 4 of the twin N = 6, K = 12, n = 30, which
-        IPOPT solves to the end, and seed 0 of the full twin, where it is stopped after --limit
-        seconds (an iteration takes three).
+        best of them to 3e-4; all times added. Seeds 10 to 14 of the twin N = 6, K = 12, n = 30, which
+        IPOPT solves to the end; neither the method nor the number of starts was chosen on them. And
+        seed 0 of the full twin, where IPOPT is stopped after --limit seconds (an iteration takes
+        three).
 
 All times are CPU seconds of one thread, and the action reached stands beside them.
 """
@@ -52,7 +56,8 @@ from fem_deepest.network.activation import activation
 from fem_deepest.network.loss import LeastSquares
 from fem_deepest.network.network import Network
 from fem_deepest.network.scheme import scheme
-from fem_deepest.solve.memory import dual_norm
+from fem_deepest.solve.lmvm import minimise as quasi_newton_in_metric
+from fem_deepest.solve.memory import LimitedMemory, dual_norm
 from fem_deepest.solve.network.levenberg import levenberg
 from fem_deepest.spaces import DepthMesh, NeuronSpace, Parameters, ProcessGrid
 
@@ -147,7 +152,7 @@ def cold(targets: Targets, seeds: list[int]) -> None:
             seen.append((time.process_time() - begun, iterate.action))
 
         outcome = levenberg(
-            action, u, tolerance=0.0, decrease=1e-4, iterations=200, monitor=monitor
+            action, u, tolerance=0.0, decrease=1e-4, iterations=500, monitor=monitor
         )
         seconds, final = seen[-1]
         goal = CLOSE * final
@@ -167,6 +172,41 @@ def cold(targets: Targets, seeds: list[int]) -> None:
     targets.at_least("cold start, L-BFGS-B / LM, median", float(np.median(ratios)), 20.0)
 
 
+def begin(targets: Targets, seeds: list[int]) -> None:
+    """Cold starts at small and large R_f: what to begin with."""
+    rows, good = [], []
+    for precision in (1.0, 10.0, 100.0, 1e4):
+        for seed in seeds:
+            seen: dict[str, list[tuple[float, float]]] = {"ours": [], "quasi": []}
+            for name, own in seen.items():
+                action = StateAction(network_twin(seed, precision))
+                u, begun = cold_start(action, seed), time.process_time()
+
+                def monitor(iterate, own=own, begun=begun) -> None:
+                    own.append((time.process_time() - begun, iterate.action))
+
+                if name == "ours":
+                    levenberg(
+                        action, u, tolerance=0.0, decrease=1e-4, iterations=500, monitor=monitor
+                    )
+                else:
+                    memory = LimitedMemory(action.metric, 20)
+                    quasi_newton_in_metric(
+                        action, u, memory, tolerance=0.0, iterations=3000, monitor=monitor
+                    )
+            best = min(own[-1][1] for own in seen.values())
+            row = [f"{precision:g}", seed]
+            for own in seen.values():
+                near = next((f"{t:.2f}" for t, value in own if value <= 1.1 * best), "-")
+                row += [near, f"{own[-1][0]:.2f}", len(own) - 1, f"{own[-1][1]:.4f}"]
+            rows.append(row)
+            good.append(seen["ours"][-1][1] <= 1.05 * best)
+    head = ["R_f", "seed", "ours within 10 % s", "all s", "steps", "action"]
+    head += ["L-BFGS within 10 % s", "all s", "steps", "action"]
+    table("Cold starts", head, rows)
+    targets.at_least("share of cold starts within 5 % of the better", float(np.mean(good)), 0.9)
+
+
 def anneal(seed: int, ladder: list[float]) -> list[tuple[float, float, int]]:
     """Rungs as (seconds, action, steps)."""
     found, u = [], None
@@ -175,7 +215,7 @@ def anneal(seed: int, ladder: list[float]) -> list[tuple[float, float, int]]:
         if u is None:
             u = cold_start(action, seed)
         begun = time.process_time()
-        outcome = levenberg(action, u, tolerance=0.0, decrease=1e-3, iterations=100)
+        outcome = levenberg(action, u, tolerance=0.0, decrease=1e-3, iterations=500)
         seconds = time.process_time() - begun
         found.append((seconds, action.value(u), outcome.iterations))
     return found
@@ -268,7 +308,7 @@ def bvp(targets: Targets, sizes: list[tuple[int, int, int, int]]) -> None:
                 why.add(message)
             action.gradient(u, g)
             goal, begun = 1e-8 * dual_norm(action.metric, g), time.process_time()
-            good += levenberg(action, u, tolerance=goal, iterations=300).converged
+            good += levenberg(action, u, tolerance=goal, iterations=500).converged
             spent += time.process_time() - begun
         rows.append(
             [
@@ -287,10 +327,10 @@ def several(seed: int, precision: float, size: dict[str, int]) -> tuple[float, f
     action = StateAction(network_twin(seed, precision, **size))
     for other in range(0, 80, 10):
         u = cold_start(action, seed + other)
-        levenberg(action, u, tolerance=0.0, decrease=1e-3, iterations=100)
+        levenberg(action, u, tolerance=0.0, decrease=1e-3, iterations=500)
         best.append((action.value(u), other, u))
     u = min(best)[2]
-    levenberg(action, u, tolerance=0.0, decrease=3e-4, iterations=100)
+    levenberg(action, u, tolerance=0.0, decrease=3e-4, iterations=500)
     return time.process_time() - begun, action.value(u)
 
 
@@ -350,7 +390,7 @@ def write_problem(file: Path, seed: int, precision: float, size: dict[str, int])
 
 def main() -> int:
     parser = arguments(__doc__)
-    parts = ("cold", "ladder", "bvp", "ipopt")
+    parts = ("cold", "begin", "ladder", "bvp", "ipopt")
     parser.add_argument("--part", action="append", choices=parts, help="all by default")
     parser.add_argument(
         "--limit", type=float, default=300.0, help="CPU seconds of IPOPT on the full twin"
@@ -359,6 +399,8 @@ def main() -> int:
     targets, wanted, quick = Targets(), options.part or parts, options.quick
     if "cold" in wanted:
         cold(targets, [0] if quick else [0, 1, 2])
+    if "begin" in wanted:
+        begin(targets, [0] if quick else [0, 1, 2, 3, 4])
     if "ladder" in wanted:
         ladder(targets, [0] if quick else [0, 1, 2])
     if "bvp" in wanted:
@@ -366,7 +408,7 @@ def main() -> int:
     if "ipopt" in wanted:
         small = {"neurons": 6, "samples": 12, "cells": 30}
         full = {"neurons": 10, "samples": 20, "cells": 50}
-        cases = [(seed, small, 300.0) for seed in ((0,) if quick else (0, 1, 2, 3, 4))]
+        cases = [(seed, small, 300.0) for seed in ((10,) if quick else range(10, 15))]
         if not quick and options.limit > 0.0:
             cases.append((0, full, options.limit))
         ipopt(targets, cases)

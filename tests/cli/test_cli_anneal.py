@@ -12,12 +12,13 @@ import pytest
 from launch import DEMOS, contents, start
 
 import fem_deepest
-from fem_deepest.anneal_config import load_annealing
-from fem_deepest.annealed import cell_ends
 from fem_deepest.cli.anneal import anneal
+from fem_deepest.configuration.anneal import DynamicsSection, load_annealing
 from fem_deepest.data.series import read_series
-from fem_deepest.errors import InputError, Interrupted
+from fem_deepest.errors import InputError
 from fem_deepest.io import batches
+from fem_deepest.runs.path_search import PathSearch
+from fem_deepest.runs.path_setup import cell_ends
 
 SMALL = """\
 seed = 3
@@ -108,8 +109,8 @@ def test_function_returns_what_the_files_hold(small, tmp_path):
     assert run.exit_code == 0
     assert run.record.shape == (6, 4, 4)
     assert run.levels[0].action == run.record[:, 0, 0].min()
-    assert run.x.shape == (21, 5)
-    assert run.w.shape == (1,)
+    assert run.lowest.x.shape == (21, 5)
+    assert run.lowest.w.shape == (1,)
     assert run.metrics["action"] == run.record[:, -1, 0].min()
 
 
@@ -158,6 +159,10 @@ def test_action_that_overflows_ends_with_4(small, tmp_path, ranks):
     assert json.loads((tmp_path / "out" / "run.json").read_text())["status"] == "failed"
 
 
+class Killed(Exception):
+    """Stands for a process that is killed between two rungs."""
+
+
 @pytest.mark.parametrize("rung", [1, 6, 9])
 def test_resumed_run_ends_at_the_same_bits(small, tmp_path, monkeypatch, rung):
     whole, out = tmp_path / "whole", tmp_path / "out"
@@ -168,10 +173,10 @@ def test_resumed_run_ends_at_the_same_bits(small, tmp_path, monkeypatch, rung):
         batches.write_batch(folder, batch)
         count[0] += 1
         if count[0] == rung:
-            raise Interrupted
+            raise Killed
 
     monkeypatch.setattr("fem_deepest.cli.anneal.write_batch", killed)
-    with pytest.raises(Interrupted):
+    with pytest.raises(Killed):
         anneal(small, out=out)
     assert json.loads((out / "run.json").read_text())["status"] == "interrupted"
     monkeypatch.undo()
@@ -249,9 +254,7 @@ def test_result_does_not_depend_on_the_ranks(small, tmp_path, ranks):
 def test_series_of_a_file(small, tmp_path):
     """The twin's own data, written as a table and read again, give the same levels."""
     anneal(small, out=tmp_path / "twin")
-    from fem_deepest.annealed import AnnealingProblem
-
-    series = AnnealingProblem.create(load_annealing(small)).series
+    series = PathSearch.create(load_annealing(small)).series
     table = np.column_stack([series.times, series.values])
     np.savetxt(tmp_path / "own.csv", table, "%.17g", ",", header="time, a, b", comments="")
     settings = [
@@ -287,13 +290,23 @@ def test_series_of_a_spreadsheet(tmp_path):
 
 
 def test_cells_end_at_the_data():
+    def ends(t, name, **more):
+        return cell_ends(np.asarray(t), DynamicsSection(transcription=name, **more))
+
     t = np.array([0.0, 1.0, 2.0, 3.0, 4.0])
-    np.testing.assert_allclose(cell_ends(t, "midpoint", 1), t)
-    np.testing.assert_allclose(cell_ends(t, "gauss2", 1), [0.0, 2.0, 4.0])
-    np.testing.assert_allclose(cell_ends(t[:4], "gauss2", 2), t[:4])
-    np.testing.assert_allclose(cell_ends(t[:2], "midpoint", 4), np.linspace(0.0, 1.0, 5))
+    np.testing.assert_allclose(ends(t, "midpoint"), t)
+    np.testing.assert_allclose(ends(t, "gauss2"), [0.0, 2.0, 4.0])
+    np.testing.assert_allclose(ends(t[:4], "gauss2", refine=2), t[:4])
+    np.testing.assert_allclose(ends(t[:2], "midpoint", refine=4), np.linspace(0.0, 1.0, 5))
     with pytest.raises(InputError, match="evenly spaced"):
-        cell_ends(np.array([0.0, 1.0, 3.0]), "gauss2", 1)
+        ends([0.0, 1.0, 3.0], "gauss2")
+
+
+def test_cells_need_not_know_of_the_data():
+    t = np.array([0.5, 0.7, 2.5])
+    for more in ({"cells": 4}, {"interval": 0.5}, {"interval": 0.6}):
+        got = cell_ends(t, DynamicsSection(transcription="gauss2", **more))
+        np.testing.assert_allclose(got, [0.5, 1.0, 1.5, 2.0, 2.5])
 
 
 @pytest.mark.parametrize("name", ["lorenz63", "pendulum"])

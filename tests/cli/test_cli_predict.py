@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from launch import history
 
-from fem_deepest.run import Run
+from fem_deepest.runs.train import Run
 
 TOML = """\
 [data]

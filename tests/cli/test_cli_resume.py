@@ -11,7 +11,7 @@ import pytest
 from launch import SIGNALLED, contents, history, start, timeless
 
 from fem_deepest.action.network.action import NetworkAction
-from fem_deepest.run import Run
+from fem_deepest.runs.train import Run
 
 POLISH = ("--set", "solve.polish=true")
 EVERY_STEP = ("--set", "output.checkpoint_minutes=0")

@@ -16,9 +16,9 @@ from launch import TINY, history, start, timeless
 import fem_deepest
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.network.action import NetworkAction
-from fem_deepest.config import Config
+from fem_deepest.configuration.train import Config
 from fem_deepest.io.rundir import COLUMNS
-from fem_deepest.run import Run, configuration
+from fem_deepest.runs.train import Run, configuration
 
 KEYS = {
     *("verb", "status", "config", "seed", "ranks", "grid", "versions", "stages", "metrics"),

@@ -9,11 +9,13 @@ import pytest
 from launch import DEMOS, TINY
 from pydantic import ValidationError
 
-from fem_deepest.anneal_config import load_annealing
-from fem_deepest.config import Config, load
+from fem_deepest.configuration.flow import load_flow
+from fem_deepest.configuration.sample import load_sampling
+from fem_deepest.configuration.train import Config, load
 from fem_deepest.errors import InputError
 from fem_deepest.io.rundir import jsonable
-from fem_deepest.run import configuration
+from fem_deepest.runs.anneal import load_search
+from fem_deepest.runs.train import configuration
 from fem_deepest.studies.named import load_study
 
 SECTIONS = {name: field.annotation for name, field in Config.model_fields.items() if name != "seed"}
@@ -154,12 +156,19 @@ def test_first_error_of_several_is_one_line():
 
 @pytest.mark.parametrize("path", sorted(DEMOS.glob("*.toml")), ids=lambda path: path.name)
 def test_demos_are_configurations(path):
-    if path.stem.startswith("study_"):
+    text = path.read_text()
+    assert text.startswith("# ")
+    if "[study]" in text:
         assert load_study(path).points()
         return
-    if "[anneal]" in path.read_text():
-        assert load_annealing(path).anneal.paths > 0
+    if "[anneal]" in text:
+        assert load_search(path).anneal.rungs > 0
+        return
+    if "[chains]" in text:
+        assert load_sampling(path).chains
+        return
+    if "[time]" in text:
+        assert load_flow(path).time.steps > 0
         return
     config = load(path)
     assert config.network.cells == config.depth_levels[-1]
-    assert path.read_text().startswith("# ")

@@ -10,7 +10,8 @@ import fem_deepest
 
 def test_every_study_is_here():
     here = {"study_depth", "study_layers", "study_neurons", "study_samples"}
-    assert {path.stem for path in DEMOS.glob("study_*.toml")} == here
+    here |= {"heat_strong", "heat_weak", "heat_sampled", "stability", "mlmc", "acceptance"}
+    assert {path.stem for path in DEMOS.glob("*.toml") if "[study]" in path.read_text()} == here
 
 
 def test_study_of_the_depth(tmp_path):
@@ -55,3 +56,70 @@ def test_study_of_the_neurons(tmp_path):
     )
     assert run.status == "converged"
     assert run.metrics["action order"] == pytest.approx(2.0, abs=0.1)
+
+
+@pytest.mark.parametrize("error", ["strong", "weak"])
+def test_exact_rates_of_the_stochastic_heat_equation(tmp_path, error):
+    """Up to 64 cells and steps instead of 512: white noise is in its asymptotic range from the start."""
+    out = tmp_path / "out"
+    run = fem_deepest.study(
+        DEMOS / f"heat_{error}.toml",
+        out=out,
+        settings=["study.values=[16,32,64]", "study.beta=[0.5]", "check.caps={}"],
+    )
+    assert run.status == "converged"
+    order = 0.5 if error == "strong" else 1.0
+    assert run.metrics["beta 0.5, h order"] == pytest.approx(order, abs=0.01)
+    assert run.metrics["beta 0.5, k order"] == pytest.approx(order / 2, abs=0.05)
+    for axis in ("h", "k"):
+        assert (out / "figures" / f"convergence_{axis}.png").stat().st_size > 10_000
+    assert not (out / "figures" / "convergence.png").exists()
+
+
+@pytest.mark.parametrize("error", ["strong", "weak"])
+def test_sampled_rates_of_the_stochastic_heat_equation(tmp_path, error):
+    """White noise, half the samples; the slopes are those of the sums, within 0.05 and the interval."""
+    run = fem_deepest.study(
+        DEMOS / "heat_sampled.toml",
+        out=tmp_path / "out",
+        settings=[
+            f"study.name='heat_{error}'",
+            "study.beta=[0.5]",
+            "sampling.samples=1000",
+            "output.figures=false",
+        ],
+    )
+    assert run.status == "converged"
+    for axis in ("h", "k"):
+        name = f"beta 0.5, {axis}"
+        assert run.metrics[f"{name} order"] == pytest.approx(
+            run.table.errors[name].expected, abs=0.1
+        )
+
+
+def test_regions_of_stability(tmp_path):
+    run = fem_deepest.study(
+        DEMOS / "stability.toml", out=tmp_path / "out", settings=["study.samples=2000"]
+    )
+    assert run.status == "converged"
+    assert run.metrics["backward_euler"] == pytest.approx(6.0, rel=1e-10)
+    assert (tmp_path / "out" / "figures" / "stability.png").stat().st_size > 10_000
+
+
+def test_multilevel_monte_carlo(tmp_path):
+    """Two tolerances instead of three, where the gain is a half of that at the smallest."""
+    out = tmp_path / "out"
+    run = fem_deepest.study(
+        DEMOS / "mlmc.toml",
+        out=out,
+        settings=["study.values=[0.0083,0.0041]", "check.speed_up=6.0"],
+    )
+    assert run.status == "converged"
+    assert run.metrics["multilevel work order"] == pytest.approx(-4.0, abs=0.3)
+    assert run.metrics["speed-up"] > 6.0
+    assert set(run.tables) == {"table", "levels"}
+    assert (out / "levels.csv").exists()
+    assert (out / "levels.md").exists()
+    assert (out / "figures" / "multilevel.png").stat().st_size > 10_000
+    (out / "figures" / "multilevel.png").unlink()
+    assert [path.name for path in fem_deepest.plot(out)] == ["multilevel.png"]

@@ -12,10 +12,10 @@ from weak_problems import twin
 
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.paths.observations import Observations
+from fem_deepest.action.paths.prior import WeightPrior
 from fem_deepest.action.weak.ends import EndConditions, background, clamped
 from fem_deepest.action.weak.forms import FORMS, make_form
 from fem_deepest.action.weak.problem import WeakProblem
-from fem_deepest.action.weak.weights import WeightPrior
 from fem_deepest.errors import InputError
 from fem_deepest.solve.weak.newton import solve
 

@@ -111,7 +111,7 @@ def test_levenberg_makes_the_same_steps(solver):
             action,
             u,
             tolerance=1e-6,
-            iterations=100,
+            iterations=300,
             solver=solver,
             monitor=lambda i, steps=steps: steps.append(i.action),
         )
@@ -128,6 +128,6 @@ def test_the_strong_constraint():
     for comm in (WORLD, MPI.COMM_SELF):
         action = network_action(comm=comm, count=13, strength=1e-1)
         u = random_control(action, 1, 0.1)
-        assert levenberg(action, u, tolerance=1e-9, iterations=100).converged
+        assert levenberg(action, u, tolerance=1e-9, iterations=300).converged
         results.append(u)
     _close(*results, 1e-7)

@@ -18,9 +18,11 @@ from fem_deepest.action.paths.observations import Observations
 from fem_deepest.dynamics.defects import Defects
 from fem_deepest.dynamics.lorenz96 import Lorenz96
 from fem_deepest.dynamics.transcription import transcription
-from fem_deepest.solve.paths.annealing import Annealing, Batch, Ladder, random_starts
+from fem_deepest.solve.annealing.ladder import Ladder
+from fem_deepest.solve.annealing.levels import levels
+from fem_deepest.solve.annealing.search import Batch
+from fem_deepest.solve.paths.annealing import Annealing, random_starts
 from fem_deepest.solve.paths.bounds import Bounds
-from fem_deepest.solve.paths.levels import levels
 from fem_deepest.solve.paths.newton import NewtonPaths
 
 DATA = Path(

@@ -8,14 +8,16 @@ from scipy.integrate import solve_ivp
 from test_path_newton import Turning, lorenz
 
 from fem_deepest.action.paths.action import Paths
-from fem_deepest.action.paths.observations import Observations
+from fem_deepest.action.paths.observations import Observations, expected_measurement
 from fem_deepest.dynamics.defects import Defects
 from fem_deepest.dynamics.pendulum import Pendulum
 from fem_deepest.dynamics.transcription import transcription
 from fem_deepest.errors import InputError
-from fem_deepest.solve.paths.annealing import Annealing, Batch, Ladder, random_starts
+from fem_deepest.solve.annealing.ladder import Ladder
+from fem_deepest.solve.annealing.levels import cluster, levels
+from fem_deepest.solve.annealing.search import Batch
+from fem_deepest.solve.paths.annealing import Annealing, random_starts
 from fem_deepest.solve.paths.bounds import Bounds
-from fem_deepest.solve.paths.levels import cluster, expected_measurement, levels
 from fem_deepest.solve.paths.newton import NewtonPaths
 
 
@@ -69,7 +71,7 @@ def test_predictor_follows_the_tangent() -> None:
     errors = []
     for step in (0.02, 0.01):
         to = np.full(3, np.exp(step))
-        predicted = annealing._predict(u, np.ones(3), to)
+        predicted = annealing.predict(u, np.ones(3), to)
         errors.append(np.linalg.norm(predicted - newton.minimise(predicted, to).u, axis=1))
     np.testing.assert_allclose(np.log2(errors[0] / errors[1]), 2.0, atol=0.1)
 
@@ -97,7 +99,9 @@ def test_climbing_goes_on_where_it_stopped() -> None:
     bounds = Bounds.of(newton.paths, (-5.0, 5.0), (0.0, 10.0))
     batch = Batch(numbers, random_starts(bounds, numbers, 7))
     next(Annealing(newton, ladder).climb(batch))
-    again = Batch(numbers, batch.u.copy(), 1, batch.record, batch.converged, batch.work)
+    again = Batch(
+        numbers, batch.u.copy(), 1, batch.record, batch.converged, batch.work, batch.lowest
+    )
     for _ in Annealing(newton, ladder).climb(again):
         pass
     np.testing.assert_array_equal(again.u, whole.u)
@@ -147,6 +151,7 @@ def test_clusters() -> None:
     np.testing.assert_array_equal(cluster(action, 1e-6), [2, 0, -1, 1, 3, 4, 0])
     np.testing.assert_array_equal(cluster(np.array([np.nan])), [-1])
     np.testing.assert_array_equal(cluster(np.zeros(3)), 0)
+    np.testing.assert_array_equal(cluster(np.array([1e-20, 1e-25, 1e-3]), floor=1e-15), [0, 0, 1])
     with pytest.raises(InputError, match="tolerance"):
         cluster(action, 0.0)
 

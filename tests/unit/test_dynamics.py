@@ -13,6 +13,7 @@ from fem_deepest.dynamics.coupling import Coupling
 from fem_deepest.dynamics.lorenz63 import Lorenz63
 from fem_deepest.dynamics.lorenz96 import Lorenz96
 from fem_deepest.dynamics.named import SYSTEMS, named
+from fem_deepest.dynamics.named import coupling as coupling_of
 from fem_deepest.dynamics.pendulum import Pendulum
 from fem_deepest.errors import InputError
 from fem_deepest.network.activation import sigmoid, tanh
@@ -154,6 +155,8 @@ def test_names() -> None:
         assert found.dynamics.name == name
         assert len(found.typical) == len(found.dynamics.parameters)
         assert found.start.shape == (found.dynamics.states,)
+        # A pendulum with friction has come to rest after a while; the others are chaotic.
+        assert (found.spin_up > 0.0) == (name != "pendulum")
     assert named("lorenz96", 7).dynamics.states == 7
     with pytest.raises(InputError, match="expected one of"):
         named("lorenz")
@@ -161,6 +164,20 @@ def test_names() -> None:
         named("lorenz63", 4)
     with pytest.raises(InputError, match="at least one"):
         Coupling(0)
+
+
+def test_layer_by_name_preserves_signals() -> None:
+    """Without activation its weights are those of a rotation: the spectrum is imaginary."""
+    found = coupling_of(4, "sigmoid", 1.0, 0.2)
+    assert isinstance(found.dynamics, Coupling)
+    assert (found.dynamics.leak, found.dynamics.activation.name) == (0.2, "sigmoid")
+    table = np.reshape(found.typical, (4, 5))
+    spectrum = np.linalg.eigvals(table[:, :4])
+    np.testing.assert_allclose(spectrum.real, 0.0, atol=1e-14)
+    assert np.abs(spectrum.imag).max() > 0.1
+    np.testing.assert_array_equal(table[:, 4], 0.0)
+    assert np.shape(found.start) == (4,)
+    assert coupling_of(None, "tanh", 1.0, 0.0).dynamics.states == 3
 
 
 def test_logistic_is_the_sigmoid() -> None:

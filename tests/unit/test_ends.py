@@ -11,11 +11,11 @@ from weak_problems import Linear, Sine, twin
 
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.paths.observations import Observations
+from fem_deepest.action.paths.prior import WeightPrior
 from fem_deepest.action.weak.determined import undetermined
 from fem_deepest.action.weak.ends import EndConditions, background, clamped, soft
 from fem_deepest.action.weak.forms import FORMS, make_form
 from fem_deepest.action.weak.problem import WeakProblem
-from fem_deepest.action.weak.weights import WeightPrior
 from fem_deepest.dynamics.lorenz96 import Lorenz96
 from fem_deepest.dynamics.transcription import transcription
 from fem_deepest.errors import InputError, NumericalFailure
@@ -296,15 +296,15 @@ def test_refusals() -> None:
         _scalar(4, "midpoint", EndConditions(), R_f=[1.0, 2.0])
     with pytest.raises(InputError, match="give a prior"):
         twin(varying=True)
-    with pytest.raises(InputError, match="the prior's mean"):
+    with pytest.raises(InputError, match="the prior's strength and mean"):
         twin(prior=WeightPrior(1.0, [1.0, 2.0]))
     with pytest.raises(InputError, match="increasing"):
         WeakProblem(Scalar(), transcription("euler"), np.zeros(3), None, 1.0)
     problem, x, w = twin()
     with pytest.raises(InputError, match=r"got values of shape \(12, 5\), expected \(13, 5\)"):
         make_form("state", problem).pack(x[1:], w)
-    with pytest.raises(InputError, match="leave the prior away"):
-        WeightPrior(0.0)
+    with pytest.raises(InputError, match="not negative"):
+        WeightPrior(-1.0)
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from problems import PRECISION, network_action, random_control
 
 from fem_deepest.action.paths.observations import Observations
+from fem_deepest.action.paths.prior import WeightPrior
 from fem_deepest.action.weak.ends import EndConditions, clamped
 from fem_deepest.action.weak.forms import FORMS, make_form
 from fem_deepest.action.weak.problem import WeakProblem
-from fem_deepest.action.weak.weights import WeightPrior
 from fem_deepest.dynamics.transcription import transcription
 from fem_deepest.solve.weak.newton import solve
 

@@ -14,7 +14,7 @@ from fem_deepest.dynamics.lorenz96 import Lorenz96
 from fem_deepest.dynamics.transcription import TRANSCRIPTIONS, transcription
 from fem_deepest.errors import InputError, NumericalFailure
 from fem_deepest.solve.paths.bounds import Bounds
-from fem_deepest.solve.paths.newton import NewtonPaths
+from fem_deepest.solve.paths.newton import NewtonPaths, _damping
 
 
 def lorenz(name: str = "midpoint") -> Paths:
@@ -141,3 +141,10 @@ def test_iterations_that_run_out_are_not_converged() -> None:
     assert not result.converged.any()
     np.testing.assert_array_equal(result.iterations, 2)
     assert (result.parts.action < paths.value(u, 1.0).action).all()
+
+
+def test_a_step_lost_in_rounding_is_damped_until_it_is_given_up() -> None:
+    """Decrease and promise are both zero then; with the same damping it would be tried for ever."""
+    for ratio, expected in ((np.nan, 8.0), (-1.0, 8.0), (0.5, 1.0), (0.9, 0.125)):
+        assert _damping(np.ones(1), np.array([ratio]))[0] == expected
+    assert _damping(np.zeros(1), np.array([np.nan]))[0] > 0.0

@@ -40,3 +40,25 @@ def test_wrong_shapes_are_refused() -> None:
         levels(R, ACTION[0], ACTION, ACTION)
     with pytest.raises(InputError, match="model"):
         levels(R, ACTION, ACTION, ACTION[:2])
+
+
+def test_exact_model_stands_beyond_a_gap() -> None:
+    """The infinite precision is drawn, and named, to the right of all others."""
+    figure = levels(np.array([0.1, 1.0, np.inf]), ACTION, ACTION, ACTION)
+    figure.canvas.draw()
+    for axes in figure.axes:
+        places = [c.get_offsets()[0, 0] for c in axes.collections if len(c.get_offsets()) == 1]
+        assert max(places) > 10.0
+        words = {
+            t.get_text(): x for t, x in zip(axes.get_xticklabels(), axes.get_xticks(), strict=True)
+        }
+        assert words["$\\infty$"] == max(places) == max(axes.get_xticks())
+    alone = levels(np.array([np.inf]), ACTION[:, :1], ACTION[:, :1], ACTION[:, :1])
+    assert [t.get_text() for t in alone.axes[0].get_xticklabels()] == ["$\\infty$"]
+
+
+def test_zeros_to_rounding_are_one_level() -> None:
+    tiny = np.array([[1e-20], [1e-25], [1e-3]])
+    figure = levels(np.ones(1), tiny, tiny, tiny, floor=1e-15)
+    circles = [c for c in figure.axes[0].collections if len(c.get_offsets()) == 1]
+    assert len(circles) == 2

@@ -12,14 +12,14 @@ from problems import petsc_options, random_control
 from weak_problems import twin
 
 from fem_deepest._petsc import PETSc
+from fem_deepest.action.paths.prior import WeightPrior
 from fem_deepest.action.weak.forms import FORMS, make_form
-from fem_deepest.action.weak.weights import WeightPrior
 from fem_deepest.dynamics.transcription import TRANSCRIPTIONS
 from fem_deepest.errors import InputError
-from fem_deepest.solve.weak import kkt
 from fem_deepest.solve.weak.kkt import Condensed, Factor
 from fem_deepest.solve.weak.newton import solve
 from fem_deepest.solve.weak.reduction import CyclicReduction, Eliminated
+from fem_deepest.spaces import ldl
 from fem_deepest.spaces.assembly import CellMatrix
 from fem_deepest.spaces.path import PathSpace
 
@@ -207,7 +207,7 @@ def test_factorisation_that_wants_more_room_gets_it(monkeypatch: pytest.MonkeyPa
     action = make_form("saddle", problem)
     outcomes = []
     for room in ((50, 500), (0, 500), (0,)):
-        monkeypatch.setattr(kkt, "_ROOM", room)
+        monkeypatch.setattr(ldl, "_ROOM", room)
         outcomes.append(solve(action, action.pack(x, w)))
     enough, more, short = outcomes
     assert enough.converged and more.converged

@@ -21,6 +21,7 @@ from fem_deepest.action.protocol import AssembledAction
 from fem_deepest.errors import InputError, NotConverged, NumericalFailure
 from fem_deepest.solve.conjugate import conjugate_points
 from fem_deepest.solve.eigenvalues import lowest_eigenvalues, morse_index
+from fem_deepest.solve.shifted import ShiftedNewton
 from fem_deepest.solve.stationary import stationary
 from fem_deepest.spaces.constrained import Clamped
 
@@ -230,3 +231,34 @@ def test_a_factorisation_that_fails_counts_nothing() -> None:
     finally:
         options.delValue("mat_mumps_icntl_23")
         matrix.destroy()
+
+
+def test_a_shift_that_fails_frees_the_factors() -> None:
+    """A second variation that no shift makes positive: the factors do not outlive the failure."""
+
+    class Riesz:
+        matrix = PETSc.Mat().createAIJ((2, 2), comm=PETSc.COMM_SELF)
+
+    class Saddle:
+        metric = Riesz()
+
+        def second_variation(self, u: PETSc.Vec) -> PETSc.Mat:
+            return matrix
+
+    matrix = PETSc.Mat().createAIJ((2, 2), comm=PETSc.COMM_SELF)
+    for target, values in ((matrix, (1.0, -1.0)), (Riesz.matrix, (0.0, 0.0))):
+        for i, value in enumerate(values):
+            target[i, i] = value
+        target.assemble()
+    u = PETSc.Vec().createSeq(2, comm=PETSc.COMM_SELF)
+    shifted = ShiftedNewton(Saddle())
+    destroyed = []
+    free = Factorisation.destroy
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Factorisation, "destroy", lambda self: (destroyed.append(self), free(self)))
+        with pytest.raises(NumericalFailure, match="start elsewhere"):
+            shifted.linearise(u)
+    assert len(destroyed) == 1
+    shifted.release()  # nothing is left to free
+    for thing in (matrix, Riesz.matrix, u):
+        thing.destroy()

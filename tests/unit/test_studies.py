@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from fem_deepest.config import reference
+from fem_deepest.configuration.section import reference
 from fem_deepest.errors import InputError
 from fem_deepest.spaces import DepthMesh
 from fem_deepest.studies.named import STUDIES, load_study
@@ -31,7 +31,13 @@ DEPTH = {
 NEURONS = {"study": {"name": "neurons", "values": [4, 8, 16]}}
 SAMPLES = {"study": {"name": "samples", "values": [64, 256], "repetitions": 6}}
 LINEAR = {"study": {"name": "weak_constraint", "values": [8, 16, 32]}}
+STABILITY = {"study": {"name": "stability", "values": [0.5, 1.0]}}
+MULTILEVEL = {"study": {"name": "multilevel", "values": [0.02, 0.01]}}
 ALL = {"depth": DEPTH, "neurons": NEURONS, "samples": SAMPLES, "weak_constraint": LINEAR}
+ALL |= {name: {"study": {"name": name, "values": [8, 16]}} for name in ("heat_strong", "heat_weak")}
+ACCEPTANCE = {"study": {"name": "acceptance", "values": [8, 16], "kernels": ["pcn", "hmc"]}}
+ALL |= {"stability": STABILITY, "multilevel": MULTILEVEL, "acceptance": ACCEPTANCE}
+DETERMINISTIC = ("weak_constraint", "heat_strong", "heat_weak", "stability")
 
 
 def run(config, folder: Path):
@@ -193,9 +199,14 @@ def test_points_depend_on_what_they_are_made_of(name, tmp_path) -> None:
         "neurons": {"data": {"smoothing": 0.2}},
         "samples": {"data": {"noise": 0.1}},
         "weak_constraint": {"problem": {"R_f": 2.0}},
+        "heat_strong": {"problem": {"nu": 2.0}},
+        "heat_weak": {"problem": {"T": 2.0}},
+        "stability": {"study": {"mode": "mc"}},
+        "multilevel": {"levels": {"steps": 8}},
+        "acceptance": {"bridge": {"depth": 2.0}},
     }[name]
     assert not set(paths(**number)) & set(first)
-    if name != "weak_constraint":
+    if name not in DETERMINISTIC:
         other = [store.path(p) for p in load_study(config | {"seed": 7}).points()]
         assert not set(other) & set(first)
 

@@ -116,3 +116,13 @@ def test_refusals():
     domain = ufl.Mesh(basix.ufl.element("Lagrange", "interval", 1, shape=(1,)))
     with pytest.raises(InputError, match="SpatialCoordinate"):
         Symbolic(1, (), lambda t, x, w: [x[0] * ufl.SpatialCoordinate(domain)[0]])
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 7, 8, 9, -2, 0.5])
+def test_powers(n):
+    """Whole ones are products; with their derivative."""
+    symbolic = Symbolic(1, (), lambda t, x, w: [x[0] ** n])
+    x = np.array([[0.3], [1.7], [2.0]])
+    w, t = np.empty((3, 0)), np.zeros(3)
+    np.testing.assert_allclose(symbolic.value(t, x, w), x**n, rtol=1e-15)
+    np.testing.assert_allclose(symbolic.jacobian(t, x, w)[0][..., 0], n * x ** (n - 1), rtol=1e-14)

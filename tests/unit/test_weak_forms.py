@@ -15,10 +15,10 @@ from weak_problems import Linear, twin
 
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.paths.observations import Observations
+from fem_deepest.action.paths.prior import WeightPrior
 from fem_deepest.action.weak.ends import EndConditions, background, clamped, soft
 from fem_deepest.action.weak.forms import FORMS, make_form
 from fem_deepest.action.weak.problem import WeakProblem
-from fem_deepest.action.weak.weights import WeightPrior
 from fem_deepest.dynamics.lorenz96 import Lorenz96
 from fem_deepest.dynamics.transcription import TRANSCRIPTIONS, transcription
 from fem_deepest.errors import InputError

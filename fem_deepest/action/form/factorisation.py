@@ -1,26 +1,11 @@
-"""Symmetric matrices factorised once: ``L D L^T`` by MUMPS, with Sylvester's inertia.
-
-By Sylvester's law the pivots ``D`` have the signs of the eigenvalues: the number of negative pivots
-of a second variation is its Morse index, counted and not estimated.
-"""
+"""Second variations factorised once, and their inertia: see :mod:`fem_deepest.spaces.ldl`."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from fem_deepest._petsc import PETSc
-from fem_deepest.errors import NumericalFailure
+from fem_deepest.spaces.ldl import LDL, Inertia
 
 _NULL = 1e-13  # a pivot smaller than this, relative to the scaled matrix, is none
-_ROOM = 50  # per cent of memory for indefinite pivots that are put off
-
-
-class Inertia(NamedTuple):
-    """Numbers of negative, zero and positive eigenvalues."""
-
-    negative: int
-    zero: int
-    positive: int
 
 
 class Factorisation:
@@ -38,17 +23,16 @@ class Factorisation:
     def __init__(self, matrix: PETSc.Mat) -> None:
         self._ksp = PETSc.KSP().create(matrix.comm)
         self._ksp.setType("preonly")
-        self._pc = self._ksp.getPC()
-        self._pc.setType("cholesky")
-        self._pc.setFactorSolverType("mumps")
+        pc = self._ksp.getPC()
+        pc.setType("cholesky")
+        pc.setFactorSolverType("mumps")
         self._ksp.setOperators(matrix)
-        self._pc.setFactorSetUpSolverType()
-        factor = self._pc.getFactorMatrix()
-        factor.setMumpsIcntl(13, 1)  # no ScaLAPACK at the root, which cannot count
-        factor.setMumpsIcntl(14, _ROOM)
-        factor.setMumpsIcntl(24, 1)  # look for null pivots
-        factor.setMumpsCntl(3, _NULL)
-        self._factorise()
+        self._ldl = LDL(self._ksp, _NULL)
+        try:
+            self._ldl.factorise()
+        except Exception:
+            self.destroy()
+            raise
 
     def update(self) -> None:
         """Factorise anew: the values of the matrix have changed.
@@ -56,22 +40,12 @@ class Factorisation:
         Raises:
             NumericalFailure: See the class.
         """
-        self._ksp.setOperators(self._ksp.getOperators()[0])
-        self._factorise()
-
-    def _factorise(self) -> None:
-        self._ksp.setUp()
-        # PETSc says nothing, and MUMPS would count all pivots as positive.
-        code = self._pc.getFactorMatrix().getMumpsInfog(1)
-        if code < 0:
-            raise NumericalFailure(
-                f"MUMPS cannot factorise the second variation (INFOG(1) = {code})"
-            )
+        self._ldl.factorise()
 
     @property
     def inertia(self) -> Inertia:
         """Sylvester's inertia."""
-        return Inertia(*self._pc.getFactorMatrix().getInertia())
+        return self._ldl.inertia
 
     def solve(self, b: PETSc.Vec, x: PETSc.Vec) -> None:
         """``A x = b``."""

@@ -94,6 +94,20 @@ class Observations:
         return Observed(self, defects)
 
 
+def expected_measurement(observations: Observations, weight: float) -> tuple[float, float]:
+    """Mean and standard deviation of the measurement term at the truth.
+
+    With Gaussian noise of the precisions ``R_m`` the sum of the squares is chi-square with as many
+    degrees of freedom as there are observations with a positive precision.
+
+    Args:
+        observations: What is observed.
+        weight: ``c_m`` of the normalisation.
+    """
+    freedom = int((observations.precision > 0.0).sum())
+    return weight * freedom, weight * float(np.sqrt(2.0 * freedom))
+
+
 class Observed:
     """Observations on the nodes of a path.
 

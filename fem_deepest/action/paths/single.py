@@ -28,7 +28,7 @@ class PathAction:
         parts: The action and its parts at the last point evaluated, arrays of one entry.
 
     Raises:
-        InputError: ``R_f`` is not positive and finite.
+        InputError: ``R_f`` is not positive and finite, or an end is clamped or periodic.
     """
 
     def __init__(self, paths: Paths, model_precision: float) -> None:
@@ -36,6 +36,11 @@ class PathAction:
             raise InputError(
                 f"the state form needs a positive, finite R_f, got {model_precision}; use the saddle "
                 "or the forcing form for an exact model"
+            )
+        if paths.periodic or np.isfinite(paths.fixed).any():
+            raise InputError(
+                "the action of one path in this room has natural or Gaussian ends; take "
+                "make_form('state', ..) for a clamped or a periodic one"
             )
         self.paths, self.model_precision = paths, model_precision
         self.metric = PathMetric(paths, model_precision)

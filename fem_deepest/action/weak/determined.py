@@ -23,9 +23,9 @@ _SEEN = 1e-9  # of a direction of length one
 
 
 def undetermined(problem: WeakProblem, x: Array, w: Array) -> Array:
-    """Basis (D + P, k) of the changes of ``(x, w)`` that nothing sees, at the path ``x`` (m, D).
+    """Basis (D + Q, k) of the changes of ``(x, w)`` that nothing sees, at the path ``x`` (m, D).
 
-    Weights with a prior do not change: their rows are zero. Not collective.
+    ``Q`` weights have no prior; the others do not change. Not collective.
 
     Raises:
         NumericalFailure: A cell does not determine its right end.
@@ -38,7 +38,8 @@ def undetermined(problem: WeakProblem, x: Array, w: Array) -> Array:
         raise NumericalFailure(
             "the linearised dynamics cannot be continued through a cell; take more cells"
         ) from None
-    loose = problem.parameters if problem.prior is None else 0
+    columns = np.flatnonzero(problem.loose)
+    loose = columns.size
     basis = np.eye(d + loose)
     if isinstance(conditions.start, Gaussian):
         basis = basis[:, d:]
@@ -52,7 +53,7 @@ def undetermined(problem: WeakProblem, x: Array, w: Array) -> Array:
     for i in range(problem.cells):
         if not basis.shape[1]:
             return basis
-        nodes = sweep.cell_tangent(i, basis[:d], -sweep.by_cell[i][:, :loose] @ basis[d:])
+        nodes = sweep.cell_tangent(i, basis[:d], -sweep.by_cell[i][:, columns] @ basis[d:])
         kept = _unseen(np.einsum("abd,bdk->adk", local[i], nodes).reshape(-1, basis.shape[1]))
         basis, growth = np.linalg.qr(np.concatenate([nodes[-1], basis[d:]]) @ kept)
         if conditions.periodic:
@@ -84,7 +85,11 @@ def check_determined(problem: WeakProblem, x: Array, w: Array) -> None:
     basis = undetermined(problem, x, w)
     if basis.shape[1]:
         names = [f"x_{i}" for i in range(problem.states)]
-        names += [f"weight {name}" for name in problem.dynamics.parameters]
+        names += [
+            f"weight {name}"
+            for name, loose in zip(problem.dynamics.parameters, problem.loose, strict=True)
+            if loose
+        ]
         size = np.linalg.norm(basis, axis=1)
         worst = ", ".join(names[i] for i in np.argsort(-size)[:3] if size[i] > 0.1 * size.max())
         raise InputError(

@@ -90,9 +90,8 @@ class ForcingForm(PathForm):
             cells[:, nodes:cut, nodes:cut] = slab.quadratic[:, nodes:cut, nodes:cut]
             i = np.arange(states)
             cells[:, i, i] = 1.0
-            if self.problem.prior is None:
-                i = np.arange(nodes, cut)
-                cells[:, i, i] = 1.0 / self.problem.cells
+            loose = nodes + np.flatnonzero(self.problem.loose)
+            cells[:, loose, loose] = 1.0 / self.problem.cells
             i = np.arange(cut, self.space.local)
             cells[:, i, i] = self._stiffness[first:last].reshape(last - first, -1)
             self._riesz = AssembledRiesz(self.space, cells)

@@ -30,9 +30,8 @@ def free_motion(slab: Slab) -> Array:
     out = slab.quadratic.copy()
     block = np.einsum("nab,ij->naibj", pair, np.diag(finite))
     out[:, :cut, :cut] += block.reshape(len(out), cut, cut)
-    if problem.prior is None:
-        i = np.arange(cut, out.shape[1])
-        out[:, i, i] += 1.0 / problem.cells
+    i = cut + np.flatnonzero(problem.loose)
+    out[:, i, i] += 1.0 / problem.cells
     return out
 
 

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fem_deepest.action.paths.observations import Observations
+from fem_deepest.action.paths.prior import PriorByCell, WeightPrior
 from fem_deepest.action.weak.ends import EndConditions, Gaussian
-from fem_deepest.action.weak.weights import WeightPrior
 from fem_deepest.dynamics.defects import Defects
 from fem_deepest.dynamics.dynamics import Dynamics
 from fem_deepest.dynamics.transcription import Transcription
@@ -74,12 +74,9 @@ class WeakProblem:
         if self.observations is not None:
             self.observations.on(defects)  # refuses what does not lie on the path
         self.conditions.check(self.states)
-        if self.prior is not None and np.shape(self.prior.mean) not in ((), (self.parameters,)):
-            raise InputError(
-                f"the prior's mean has shape {np.shape(self.prior.mean)}, expected a number or "
-                f"({self.parameters},)"
-            )
-        if self.varying and self.parameters and self.prior is None:
+        if self.prior is not None:
+            self.prior.on(defects)  # refuses what does not have one entry for each weight
+        if self.varying and self.loose.any():
             raise InputError(
                 "weights that vary in depth are not determined by a path alone; give a prior"
             )
@@ -93,6 +90,12 @@ class WeakProblem:
     def parameters(self) -> int:
         """``P``."""
         return len(self.dynamics.parameters)
+
+    @property
+    def loose(self) -> NDArray[np.bool_]:
+        """Weights without a prior, (P,)."""
+        strength = 0.0 if self.prior is None else np.asarray(self.prior.strength)
+        return np.broadcast_to(strength, (self.parameters,)) == 0.0
 
     @property
     def cells(self) -> int:
@@ -153,14 +156,9 @@ class Slab:
             self._ends.append((0, conditions.start))
         if last == cells and isinstance(conditions.end, Gaussian):
             self._ends.append((-1, conditions.end))
-        self._prior: Array | None = None  # one block a cell, or one for constant weights
-        prior, p = problem.prior, problem.parameters
-        if prior is not None and p:
-            self._mean = np.broadcast_to(np.asarray(prior.mean, dtype=np.float64), (p,))
-            if problem.varying:
-                self._prior = prior.cells(defects.steps, p)
-            elif first == 0:
-                self._prior = prior.strength * np.eye(p)[None]
+        self._prior: PriorByCell | None = None
+        if problem.prior is not None and problem.parameters:
+            self._prior = problem.prior.on(defects, 1.0 / cells)
         self.quadratic = self._assemble(n, t.nodes.size, states)
 
     def _assemble(self, n: int, nodes: int, states: int) -> Array:
@@ -173,7 +171,7 @@ class Slab:
             where = slice(0, states) if node == 0 else slice(cut - states, cut)
             out[node, where, where] += condition.precision
         if self._prior is not None:
-            out[: len(self._prior), cut:, cut:] += self._prior
+            self._prior.add(out[:, cut:, cut:])
         return out
 
     def terms(self, x: Array, w: Array) -> tuple[dict[str, float], Array, Array]:
@@ -190,16 +188,13 @@ class Slab:
             value["ends"] += 0.5 * float(e @ force)
             g_x[node] += force
         if self._prior is not None:
-            e = w - self._mean
+            value["prior"] = float(self._prior.value(w))
+            force = self._prior.gradient(w)
             if self.defects.varying:
-                pair = np.concatenate([e[:-1], e[1:]], axis=1)
-                force = (self._prior @ pair[..., None])[..., 0]
-                g_w[:-1] += force[:, : e.shape[1]]
-                g_w[1:] += force[:, e.shape[1] :]
-                value["prior"] = 0.5 * float(np.sum(pair * force))
+                g_w[:-1] += force[:, : w.shape[1]]
+                g_w[1:] += force[:, w.shape[1] :]
             else:
-                g_w += self._prior[0] @ e
-                value["prior"] = 0.5 * float(e @ g_w)
+                g_w += force.sum(axis=0)
         return value, g_x, g_w
 
     def optimality(self, x: Array, w: Array, p: Array, curvature: float = 1.0) -> Array:

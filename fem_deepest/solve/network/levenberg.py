@@ -1,18 +1,25 @@
-"""Levenberg-Marquardt method in the metric of the prior, with an exact Newton phase at the end.
+"""Levenberg-Marquardt method in the metric of the prior, with quasi-Newton and exact Newton phases.
 
 A step solves ``(H + mu P) d = -g`` with ``H`` the Gauss-Newton matrix; the damping follows the gain
 ratio, actual over predicted decrease (Nielsen 1999, IMM-REP-1999-05). In the state form the step is
 tried as it is and with its states corrected to second order, so that at large ``R_f`` it follows the
-curved manifold of the model. Far from the minimum this is the best step known. Where the residuals
-are large (small ``R_f``) it converges linearly only; there the exact second variation predicts the
-decrease better, and when it has done so twice it takes the place of ``H``, by conjugate gradients with
-the Gauss-Newton system as the preconditioner. A rejected step or negative curvature ends this phase.
-Where no damping gives a decrease at all, the quasi-Newton method takes over, which asks no model.
+curved manifold of the model. Near the model this is the best step known.
+
+The gain ratio says where it is not. The first trial step that wins less than half of what it promises
+hands over to the quasi-Newton method in the metric of the action, once, for up to a hundred steps, each
+at the cost of a gradient: at a cold start with ``R_f`` of ten or more that is at once, and no damping has
+to be found where Gauss and Newton's model is of no use. At smaller ``R_f`` the residuals are large, and
+Gauss-Newton steps converge linearly only; there the exact second variation predicts the decrease
+better, and when it has done so twice it takes the place of ``H``, by conjugate gradients with the
+Gauss-Newton system as the preconditioner, which stop at negative curvature (Steihaug 1983,
+doi:10.1137/0720042). A rejected step or negative curvature ends this phase. Where no damping gives a
+decrease at all, the quasi-Newton method takes over for good.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 
@@ -25,15 +32,17 @@ from fem_deepest.solve.memory import LimitedMemory, dual_norm
 from fem_deepest.solve.network.dataspace import DataSpace
 from fem_deepest.solve.network.gauss_newton import GaussNewton, WeightSolver
 from fem_deepest.solve.network.schur import WeightSchur
+from fem_deepest.solve.network.step import Step
 from fem_deepest.solve.outcome import Outcome
 
 DATA = 4000  # outputs of all samples up to which the dense data-space matrix is the best
 _FIRST = 1e-2  # damping of the first step
 _LEAST, _MOST = 1e-10, 1e14
 _TRUSTED = 0.1  # the exact model takes over when it errs by less, twice
-_FORCING = 1e-2  # decrease of the preconditioned residual in a Newton step, squared
-_INNER = 40
 _PAIRS = 20  # of the quasi-Newton method
+_HALF = 0.5  # a first gain ratio below it begins the quasi-Newton steps
+_QUASI = 100  # most quasi-Newton steps
+_WINDOW = 10  # so many of them have to win what two others must
 _GAIN = 1e-3  # least gain ratio of an accepted step
 _IDLE, _LIGHT = 2, 10.0  # so many idle steps end it, if they are damped no more than this
 _ROUNDING = 1e-13
@@ -62,7 +71,7 @@ def levenberg(
         tolerance: Dual norm of the gradient in ``action.metric`` to reach.
         iterations: Largest number of steps.
         decrease: Stop, too, after two lightly damped steps in a row that are predicted to win, and do
-            win, no more than this fraction of the action.
+            win, no more than this fraction of the action; ten quasi-Newton steps count as these two.
         solver: Solver of the weight system; :func:`weight_solver` by default.
         monitor: Called at the start and after every accepted step; an exception it raises ends the
             solve.
@@ -74,33 +83,57 @@ def levenberg(
     Collective.
     """
     search = _Search(action, u, solver or weight_solver(action), decrease)
+    told, iteration = -1, 0
+
+    def tell(iterate: Iterate) -> None:
+        """The quasi-Newton method begins by telling its start again."""
+        nonlocal told
+        if iterate.iteration > told:
+            told = iterate.iteration
+            if monitor is not None:
+                monitor(iterate)
+
+    def quasi_newton(most: int) -> Outcome:
+        memory, values = LimitedMemory(action.metric, _PAIRS), list[float]()
+
+        def enough(value: float) -> bool:
+            values.append(value)
+            return len(values) > _WINDOW and values[-_WINDOW - 1] - value <= decrease * abs(value)
+
+        try:
+            return minimise(
+                action,
+                u,
+                memory,
+                tolerance=tolerance,
+                iterations=min(iterations, most),
+                monitor=tell,
+                offset=iteration,
+                enough=enough,
+            )
+        finally:
+            memory.clear()
+
     try:
-        iteration = 0
         while True:
             norm = dual_norm(action.metric, search.g)
-            if monitor is not None:
-                monitor(Iterate(u, search.value, norm, iteration))
+            tell(Iterate(u, search.value, norm, iteration))
             if norm <= tolerance:
                 return Outcome(True, "converged_gatol", iteration)
             if search.idle >= _IDLE:
                 return Outcome(True, "converged_decrease", iteration)
             if iteration >= iterations:
                 return Outcome(False, "diverged_maxits", iteration)
-            if not search.step():
-                break
-            iteration += 1
-        memory = LimitedMemory(action.metric, _PAIRS)
-        rest = minimise(
-            action,
-            u,
-            memory,
-            tolerance=tolerance,
-            iterations=iterations,
-            monitor=monitor,
-            offset=iteration,
-        )
-        memory.clear()
-        return Outcome(rest.converged, rest.reason, iteration + rest.iterations)
+            made = search.step()
+            if made == "untrusted":
+                iteration += quasi_newton(iteration + _QUASI).iterations
+                search.look()
+            elif made == "stuck":
+                rest = quasi_newton(iterations)
+                reason = rest.reason.replace("_user", "_decrease")
+                return Outcome(rest.converged, reason, iteration + rest.iterations)
+            else:
+                iteration += 1
     finally:
         search.destroy()
 
@@ -117,29 +150,39 @@ class _Search:
     ) -> None:
         self._action, self._u, self._solver, self._decrease = action, u, solver, decrease
         self.g, self._trial, self._corrected = (action.create() for _ in range(3))
-        self._step = _Step(action)
-        self.value = action.gradient(u, self.g)
+        self._step = Step(action)
+        self._mu, self._newton, self._trusted, self.idle = _FIRST, False, 0, 0
+        self._fresh = True  # no quasi-Newton steps yet
+        self.look()
         if not np.isfinite(self.value):
             raise NumericalFailure(f"the action is {self.value} at the start; take another one")
-        self._mu, self._newton, self._trusted, self.idle = _FIRST, False, 0, 0
 
-    def step(self) -> bool:
-        """Make one accepted step; false if no damping gives a decrease."""
-        action, step, growth = self._action, self._step, 2.0
-        system = GaussNewton(action, self._u, self._solver)
+    def look(self) -> None:
+        """Evaluate the action and its gradient at the point."""
+        self.value = self._action.gradient(self._u, self.g)
+
+    def step(self) -> Literal["accepted", "untrusted", "stuck"]:
+        """Make one accepted step, or say that another method should, or that no damping helps."""
+        step, growth = self._step, 2.0
+        system = GaussNewton(self._action, self._u, self._solver)
         try:
             while True:
                 positive = step.solve(system, self._u, self.g, self._mu, self._newton)
                 new = self._try(system)
                 gain = (self.value - new) / step.predicted
                 # Where the decrease drowns in rounding, no increase beyond rounding will do.
-                small = step.predicted <= _ROUNDING * abs(self.value)
-                if gain > _GAIN or (small and new <= self.value + _ROUNDING * abs(self.value)):
+                rounding = _ROUNDING * abs(self.value)
+                if step.predicted <= rounding and new <= self.value + rounding:
+                    gain = 1.0
+                if self._fresh and gain < _HALF:
+                    self._fresh = False
+                    return "untrusted"
+                if gain > _GAIN:
                     break
                 self._mu, growth = max(self._mu, 1e-3) * growth, 2.0 * growth
                 self._newton, self._trusted = False, 0
                 if self._mu > _MOST:
-                    return False
+                    return "stuck"
         finally:
             system.destroy()
         self._choose_model(gain, self.value - new, positive)
@@ -149,8 +192,8 @@ class _Search:
         self._mu *= max(0.1 if gain > 0.9 else 1.0 / 3.0, 1.0 - (2.0 * gain - 1.0) ** 3)
         self._mu = max(self._mu, _LEAST)
         self._trial.copy(self._u)
-        self.value = action.gradient(self._u, self.g)
-        return True
+        self.look()
+        return "accepted"
 
     def _try(self, system: GaussNewton) -> float:
         """The better of the step and the corrected step, left in ``_trial``."""
@@ -192,73 +235,3 @@ def _value(action: StateAction | NetworkAction, u: PETSc.Vec) -> float:
     except NumericalFailure:
         return np.inf
     return value if np.isfinite(value) else np.inf
-
-
-class _Step:
-    """A step and the decrease that the model without damping predicts for it.
-
-    Attributes:
-        d: The step.
-        predicted: Decrease of the model that made the step.
-        exact: Decrease of the model with the exact second variation.
-    """
-
-    def __init__(self, action: StateAction | NetworkAction) -> None:
-        self._action = action
-        self.d, self._p, self._z, self._r, self._hp, self._w = (action.create() for _ in range(6))
-        self.predicted = self.exact = 0.0
-
-    def solve(
-        self, system: GaussNewton, u: PETSc.Vec, g: PETSc.Vec, mu: float, newton: bool
-    ) -> bool:
-        """Make a step; returns whether no negative curvature was met."""
-        if newton and self._newton(system, u, g, mu):
-            return True
-        system.solve(g, self.d, 1.0 + mu)
-        self.d.scale(-1.0)
-        slope = -g.dot(self.d)
-        system.damping(self.d, self._w)
-        self._action.hessian(u, self.d, self._hp)
-        # (H + mu P) d = -g gives the curvature of the Gauss-Newton model.
-        self.predicted = 0.5 * (slope + mu * self.d.dot(self._w))
-        self.exact = slope - 0.5 * self.d.dot(self._hp)
-        return not newton
-
-    def _newton(self, system: GaussNewton, u: PETSc.Vec, g: PETSc.Vec, mu: float) -> bool:
-        """Conjugate gradients on ``A'' + mu P``; false at negative curvature."""
-        d, p, z, r, hp, w = self.d, self._p, self._z, self._r, self._hp, self._w
-        d.zeroEntries()
-        g.copy(r)
-        system.solve(r, z, 1.0 + mu)
-        z.copy(p)
-        p.scale(-1.0)
-        rz = first = r.dot(z)
-        self.predicted = 0.0
-        for _ in range(_INNER):
-            self._action.hessian(u, p, hp)
-            system.damping(p, w)
-            damped = mu * p.dot(w)
-            curvature = p.dot(hp) + damped
-            if curvature <= 0.0:
-                return False
-            alpha = rz / curvature
-            d.axpy(alpha, p)
-            self.predicted += 0.5 * alpha * rz
-            hp.axpy(mu, w)
-            r.axpy(alpha, hp)
-            system.solve(r, z, 1.0 + mu)
-            new = r.dot(z)
-            if new <= min(_FORCING, first) * first:
-                break
-            p.scale(new / rz)
-            p.axpy(-1.0, z)
-            rz = new
-        system.damping(d, w)
-        self.predicted += 0.5 * mu * d.dot(w)
-        self.exact = self.predicted
-        return True
-
-    def destroy(self) -> None:
-        """Free the vectors."""
-        for vec in (self.d, self._p, self._z, self._r, self._hp, self._w):
-            vec.destroy()

@@ -19,78 +19,25 @@ Systematic variational method for statistical nonlinear state and parameter esti
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fem_deepest.errors import InputError
+from fem_deepest.solve.annealing.ladder import Ladder
+from fem_deepest.solve.annealing.search import Batch
 from fem_deepest.solve.paths.bounds import Bounds
 from fem_deepest.solve.paths.newton import NewtonPaths, PathResult
 
 Array = NDArray[np.float64]
 
+KINDS = ("iterations", "evaluations", "hessians", "factorisations")  # of work
 _EASY = 8  # steps of the corrector up to which the predictor was a success
+_ON_THE_WAY = 16  # most steps within a rung
 _SMOOTHING = 5  # first steps of a cold start
 _FINEST = 1.0 / 8.0  # smallest part of a rung
-_LARGEST = 100.0  # decimal logarithm of R_f; its squares must be numbers too
-
-
-@dataclass(frozen=True)
-class Ladder:
-    """``R_f = first alpha^beta`` for ``beta = 0, .., rungs - 1``.
-
-    Attributes:
-        first: ``R_f0 > 0``.
-        alpha: Factor of a rung, larger than 1.
-        rungs: Number of precisions.
-        adaptive: Whether a rung may be divided.
-    """
-
-    first: float
-    alpha: float
-    rungs: int
-    adaptive: bool = False
-
-    def __post_init__(self) -> None:
-        if not (self.first > 0.0 and self.alpha > 1.0 and self.rungs >= 1):
-            raise InputError(
-                f"a ladder got R_f0 = {self.first}, alpha = {self.alpha} and {self.rungs} rungs, "
-                "expected R_f0 > 0, alpha > 1 and one rung or more"
-            )
-        last = np.log10(self.first) + (self.rungs - 1) * np.log10(self.alpha)
-        if last > _LARGEST:
-            raise InputError(
-                f"the last R_f of the ladder is about 1e{last:.0f}, beyond 1e{_LARGEST:.0f}, where "
-                "nothing but rounding is left of the data; take fewer rungs or a smaller alpha"
-            )
-
-    @property
-    def precisions(self) -> Array:
-        """``R_f`` of every rung."""
-        return self.first * self.alpha ** np.arange(self.rungs)
-
-
-@dataclass
-class Batch:
-    """Some paths on their way up the ladder.
-
-    Attributes:
-        numbers: Numbers of the paths, (b,).
-        u: Unknowns at the last finished rung, (b, size); the starts before the first.
-        rung: Rungs finished.
-        record: For every finished rung action, measurement, model, prior (b, 4).
-        converged: For every finished rung, (b,).
-        work: For every finished rung iterations, evaluations, Hessians, factorisations (b, 4).
-    """
-
-    numbers: NDArray[np.int64]
-    u: Array
-    rung: int = 0
-    record: list[Array] = field(default_factory=list)
-    converged: list[NDArray[np.bool_]] = field(default_factory=list)
-    work: list[NDArray[np.int64]] = field(default_factory=list)
 
 
 def random_starts(bounds: Bounds, numbers: NDArray[np.int64], seed: int) -> Array:
@@ -106,64 +53,62 @@ def random_starts(bounds: Bounds, numbers: NDArray[np.int64], seed: int) -> Arra
     return bounds.lower + width * np.array(draws)
 
 
-def assemble(batches: Sequence[Batch]) -> tuple[Array, NDArray[np.bool_], NDArray[np.int64]]:
-    """Records of all paths on the rungs that all batches have finished.
-
-    Returns:
-        Action, measurement, model, prior (B, rungs, 4); whether converged (B, rungs); iterations,
-        evaluations, Hessians, factorisations (B, rungs, 4).
-    """
-    many, rungs = sum(b.numbers.size for b in batches), min(b.rung for b in batches)
-    record, converged = np.empty((many, rungs, 4)), np.zeros((many, rungs), dtype=bool)
-    work = np.zeros((many, rungs, 4), dtype=np.int64)
-    for b in batches:
-        for beta in range(rungs):
-            record[b.numbers, beta] = b.record[beta]
-            converged[b.numbers, beta] = b.converged[beta]
-            work[b.numbers, beta] = b.work[beta]
-    return record, converged, work
-
-
 class Annealing:
     """Annealing of batches of paths; a batch is one task and knows nothing of the others.
 
     Args:
         newton: Newton's method on the action.
-        ladder: The precisions.
+        ladder: The precisions, all finite.
         predictor: Whether a rung starts from the tangent predictor.
+
+    Raises:
+        InputError: The last precision is infinite.
 
     Nothing here is collective: ranks take different batches. What a path ends at depends on the
     batch it is in by rounding only, and on nothing else.
     """
 
     def __init__(self, newton: NewtonPaths, ladder: Ladder, *, predictor: bool = True) -> None:
+        if ladder.exact:
+            raise InputError(
+                "the state form needs a finite R_f and cannot climb a last rung with 1/R_f = 0; take the "
+                "saddle or the forcing form"
+            )
         self.newton, self.ladder, self.predictor = newton, ladder, predictor
+        self._asked: Callable[[], bool] = lambda: False
 
-    def climb(self, batch: Batch) -> Iterator[Batch]:
+    def climb(self, batch: Batch, asked: Callable[[], bool] = lambda: False) -> Iterator[Batch]:
         """Finish one rung after the other, in place; yields after each.
 
+        Args:
+            batch: Where to go on.
+            asked: Whether to leave; asked between Newton's steps.
+
         Raises:
+            Interrupted: It was asked to leave; the batch is that of the last finished rung.
             NumericalFailure: The action of a start is not finite.
         """
         precisions = self.ladder.precisions
         while batch.rung < self.ladder.rungs:
-            if batch.rung == 0:
-                result = self._first(batch.u, precisions[0])
-            else:
-                result = self._rung(batch.u, precisions[batch.rung - 1], precisions[batch.rung])
+            last = precisions[batch.rung - 1] if batch.rung else None
+            result = self.rung(batch.u, last, precisions[batch.rung], asked)
             p = result.parts
-            batch.u = result.u
-            batch.record.append(np.stack([p.action, p.measurement, p.model, p.prior], axis=1))
-            batch.converged.append(result.converged)
-            counts = (
-                result.iterations,
-                result.evaluations,
-                result.hessians,
-                result.factorisations,
-            )
-            batch.work.append(np.stack(counts, axis=1))
-            batch.rung += 1
+            record = np.stack([p.action, p.measurement, p.model, p.prior], axis=1)
+            work = np.stack([getattr(result, kind) for kind in KINDS], axis=1)
+            batch.finish(result.u, record, result.converged, work)
             yield batch
+
+    def rung(
+        self, u: Array, last: float | None, R_f: float, asked: Callable[[], bool] = lambda: False
+    ) -> PathResult:
+        """Minimisers at ``R_f``, from those at the precision ``last`` or, without, from cold starts.
+
+        Raises:
+            Interrupted: It was asked to leave.
+            NumericalFailure: The action of a start is not finite.
+        """
+        self._asked = asked
+        return self._first(u, R_f) if last is None else self._rung(u, last, R_f)
 
     def _first(self, u: Array, R_f: float) -> PathResult:
         """Minimisers at the first precision, from cold starts."""
@@ -172,11 +117,12 @@ class Annealing:
         slopes = float(np.mean(t.weights @ t.derivative**2))
         balance = self.newton.unit / (2.0 * slopes * float(np.mean(paths.model_weights / h**2)))
         if balance <= R_f:
-            return self.newton.minimise(u, R_f, cold=True)
-        smooth = self.newton.minimise(u, balance, cold=True, iterations=_SMOOTHING)
-        result = self.newton.minimise(smooth.u, R_f)
-        counts = ("iterations", "evaluations", "hessians", "factorisations")
-        both = {name: getattr(smooth, name) + getattr(result, name) for name in counts}
+            return self.newton.minimise(u, R_f, cold=True, asked=self._asked)
+        smooth = self.newton.minimise(
+            u, balance, cold=True, iterations=_SMOOTHING, asked=self._asked
+        )
+        result = self.newton.minimise(smooth.u, R_f, asked=self._asked)
+        both = {kind: getattr(smooth, kind) + getattr(result, kind) for kind in KINDS}
         return replace(result, **both)
 
     def _rung(self, u: Array, R_f: float, R_next: float) -> PathResult:
@@ -192,9 +138,13 @@ class Annealing:
             at, to = (R_f * np.exp(rung * s) for s in (place[live], target))
             most = np.full(live.size, self.newton.iterations)
             if self.ladder.adaptive:
-                # Where a failure can be mended by a smaller step it must not cost much.
+                # Where a failure can be mended by a smaller step it must not cost much, and a point
+                # within a rung is on the way: only the rung itself has to be reached.
+                most[target < 1.0] = min(_ON_THE_WAY, self.newton.iterations)
                 most[step[live] > _FINEST] = _EASY
-            result = self.newton.minimise(self._predict(u[live], at, to), to, iterations=most)
+            result = self.newton.minimise(
+                self.predict(u[live], at, to), to, iterations=most, asked=self._asked
+            )
             reached: NDArray[np.bool_] = np.ones(live.size, dtype=bool)
             if self.ladder.adaptive:
                 reached = result.converged | (step[live] <= _FINEST)
@@ -205,16 +155,14 @@ class Annealing:
             converged[done] = result.converged[reached]
             p = result.parts
             parts[:, done] = np.stack([p.action, p.measurement, p.model, p.prior])[:, reached]
-            work[:, live] += np.stack(
-                [result.iterations, result.evaluations, result.hessians, result.factorisations]
-            )
+            work[:, live] += np.stack([getattr(result, kind) for kind in KINDS])
             if self.predictor:
                 # The predictor takes Hessian and factors at the old point, and looks at two values.
                 work[1:, live] += np.array([[2], [1], [1]])
             live = live[place[live] < 1.0]
         return PathResult(u, type(p)(*parts), converged, *work)
 
-    def _predict(self, u: Array, R_f: Array, R_next: Array) -> Array:
+    def predict(self, u: Array, R_f: Array, R_next: Array) -> Array:
         """Tangent predictor where it exists and lowers the action, else the old point."""
         if not self.predictor:
             return u

@@ -1,4 +1,4 @@
-"""Bounds of the unknowns of a path.
+"""Bounds of the unknowns of a path; a clamped value is held between equal ones.
 
 Nothing here is collective.
 """
@@ -30,7 +30,7 @@ class Bounds:
         x: tuple[ArrayLike, ArrayLike] = (-np.inf, np.inf),
         w: tuple[ArrayLike, ArrayLike] = (-np.inf, np.inf),
     ) -> Bounds:
-        """The same bounds at all depths.
+        """The same bounds at all depths, but for clamped values.
 
         Args:
             paths: The action.
@@ -49,7 +49,9 @@ class Bounds:
         )
         if not (lower < upper).all():
             raise InputError("a lower bound is not below its upper bound; exchange them")
-        return cls(lower, upper)
+        fixed = paths.join(paths.fixed, np.full(paths.shapes[1], np.nan))
+        held = np.isfinite(fixed)
+        return cls(np.where(held, fixed, lower), np.where(held, fixed, upper))
 
     def project(self, u: Array) -> Array:
         """Nearest point within the bounds."""

@@ -14,13 +14,14 @@ SIAM J. Control Optim. 20 (1982) 221-246, doi:10.1137/0320018.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fem_deepest.action.paths.action import Curvature, PathParts, Paths
-from fem_deepest.errors import NumericalFailure
+from fem_deepest.errors import Interrupted, NumericalFailure
 from fem_deepest.solve.paths.bounds import Bounds
 from fem_deepest.solve.paths.tridiagonal import Arrow, Layout
 
@@ -41,7 +42,8 @@ class PathResult:
     Attributes:
         u: Unknowns, (B, size).
         parts: The action and its parts.
-        converged: Whether the decrease that Newton's model still promises is below the tolerance.
+        converged: Whether the decrease that Newton's model still promises is below the tolerance, or
+            the action zero to rounding.
         iterations: Accepted steps.
         evaluations: Points at which the action (with or without derivatives) was taken.
         hessians: Points at which the second derivatives were taken.
@@ -64,7 +66,7 @@ class NewtonPaths:
         paths: The action.
         bounds: Bounds of the unknowns; default: none.
         tolerance: A path is done when the decrease promised by Newton's model is at most this
-            fraction of its action.
+            fraction of its action, or its action is zero to rounding (``paths.floor``).
         iterations: Largest number of steps of a path.
 
     Attributes:
@@ -89,7 +91,12 @@ class NewtonPaths:
         self.unit = 2.0 * paths.measurement_weight * float(precision[precision > 0.0].mean())
 
     def minimise(
-        self, u: Array, R_f: ArrayLike, cold: bool = False, iterations: ArrayLike | None = None
+        self,
+        u: Array,
+        R_f: ArrayLike,
+        cold: bool = False,
+        iterations: ArrayLike | None = None,
+        asked: Callable[[], bool] = lambda: False,
     ) -> PathResult:
         """Minimise from ``u`` (B, size) at the precisions ``R_f``, a number or (B,).
 
@@ -98,8 +105,10 @@ class NewtonPaths:
             R_f: Precision of the model.
             cold: Whether the starts are far away: damped Gauss-Newton steps come first.
             iterations: Largest number of steps, a number or (B,), if not that of the method.
+            asked: Whether to leave; asked before every step.
 
         Raises:
+            Interrupted: It was asked to leave.
             NumericalFailure: The action of a start is not finite.
         """
         many = u.shape[0]
@@ -125,6 +134,8 @@ class NewtonPaths:
             going, exact = np.zeros(live.size, dtype=bool), near[live]
             trying = np.arange(live.size)
             while trying.size:
+                if asked():
+                    raise Interrupted("asked to leave between two steps of Newton's method")
                 own, action = live[trying], now.action[trying]
                 factorisations[own] += 1
                 step, predicted, positive = system.step(trying, mu[own], exact[trying])
@@ -139,6 +150,7 @@ class NewtonPaths:
                 decrease = action - value
                 last = positive & exact[trying] & (mu[own] == 0.0) & (predicted >= 0.0)
                 last &= predicted <= self.tolerance * np.abs(action)
+                last |= np.abs(action) <= self.paths.floor
                 with np.errstate(divide="ignore", invalid="ignore"):
                     ratio = np.where(np.isfinite(value), decrease / predicted, -1.0)
                 # The decrease that the last step brings is below the rounding of the action.
@@ -218,7 +230,8 @@ def _damping(mu: Array, ratio: Array) -> Array:
     """Next damping from the ratio of the decrease to what the model promised."""
     more = np.maximum(_FIRST, 8.0 * mu)
     less = np.where(mu > _LEAST, mu / 8.0, 0.0)
-    return np.where(ratio < 0.25, more, np.where(ratio > 0.6, less, mu))
+    # A step that is lost in the rounding of the point has the ratio 0/0 and must not be tried again.
+    return np.where(ratio > 0.6, less, np.where(ratio >= 0.25, mu, more))
 
 
 def _stack(parts: PathParts) -> Array:

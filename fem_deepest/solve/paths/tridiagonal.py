@@ -3,7 +3,9 @@
 A cell couples its two ends, its inner nodes and the constant parameters. Inner nodes are eliminated
 cell by cell (static condensation); what is left is an arrow, block tridiagonal over the ``n + 1``
 ends of the cells with a border of ``P`` parameters, and is factorised by block Cholesky from the left
-end to the right, ``O(n b^3)``. All paths go through each step together, as stacks of small matrices.
+end to the right, ``O(n b^3)``. The node that both ends of a periodic path share goes into the border;
+where it stood in the chain the identity stands, which couples to nothing. All paths go through each
+step together, as stacks of small matrices.
 
 A path whose matrix is not positive definite is found by the first block that has no Cholesky factor;
 the others are not affected.
@@ -35,6 +37,7 @@ class Layout:
         ends: Places of the unknowns of the ends among all, (n + 1, b).
         inside: Places of those of the inner nodes, (n, q).
         rest: Places of those of the border, (P,).
+        tied: ``D`` for a periodic path, whose first node comes first in the border; else 0.
     """
 
     def __init__(self, paths: Paths) -> None:
@@ -50,7 +53,27 @@ class Layout:
         self.border = local[:0] if paths.defects.varying else local[cut:]
         self.ends = np.concatenate([numbers[:, self.left], numbers[-1:, self.right]])
         self.inside = numbers[:, self.inner]
-        self.rest = numbers[0, self.border]
+        self.tied = states if paths.periodic else 0
+        self.rest = np.concatenate([numbers[0, : self.tied], numbers[0, self.border]])
+
+    def tie(self, rows: Array) -> Array:
+        """Move what both ends of a periodic path share to the border.
+
+        Args:
+            rows: (B, n, 2 b + P, ..): left end, right end and parameters.
+
+        Returns:
+            The same, or (B, n, 2 b + D + P, ..) for a periodic path.
+        """
+        if not self.tied:
+            return rows
+        cut, d = 2 * self.left.size, self.tied
+        shape = (*rows.shape[:2], d, *rows.shape[3:])
+        out = np.concatenate([rows[:, :, :cut], np.zeros(shape), rows[:, :, cut:]], axis=2)
+        for cell, first in ((0, 0), (-1, self.left.size)):
+            out[:, cell, cut : cut + d] += out[:, cell, first : first + d]
+            out[:, cell, first : first + d] = 0.0
+        return out
 
 
 class Arrow:
@@ -69,11 +92,13 @@ class Arrow:
         many, cells = matrix.shape[:2]
         self.positive = np.ones(many, dtype=bool)
         outer = np.concatenate([layout.left, layout.right, layout.border])
-        b, p = layout.left.size, layout.border.size
+        b, p, tied = layout.left.size, layout.rest.size, layout.tied
         reduced = matrix[:, :, outer[:, None], outer]
+        if tied:
+            reduced = np.swapaxes(layout.tie(np.swapaxes(layout.tie(reduced), 2, 3)), 2, 3)
         # Inner nodes: H_oo - H_oi H_ii^{-1} H_io.
         self._inner = self._inverse_factor(matrix[:, :, layout.inner[:, None], layout.inner])
-        coupling = matrix[:, :, outer[:, None], layout.inner]
+        coupling = layout.tie(matrix[:, :, outer[:, None], layout.inner])
         self._coupling = self._keep(coupling @ np.swapaxes(self._inner, -1, -2))
         reduced -= self._coupling @ np.swapaxes(self._coupling, -1, -2)
         # The ends, from left to right, each with its border.
@@ -81,6 +106,8 @@ class Arrow:
         border = np.zeros((cells + 1, many, p, b))
         diagonal[:-1] = reduced[:, :, :b, :b].swapaxes(0, 1)
         diagonal[1:] += reduced[:, :, b : 2 * b, b : 2 * b].swapaxes(0, 1)
+        for end in (0, -1):  # what has gone to the border
+            diagonal[end, :, np.arange(tied), np.arange(tied)] = 1.0
         border[:-1] = reduced[:, :, 2 * b :, :b].swapaxes(0, 1)
         border[1:] += reduced[:, :, 2 * b :, b : 2 * b].swapaxes(0, 1)
         corner = reduced[:, :, 2 * b :, 2 * b :].sum(axis=1)
@@ -108,6 +135,7 @@ class Arrow:
         inner = _times(self._inner, r[:, layout.inside])
         outer = _times(self._coupling, inner)
         ends = r[:, layout.ends].swapaxes(0, 1).copy()
+        ends[0, :, : layout.tied] = ends[-1, :, : layout.tied] = 0.0
         ends[:-1] -= outer[:, :, :b].swapaxes(0, 1)
         ends[1:] -= outer[:, :, b : 2 * b].swapaxes(0, 1)
         rest = r[:, layout.rest] - outer[:, :, 2 * b :].sum(axis=1)

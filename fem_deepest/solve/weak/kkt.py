@@ -7,15 +7,13 @@ from numpy.typing import NDArray
 
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.weak.forcing import ForcingForm
-from fem_deepest.errors import InputError
+from fem_deepest.errors import InputError, NumericalFailure
 from fem_deepest.solve.weak.reduction import CyclicReduction
 from fem_deepest.spaces.assembly import CellMatrix
+from fem_deepest.spaces.ldl import LDL
 from fem_deepest.spaces.path import PathSpace
 
 Array = NDArray[np.float64]
-
-# MUMPS's errors when indefinite pivots that are put off want more room, and room to give, in per cent.
-_SHORT, _ROOM = (-8, -9), (50, 500, 5000)
 
 
 class Factor:
@@ -55,41 +53,20 @@ class Factor:
             raise InputError(f"unknown linear solver '{linear}', expected 'mumps' or 'depth'")
         ksp.setOperators(self.matrix.mat)
         ksp.setFromOptions()
-        if self._factored():
-            self._prepare(_ROOM[0])
+        self._ldl = LDL(ksp) if LDL.fits(ksp) else None
 
     def update(self, cells: Array) -> int | None:
         """Take new cell matrices (n, L, L) and factor; returns ``negative``. Collective."""
         self.matrix.assemble(cells)
         if self._reduction is not None:
             self.negative = self._reduction.update(cells)
-        elif self._factored():
-            pc = self.ksp.getPC()
-            pc.setUp()
-            for room in _ROOM[1:]:
-                if pc.getFactorMatrix().getMumpsInfog(1) not in _SHORT:
-                    break
-                # A factor that failed stays so: make a new one.
-                pc.reset()
-                self.ksp.setOperators(self.matrix.mat)
-                self._prepare(room)
-                pc.setUp()
-            factor = pc.getFactorMatrix()
-            self.negative = factor.getInertia()[0] if factor.getMumpsInfog(1) >= 0 else None
+        elif self._ldl is not None:
+            try:
+                self._ldl.factorise()
+                self.negative = self._ldl.inertia.negative
+            except NumericalFailure:
+                self.negative = None  # SNES will find that the linear solve fails
         return self.negative
-
-    def _prepare(self, room: int) -> None:
-        """Settings of MUMPS; options may change them."""
-        # Null pivots are counted, not divided by; with the root on one rank the inertia is right.
-        pc = self.ksp.getPC()
-        pc.setFactorSetUpSolverType()
-        for option, value in ((24, 1), (13, 1), (14, room)):
-            pc.getFactorMatrix().setMumpsIcntl(option, value)
-
-    def _factored(self) -> bool:
-        """Whether MUMPS makes an LDL^T; options may say otherwise."""
-        pc = self.ksp.getPC()
-        return pc.getType() == "cholesky" and pc.getFactorSolverType() == "mumps"
 
     def destroy(self) -> None:
         """Free the matrix and the solver. Collective."""

@@ -1,0 +1,28 @@
+"""The figures of a flow, from what its run directory holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fem_deepest.errors import InputError
+from fem_deepest.io.frames import read_frames
+from fem_deepest.io.rundir import RunDirectory
+
+
+def redraw(directory: RunDirectory) -> list[Path]:
+    """Draw the figures of a flow again from its history and frames. Not collective.
+
+    Raises:
+        InputError: There are no frames, or they cannot be read.
+    """
+    from fem_deepest.figures import flow as figures
+    from fem_deepest.figures import save
+
+    frames = read_frames(directory.fields)
+    if not frames:
+        raise InputError(f"{directory.fields} holds no frames; run the flow first")
+    paths = [save(figures.measures(directory.history()), directory.figures / "measures.png")]
+    if frames[0].points.shape[1] < 3:
+        paths.append(save(figures.snapshots(frames), directory.figures / "snapshots.png"))
+        paths.append(figures.animate(frames, directory.figures / "animation.gif"))
+    return paths

@@ -1,0 +1,207 @@
+"""The verb ``sample``: chains for ``exp(-A)``, their diagnostics and figures."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mpi4py import MPI
+
+from fem_deepest.cli.chains import write_chains
+from fem_deepest.cli.info import versions
+from fem_deepest.cli.interrupt import Interrupt
+from fem_deepest.cli.progress import Reporter, Silent
+from fem_deepest.configuration.sample import SampleConfig, load_sampling
+from fem_deepest.errors import InputError, Interrupted, NumericalFailure
+from fem_deepest.io.chains import ChainFiles
+from fem_deepest.io.rundir import RunDirectory, jsonable, write_text
+from fem_deepest.io.search import difference
+from fem_deepest.runs.sample import LABELS, Sampled, setting
+from fem_deepest.sample.diagnostics import summary
+from fem_deepest.sample.run import Plan, Sample, sample
+
+_OWN, _BATCHES = ("chains.nc", "diagnostics.csv"), "batches"
+
+
+def sample_posterior(
+    config: str | Path | Mapping[str, Any] | SampleConfig,
+    *,
+    out: str | Path | None = None,
+    resume: bool = False,
+    force: bool = False,
+    settings: Iterable[str] = (),
+    comm: MPI.Intracomm = MPI.COMM_WORLD,
+    reporter: Reporter | None = None,
+) -> Sampled:
+    """Sample a measure on paths and say whether the chains have converged.
+
+    Args:
+        config: TOML file, mapping or configuration.
+        out: Run directory; default ``output.directory``, or ``runs/NAME`` of the file.
+        resume: Go on with the chains in the run directory, on the same noise; ``chains.draws`` may be
+            larger now.
+        force: Write over a run directory in use.
+        settings: Overrides ``section.key=value``.
+        comm: All ranks; batches of chains are dealt out over them, and the result does not depend on
+            their number.
+        reporter: Told what is going on; default: nobody.
+
+    Raises:
+        InputError: Wrong input; nothing has been written.
+
+    Collective on ``comm``.
+    """
+    settled = load_sampling(config, settings)
+    setting(settled)  # refuses what cannot be, on all ranks alike
+    name = Path(config).stem if isinstance(config, str | Path) else "run"
+    path = Path(out or settled.output.directory or Path("runs") / name)
+    directory = RunDirectory(path, comm)
+    signature = _signature(settled)
+    if resume:
+        _check_signature(directory, signature)
+    directory.prepare(resume=resume, force=force)
+    if comm.rank == 0:
+        for stale in _OWN:
+            (path / stale).unlink(missing_ok=True)
+        if not resume:
+            shutil.rmtree(path / _BATCHES, ignore_errors=True)
+        (path / _BATCHES).mkdir(exist_ok=True)
+        write_text(path / _BATCHES / "signature.json", json.dumps(signature))
+    comm.barrier()
+    return _Session(settled, directory, reporter or Silent()).run()
+
+
+def _signature(config: SampleConfig) -> dict[str, Any]:
+    """What a resumed run must share with the one before it."""
+    values = config.model_dump(mode="python", by_alias=True, exclude={"output", "check"})
+    values["chains"].pop("draws")
+    return dict(json.loads(json.dumps(jsonable(values))))
+
+
+def _check_signature(directory: RunDirectory, signature: dict[str, Any]) -> None:
+    """Refuse to go on with chains of another measure. Collective."""
+    problem, path = None, directory.path / _BATCHES / "signature.json"
+    if directory.comm.rank == 0:
+        try:
+            problem = difference(dict(json.loads(path.read_text())), signature)
+        except FileNotFoundError:
+            problem = f"{directory.path} holds no chains; begin without --resume"
+        except (OSError, ValueError, TypeError) as error:
+            problem = f"cannot read {path} ({error}); begin again with --force"
+    problem = directory.comm.bcast(problem, root=0)
+    if problem:
+        raise InputError(problem)
+
+
+class _Session:
+    """One call of :func:`sample_posterior`."""
+
+    def __init__(self, config: SampleConfig, directory: RunDirectory, reporter: Reporter) -> None:
+        self.config, self.directory, self.comm = config, directory, directory.comm
+        self.reporter: Reporter = reporter if self.comm.rank == 0 else Silent()
+        self.begun, self.interrupt = time.monotonic(), Interrupt()
+
+    def run(self) -> Sampled:
+        self._write("interrupted", {}, {})
+        section, sampler = self.config.chains, self.config.sampler
+        plan = Plan(
+            chains=section.chains,
+            batch=section.batch,
+            relax=section.relax,
+            warmup=section.warmup,
+            draws=section.draws * section.thin,
+            thin=section.thin,
+            acceptance=sampler.acceptance,
+            seed=self.config.seed,
+        )
+        chains, table, metrics, status = None, dict[str, dict[str, float]](), {}, "failed"
+        try:
+            files = ChainFiles(self.directory.path / _BATCHES, lambda: self.interrupt.asked)
+            with self.interrupt:
+                chains = sample(lambda: setting(self.config), plan, self.comm, self._batch, files)
+            table = self._diagnose(chains)
+            metrics = self._metrics(chains, table)
+            check = self.config.check
+            good = metrics["r_hat"] <= check.r_hat and metrics["ess"] >= check.ess
+            status = "converged" if good else "not_converged"
+            if self.comm.rank == 0:
+                write_chains(self.directory.path, self.config, chains, table)
+        except Interrupted:
+            status = "interrupted"
+            self.reporter.note(f"Interrupted; go on with --resume --out {self.directory.path}")
+        except NumericalFailure as error:
+            self.reporter.note(f"Numerical failure: {error}.")
+        seconds = self._write(status, table, metrics)
+        self._tell(status, table, metrics)
+        self.comm.barrier()
+        return Sampled(self.directory.path, status, self.config, table, metrics, seconds, chains)
+
+    def _batch(self, batch: int, acceptance: float) -> None:
+        self.reporter.note(f"batch {batch}: acceptance {acceptance:.3f}")
+
+    def _diagnose(self, chains: Sample) -> dict[str, dict[str, float]]:
+        table = {}
+        for name in LABELS:
+            found = summary(chains.values[name])
+            work = chains.gradients * self.config.chains.chains
+            found["ess_per_gradient"] = found["ess_bulk"] / work if work else float("nan")
+            table[name] = found
+        return table
+
+    def _metrics(
+        self, chains: Sample, table: Mapping[str, Mapping[str, float]]
+    ) -> dict[str, float]:
+        return {
+            "acceptance": float(chains.acceptance.mean()),
+            "least_acceptance": float(chains.acceptance.min()),
+            "step": float(chains.steps.mean()),
+            "r_hat": max(row["r_hat"] for row in table.values()),
+            "ess": min(min(row["ess_bulk"], row["ess_tail"]) for row in table.values()),
+            **{name: row["mean"] for name, row in table.items()},
+        }
+
+    def _tell(
+        self,
+        status: str,
+        table: Mapping[str, Mapping[str, float]],
+        metrics: Mapping[str, float],
+    ) -> None:
+        for name, row in table.items():
+            self.reporter.note(
+                f"{name}: {row['mean']:.5f} +- {row['mcse_mean']:.5f}, R-hat {row['r_hat']:.3f}, ESS "
+                f"{row['ess_bulk']:.0f} bulk, {row['ess_tail']:.0f} tail"
+            )
+        if status == "not_converged":
+            check = self.config.check
+            self.reporter.note(
+                f"NOT CONVERGED: R-hat {metrics['r_hat']:.3f} (at most {check.r_hat}), ESS "
+                f"{metrics['ess']:.0f} (at least {check.ess:.0f}); take more draws"
+            )
+        self.reporter.note(f"{status.replace('_', ' ')}; {self.directory.path}")
+
+    def _write(
+        self,
+        status: str,
+        table: Mapping[str, Mapping[str, float]],
+        metrics: Mapping[str, float],
+    ) -> float:
+        seconds = float(self.comm.bcast(time.monotonic() - self.begun, root=0))
+        self.directory.write_json(
+            {
+                "verb": "sample",
+                "status": status,
+                "config": self.config.model_dump(mode="python", by_alias=True),
+                "seed": self.config.seed,
+                "ranks": self.comm.size,
+                "grid": f"1x{self.comm.size}",
+                "versions": versions(),
+                "stages": [{"quantity": name, **row} for name, row in table.items()],
+                "metrics": metrics,
+                "seconds": seconds,
+            }
+        )
+        return seconds

@@ -1,0 +1,1 @@
+"""Configurations of the verbs: what a TOML file may say."""

@@ -1,0 +1,187 @@
+"""The configuration of ``fem-deepest train``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from math import inf
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from fem_deepest.configuration.section import Count, Positive, Precision, Section, read, validate
+
+_LONGEST_STEP = 1.0  # in depth, on the coarsest of the automatic levels
+
+
+class Data(Section):
+    """``[data]``: what is learnt from."""
+
+    name: Literal["digits", "donut", "squares", "spiral", "peaks", "swiss_roll", "file"] = Field(
+        default="digits", description="data set; `file` reads `path`"
+    )
+    path: str | None = Field(
+        default=None, description="CSV or NPZ file, relative to the configuration"
+    )
+    kind: Literal["classification", "regression"] = Field(
+        default="classification", description="what the targets of a file are"
+    )
+    target: str | int | list[str | int] | None = Field(
+        default=None,
+        description="target column(s) of a CSV file, by name or number from 1; default: last",
+    )
+    inputs: list[str | int] | None = Field(
+        default=None, description="input columns; default: all others"
+    )
+    samples: Count = Field(default=1000, description="number of samples of a toy set")
+    noise: Annotated[float, Field(ge=0.0)] | None = Field(
+        default=None, description="noise of a toy set; default: its own"
+    )
+    seed: Annotated[int, Field(ge=0)] = Field(default=0, description="seed of a toy set")
+    test_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
+        default=0.2, description="part kept for testing, stratified by class"
+    )
+    split_seed: Annotated[int, Field(ge=0)] = Field(default=0, description="seed of the split")
+    standardise: bool | None = Field(
+        default=None,
+        description="scale inputs to mean 0, deviation 1 on the training part; default: files only",
+    )
+
+    @model_validator(mode="after")
+    def _needs_path(self) -> Data:
+        if (self.name == "file") != (self.path is not None):
+            raise ValueError('path goes with name = "file", and only with it')
+        return self
+
+
+class NetworkSection(Section):
+    """``[network]``: the dynamics ``x' = -a x + sigma(W_h x + b)`` and its discretisation."""
+
+    neurons: Count = Field(default=64, description="`N`")
+    index: Literal["points", "interval"] = Field(
+        default="points",
+        description="neuron index: points (`W_h = w`) or cells of (0,1) (`W_h = w/N`)",
+    )
+    depth: Positive = Field(default=2.0, description="`T`")
+    cells: Count = Field(default=16, description="depth cells (layers) of the finest level")
+    grading: Positive = Field(default=1.0, description="nodes `t_i = T (i/n)^g`")
+    scheme: Literal["euler", "midpoint", "rk2", "rk4"] = Field(
+        default="euler", description="depth scheme; `euler` is an ordinary residual network"
+    )
+    activation: Literal["tanh", "sigmoid", "softplus"] = Field(
+        default="tanh", description="`sigma`"
+    )
+    sharpness: Positive = Field(default=10.0, description="`beta` of softplus, the smoothed ReLU")
+    leak: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = Field(
+        default=0.0, description="`a`"
+    )
+    lift: Literal["pad", "linear"] = Field(
+        default="pad",
+        description="`x(0)`: inputs padded with zeros, or a trained linear map of them",
+    )
+    readout: Literal["linear", "observed"] = Field(
+        default="linear", description="output: trained linear map of `x(T)`, or its first neurons"
+    )
+    start: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = Field(
+        default=0.5, description="start: one Gaussian matrix, entries of deviation start/sqrt(N)"
+    )
+
+
+class ActionSection(Section):
+    """``[action]``: what is minimised."""
+
+    loss: Literal["cross_entropy", "least_squares"] | None = Field(
+        default=None, description="`Phi_T`; default by the kind of the data"
+    )
+    strength: Positive = Field(default=1e-4, alias="lambda", description="strength of the prior")
+    kappa: Positive = Field(
+        default=1.0, description="inverse correlation length of the prior in depth"
+    )
+    R_m: Positive = Field(default=1.0, description="precision of the measurements (least squares)")
+    R_f: Precision = Field(
+        default=inf, description="precision of the model; `inf` is ordinary training"
+    )
+    R_0: Precision = Field(default=inf, description="precision of the inputs; `inf` clamps them")
+
+
+class Solve(Section):
+    """``[solve]``: nested iteration in depth."""
+
+    levels: Literal["auto"] | list[Count] = Field(
+        default="auto",
+        description="depth cells of the levels, ending with `cells`; auto: halved, steps at most 1",
+    )
+    tolerance: Positive = Field(
+        default=1e-3, description="gradient of the last level, dual norm relative to the start"
+    )
+    loosening: Annotated[float, Field(ge=1.0, le=100.0)] = Field(
+        default=1.2,
+        description="a coarser level stops at this multiple of the next one's tolerance",
+    )
+    iterations: Count = Field(default=2000, description="most iterations of a level")
+    memory: Count = Field(default=20, description="pairs the quasi-Newton method remembers")
+    polish: bool = Field(default=False, description="Newton to a stationary point afterwards")
+    polish_tolerance: Positive = Field(default=1e-8, description="as `tolerance`, for polish")
+    polish_iterations: Count = Field(default=50, description="most Newton steps")
+
+
+class Output(Section):
+    """``[output]``: what is left behind."""
+
+    directory: str | None = Field(
+        default=None, description="run directory; default: runs/NAME of the file"
+    )
+    figures: bool = Field(default=True, description="write figures/")
+    fields: bool = Field(default=True, description="write fields/ for ParaView")
+    checkpoint_minutes: Annotated[float, Field(ge=0.0)] = Field(
+        default=5.0, description="time between checkpoints"
+    )
+
+
+class Config(Section):
+    """A run; see the sections."""
+
+    seed: Annotated[int, Field(ge=0)] = Field(default=0, description="seed of the start")
+    data: Data = Data()
+    network: NetworkSection = NetworkSection()
+    action: ActionSection = ActionSection()
+    solve: Solve = Solve()
+    output: Output = Output()
+
+    @model_validator(mode="after")
+    def _levels_end_with_cells(self) -> Config:
+        levels = self.solve.levels
+        if levels != "auto" and (
+            levels[-1:] != [self.network.cells] or levels != sorted(set(levels))
+        ):
+            raise ValueError(
+                f"solve.levels = {levels} must increase and end with network.cells = "
+                f"{self.network.cells}"
+            )
+        return self
+
+    @property
+    def depth_levels(self) -> list[int]:
+        """Numbers of depth cells, coarse to fine."""
+        if self.solve.levels != "auto":
+            return list(self.solve.levels)
+        levels, most = [self.network.cells], self.network.depth / _LONGEST_STEP
+        while levels[0] % 2 == 0 and levels[0] > 2 and levels[0] // 2 >= most:
+            levels.insert(0, levels[0] // 2)
+        return levels
+
+
+def load(source: str | Path | Mapping[str, Any] | Config, settings: Iterable[str] = ()) -> Config:
+    """Read the configuration of a training.
+
+    Args:
+        source: TOML file, or a mapping of the same shape, or a configuration.
+        settings: Overrides ``section.key=value``, the value in TOML syntax or a bare word.
+
+    Raises:
+        InputError: No such file, bad TOML, an unknown key (the nearest known one is named), or a
+            value of the wrong type or range.
+
+    Not collective.
+    """
+    return validate(Config, read(source, settings))

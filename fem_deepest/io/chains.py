@@ -1,0 +1,87 @@
+"""Batches of chains as files, one for each, rewritten now and then.
+
+Ranks work on different batches at their own pace: nothing here is collective, and a run can go on with
+another number of ranks.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from fem_deepest.errors import InputError
+from fem_deepest.sample.run import Kept
+
+_VALUE = "value "  # before the names of the values in a file
+
+
+class ChainFiles:
+    """Batches in a folder; fulfils :class:`fem_deepest.sample.run.Keeper`.
+
+    Args:
+        folder: Where they are; it exists.
+        asked: Whether the run has been asked to stop.
+        interval: Seconds between two writes of a batch that is not done.
+    """
+
+    def __init__(self, folder: Path, asked: Callable[[], bool], interval: float = 10.0) -> None:
+        self.folder, self._asked, self._interval = folder, asked, interval
+        self._last = time.monotonic()
+
+    @property
+    def asked(self) -> bool:
+        """Whether the run has been asked to stop."""
+        return self._asked()
+
+    def load(self, first: int) -> Kept | None:
+        """The batch whose first chain has this number, or nothing where it has not been begun.
+
+        Raises:
+            InputError: The file cannot be read.
+        """
+        path = self._path(first)
+        if not path.exists():
+            return None
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                values = {
+                    n.removeprefix(_VALUE): file[n] for n in file.files if n.startswith(_VALUE)
+                }
+                return Kept(
+                    file["v"],
+                    int(file["iteration"]),
+                    float(file["step"]),
+                    int(file["drawn"]),
+                    file["accepted"],
+                    values,
+                )
+        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise InputError(f"{path} holds no chains ({error}); remove it") from None
+
+    def save(self, first: int, kept: Kept, done: bool) -> None:
+        """Write a batch as a whole, if it is done or some seconds have passed since the last one."""
+        if not done and time.monotonic() - self._last < self._interval:
+            return
+        path = self._path(first)
+        part = path.with_suffix(".part")
+        named = {_VALUE + name: x for name, x in kept.values.items()}
+        with part.open("wb") as file:
+            np.savez(
+                file,
+                v=kept.v,
+                iteration=kept.iteration,
+                step=kept.step,
+                drawn=kept.drawn,
+                accepted=kept.accepted,
+                **named,  # type: ignore[arg-type]
+            )
+        os.replace(part, path)
+        self._last = time.monotonic()
+
+    def _path(self, first: int) -> Path:
+        return self.folder / f"chains{first:06d}.npz"

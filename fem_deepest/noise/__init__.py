@@ -1,0 +1,1 @@
+"""Noise: counter-based random numbers, white noise on finite element spaces."""

@@ -1,0 +1,1 @@
+"""What the verbs solve, and what they return: configurations made real."""

@@ -1,0 +1,217 @@
+"""A trained network with the scaling of its data: what a run keeps and a prediction needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fem_deepest.action.network.action import NetworkAction
+from fem_deepest.configuration.train import Config
+from fem_deepest.data import DataSet, Standardiser
+from fem_deepest.errors import InputError
+from fem_deepest.network.activation import activation
+from fem_deepest.network.loss import CrossEntropy, LeastSquares, Loss, softmax
+from fem_deepest.network.network import Network
+from fem_deepest.network.scheme import scheme
+from fem_deepest.solve.nested import Schedule
+from fem_deepest.spaces import DepthMesh, NeuronSpace, Parameters, ProcessGrid
+
+Array = NDArray[np.float64]
+
+
+def make_network(config: Config, inputs: int, outputs: int, cells: int) -> Network:
+    """The network of a configuration on a depth mesh of ``cells`` cells. Not collective."""
+    section = config.network
+    index = {"points": NeuronSpace.points, "interval": NeuronSpace.interval}[section.index]
+    return Network(
+        depth=DepthMesh.graded(section.depth, cells, section.grading),
+        index=index(section.neurons),
+        scheme=scheme(section.scheme),
+        activation=activation(section.activation, section.sharpness),
+        inputs=inputs,
+        outputs=outputs,
+        leak=section.leak,
+        linear_lift=section.lift == "linear",
+        linear_readout=section.readout == "linear",
+    )
+
+
+def make_loss(config: Config, classification: bool) -> Loss:
+    """The loss of a configuration; by default the one that fits the data."""
+    name = config.action.loss or ("cross_entropy" if classification else "least_squares")
+    if name == "cross_entropy" and not classification:
+        raise InputError(
+            "action.loss is 'cross_entropy', but the targets are numbers, not classes; take "
+            "'least_squares' or data.kind = 'classification'"
+        )
+    return CrossEntropy() if name == "cross_entropy" else LeastSquares(config.action.R_m)
+
+
+def make_schedule(config: Config) -> Schedule:
+    """How far each depth level of a configuration is solved."""
+    section = config.solve
+    return Schedule(
+        levels=config.depth_levels,
+        tolerance=section.tolerance,
+        loosening=section.loosening,
+        iterations=section.iterations,
+        memory=section.memory,
+        polish=section.polish,
+        polish_tolerance=section.polish_tolerance,
+        polish_iterations=section.polish_iterations,
+    )
+
+
+def initial_parameters(
+    parameters: Parameters, config: Config, random: np.random.Generator | None = None
+) -> None:
+    """Fill in the start: one Gaussian matrix constant in depth, deviation ``start/sqrt(N)``.
+
+    The readout starts at zero, a linear lift at a Gaussian matrix of deviation ``1/sqrt(d + 1)``.
+    The numbers are those of ``random``, by default of the seed of the configuration.
+    """
+    rng = np.random.default_rng(config.seed) if random is None else random
+    neurons = config.network.neurons
+    scale = config.network.start / np.sqrt(neurons)
+    if config.network.index == "interval":
+        scale *= neurons  # the stored kernel is N times the effective matrix
+    parameters.theta[...] = 0.0
+    parameters.theta[:, :, :-1] = scale * rng.standard_normal((neurons, neurons))
+    parameters.readout[...] = 0.0
+    columns = parameters.lift.shape[1]
+    if columns:
+        parameters.lift[...] = rng.standard_normal(parameters.lift.shape) / np.sqrt(columns)
+
+
+@dataclass(frozen=True)
+class Model:
+    """Network, parameters and scaling.
+
+    Attributes:
+        network: The network.
+        flat: Its parameters, flat, in the order theta, readout, lift.
+        inputs: Scaling of the inputs.
+        targets: Scaling of the targets (identity for classes).
+        classes: Names of the classes, or none for regression.
+        columns: Names of the inputs.
+
+    Nothing here is collective.
+    """
+
+    network: Network
+    flat: Array
+    inputs: Standardiser
+    targets: Standardiser
+    classes: tuple[str, ...] | None
+    columns: tuple[str, ...]
+
+    @property
+    def parameters(self) -> Parameters:
+        """Views of the parameters."""
+        return Parameters.view(self.flat, self.network.shapes)
+
+    def output(self, z: Array) -> Array:
+        """Network outputs (K, outputs) of raw inputs ``z`` (K, d)."""
+        return self.network.output(self.parameters, self.inputs.apply(z).T).T
+
+    def predict(self, z: Array) -> Array:
+        """Class probabilities (K, C), or values (K, outputs), of raw inputs ``z`` (K, d)."""
+        y = self.output(z)
+        if self.classes is not None:
+            return softmax(y.T).T
+        return self.targets.undo(y)
+
+    def states(self, z: Array) -> Array:
+        """States at all depth nodes, (n + 1, N, K), of raw inputs ``z`` (K, d)."""
+        return self.network.states(self.parameters, self.inputs.apply(z).T)
+
+    def score(self, data: DataSet) -> tuple[str, float]:
+        """("accuracy", fraction right) or ("rmse", root mean square error in the data's units)."""
+        y = self.predict(data.inputs)
+        if self.classes is not None:
+            return "accuracy", float(np.mean(y.argmax(axis=1) == data.targets))
+        return "rmse", float(np.sqrt(np.mean((y - data.targets) ** 2)))
+
+    def scaling(self) -> dict[str, Any]:
+        """Everything but network and parameters, in plain types for a checkpoint."""
+        return {
+            "inputs": self.inputs.to_dict(),
+            "targets": self.targets.to_dict(),
+            "classes": None if self.classes is None else list(self.classes),
+            "columns": list(self.columns),
+            "sizes": [self.network.inputs, self.network.outputs],
+        }
+
+    @classmethod
+    def restore(cls, config: Config, cells: int, flat: Array, scaling: Mapping[str, Any]) -> Model:
+        """The model of a checkpoint, from :meth:`scaling` and the parameters."""
+        classes, (inputs, outputs) = scaling["classes"], scaling["sizes"]
+        return cls(
+            make_network(config, inputs, outputs, cells),
+            flat,
+            Standardiser.from_dict(scaling["inputs"]),
+            Standardiser.from_dict(scaling["targets"]),
+            None if classes is None else tuple(classes),
+            tuple(scaling["columns"]),
+        )
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Training part of a data set, scaled, and the actions on it.
+
+    Attributes:
+        config: Configuration.
+        train: Training part, unscaled.
+        test: Test part, or none.
+        inputs: Scaling of the inputs, fitted on the training part alone.
+        targets: Scaling of the targets, likewise; identity for classes.
+    """
+
+    config: Config
+    train: DataSet
+    test: DataSet | None
+    inputs: Standardiser
+    targets: Standardiser
+
+    @classmethod
+    def create(cls, config: Config, train: DataSet, test: DataSet | None) -> Problem:
+        """Fit the scalings. Not collective."""
+        section = config.data
+        scale = section.name == "file" if section.standardise is None else section.standardise
+        inputs = Standardiser.fit(train.inputs) if scale else Standardiser.identity(train.features)
+        if scale and not train.is_classification:
+            targets = Standardiser.fit(train.targets)
+        else:
+            targets = Standardiser.identity(train.outputs)
+        return cls(config, train, test, inputs, targets)
+
+    def action(self, cells: int, grid: ProcessGrid) -> NetworkAction:
+        """The action on a depth mesh of ``cells`` cells. Collective on the grid."""
+        data, section = self.train, self.config.action
+        loss = make_loss(self.config, data.is_classification)
+        targets = data.targets
+        if not data.is_classification:
+            targets = self.targets.apply(targets)
+        elif isinstance(loss, LeastSquares):
+            targets = np.eye(data.outputs)[targets]
+        return NetworkAction(
+            grid,
+            make_network(self.config, data.features, data.outputs, cells),
+            loss,
+            self.inputs.apply(data.inputs),
+            targets,
+            strength=section.strength,
+            kappa=section.kappa,
+            model_precision=section.R_f,
+            input_precision=section.R_0,
+        )
+
+    def model(self, network: Network, flat: Array) -> Model:
+        """The network with these parameters as a model."""
+        data = self.train
+        return Model(network, flat, self.inputs, self.targets, data.classes, data.columns)

@@ -1,0 +1,111 @@
+"""A run as it lies on disk: configuration, stages, metrics, and the trained model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fem_deepest import data
+from fem_deepest.configuration.train import Config, load
+from fem_deepest.data import DataSet
+from fem_deepest.errors import InputError
+from fem_deepest.io import checkpoint
+from fem_deepest.io.rundir import RunDirectory
+from fem_deepest.runs.model import Model
+from fem_deepest.spaces import ProcessGrid
+
+EXIT_CODES = {"converged": 0, "not_converged": 3, "failed": 4, "interrupted": 130}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What :func:`fem_deepest.train` returns and a run directory holds.
+
+    Attributes:
+        directory: The run directory.
+        status: "converged", "not_converged", "interrupted" or "failed".
+        config: The configuration with all defaults filled in.
+        stages: One dictionary a solve: cells, action and its parts, gradient, iterations, ...
+        metrics: Accuracies or root mean square errors, and the action.
+        seconds: Wall time, that of resumed parts included.
+        model: The trained network.
+    """
+
+    directory: Path
+    status: str
+    config: Config
+    stages: list[dict[str, Any]]
+    metrics: dict[str, float]
+    seconds: float
+    model: Model = field(repr=False)
+
+    @property
+    def exit_code(self) -> int:
+        """Exit code of the command for this status."""
+        return EXIT_CODES[self.status]
+
+    def predict(self, inputs: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Class probabilities (K, C), or values (K, outputs), of raw inputs (K, d). Not collective."""
+        return self.model.predict(np.asarray(inputs, dtype=np.float64))
+
+    def history(self) -> dict[str, NDArray]:
+        """Columns of ``history.csv``. Not collective."""
+        return RunDirectory(self.directory, ProcessGrid.create().comm).history()
+
+    @classmethod
+    def load(cls, directory: str | Path) -> Run:
+        """Read a run directory. Not collective.
+
+        Raises:
+            InputError: The directory holds no run, or no checkpoint yet.
+        """
+        path = Path(directory)
+        values = RunDirectory(path, ProcessGrid.create().comm).read_json()
+        meta = checkpoint.read_meta(path / "checkpoint.h5")
+        config = configuration(values["config"])
+        flat = checkpoint.read_array(path / "checkpoint.h5", "control")
+        return cls(
+            path,
+            values["status"],
+            config,
+            values["stages"],
+            values["metrics"],
+            values["seconds"],
+            Model.restore(config, meta["cells"], flat, meta["model"]),
+        )
+
+
+def configuration(values: dict[str, Any]) -> Config:
+    """The configuration of a ``run.json``, where null stands for an infinite precision."""
+    values = {key: dict(v) if isinstance(v, dict) else v for key, v in values.items()}
+    for name in ("R_f", "R_0"):
+        if values.get("action", {}).get(name, 0.0) is None:
+            values["action"][name] = float("inf")
+    return load(values)
+
+
+def load_data(config: Config) -> tuple[DataSet, DataSet | None]:
+    """Training and test part of a configuration's data. Not collective: every rank reads.
+
+    Raises:
+        InputError: What is wrong with the data.
+    """
+    section = config.data
+    whole = data.load(
+        section.name,
+        samples=section.samples,
+        seed=section.seed,
+        noise=section.noise,
+        path=section.path,
+        target=section.target,
+        inputs=section.inputs,
+        kind=section.kind,
+    )
+    train, test = data.split(whole, section.test_fraction, section.split_seed)
+    if train.samples < 1:
+        raise InputError("there are no training samples; give more data or a smaller test_fraction")
+    return train, test

@@ -1,0 +1,1 @@
+"""Markov chains in function space for ``exp(-A)``; see :mod:`fem_deepest.sample.target`."""

@@ -1,0 +1,1 @@
+"""Semilinear stochastic partial differential equations: exact laws, and many levels of samples."""
