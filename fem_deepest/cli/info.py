@@ -13,6 +13,7 @@ import numpy as np
 from mpi4py import MPI
 
 from fem_deepest._petsc import PETSc
+from fem_deepest.noise import compiled
 
 _OPTIONAL = {
     "slepc4py": "eigenvalues",
@@ -85,6 +86,11 @@ def info(comm: MPI.Intracomm = MPI.COMM_WORLD) -> dict[str, Any]:
             f"the BLAS does {speed:.1f} GFlop/s on one rank: install OpenBLAS (Debian: "
             "libopenblas0-pthread), or set OPENBLAS_NUM_THREADS=1 if ranks share cores"
         )
+    kernel = comm.allreduce(compiled.available(), op=MPI.LAND)
+    if not kernel:
+        advice.append(
+            "noise is drawn by NumPy, three times slower than in C: install a C compiler (cc, or CC=...)"
+        )
     tasks = next(
         (os.environ[k] for k in ("SLURM_NTASKS", "PBS_NP", "LSB_DJOB_NUMPROC") if k in os.environ),
         "1",
@@ -101,6 +107,7 @@ def info(comm: MPI.Intracomm = MPI.COMM_WORLD) -> dict[str, Any]:
         "blas": _blas_name(),
         "blas_gflops": round(speed, 1),
         "petsc_packages": packages,
+        "noise_kernel": "C" if kernel else "NumPy",
         "advice": advice,
     }
 

@@ -133,6 +133,11 @@ def fill(
     return True
 
 
+def available() -> bool:
+    """Whether the numbers are drawn in C; compiles at the first call."""
+    return _library() is not None
+
+
 def _source() -> str:
     """The source with the constants of the vectorised version, which Python writes exactly."""
     text = _SOURCE

@@ -72,7 +72,7 @@ def test_version(command):
 def test_help_names_the_verbs(command):
     ended = command("--help")
     assert ended.code == 0
-    for verb in ("train", "study", "predict", "plot", "info"):
+    for verb in ("train", "anneal", "flow", "sample", "study", "predict", "plot", "info"):
         assert verb in ended.out
 
 
@@ -94,6 +94,7 @@ def test_info(command, monkeypatch):
         shown
     )
     assert float(shown["blas_gflops"][0]) > 0.1
+    assert shown["noise_kernel"][0] in ("C", "NumPy")
     assert "allots" not in ended.out
 
 
@@ -112,7 +113,9 @@ def test_info_warns_of_a_batch_job_on_one_rank(monkeypatch, variable):
 def test_info_advises_on_what_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "gmsh", None)
     monkeypatch.setattr("fem_deepest.cli.info.blas_speed", lambda: 1.5)
+    monkeypatch.setattr("fem_deepest.noise.compiled.available", lambda: False)
     advice = "\n".join(fem_deepest.info()["advice"])
     assert "gmsh is missing (meshes from .geo sources)" in advice
     assert "the BLAS does 1.5 GFlop/s" in advice
     assert "libopenblas" in advice
+    assert "install a C compiler" in advice
