@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from functools import cache
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from fem_deepest.errors import FemDeepestError, InputError, Interrupted, NumericalFailure
+from fem_deepest.errors import InputError, Interrupted, NumericalFailure
 from fem_deepest.sample.chains import Chains, Observables
 from fem_deepest.sample.kernel import Kernel
 from fem_deepest.sample.pcn import PreconditionedCrankNicolson
 from fem_deepest.sample.target import Target
+from fem_deepest.spaces.tasks import blocks, dealt
 
 Array = NDArray[np.float64]
 
@@ -133,24 +135,15 @@ def sample(
 
     Collective.
     """
-    firsts = range(0, plan.chains, plan.batch)[comm.rank :: comm.size]
-    found, error, setting = list[Any](), None, None
-    try:
-        setting = make() if len(firsts) else None
-        for first in firsts:
-            assert setting is not None
-            numbers = np.arange(first, min(first + plan.batch, plan.chains))
-            found.append((first, _batch(setting, plan, numbers, keeper)))
-            on_batch(first // plan.batch, float(found[-1][1].accepted.mean()) / plan.draws)
-    except FemDeepestError as caught:
-        error = caught
-    errors = [e for e in comm.allgather(error) if e is not None]
-    if errors:
-        raise errors[0]
-    gathered = sorted((p for ps in comm.allgather(found) for p in ps), key=lambda p: p[0])
-    parts: list[Kept] = [part for _, part in gathered]
-    # Rank 0 has the first batch, whatever the number of ranks.
-    each = comm.bcast(setting.kernel().gradients if setting is not None else 0, root=0)
+    setting = cache(make)
+
+    def compute(numbers: range) -> tuple[Kept, int]:
+        kept = _batch(setting(), plan, np.array(numbers), keeper)
+        on_batch(numbers.start // plan.batch, float(kept.accepted.mean()) / plan.draws)
+        return kept, setting().kernel().gradients
+
+    found = dealt(blocks(range(plan.chains), plan.batch), compute, comm)
+    parts, each = [kept for kept, _ in found], found[0][1]
     return Sample(
         {name: np.concatenate([p.values[name] for p in parts]) for name in parts[0].values},
         np.concatenate([p.accepted / plan.draws for p in parts]),

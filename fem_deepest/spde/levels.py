@@ -5,18 +5,16 @@ M. B. Giles, Multilevel Monte Carlo methods, 2015, doi:10.1017/S096249291500001X
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from fem_deepest.errors import FemDeepestError
+from fem_deepest.spaces.tasks import blocks, dealt
 
 Array = NDArray[np.float64]
-T = TypeVar("T")
 
 
 class Sampler(Protocol):
@@ -93,30 +91,6 @@ def consistency(coarser: LevelSamples, level: LevelSamples) -> float:
     spread = np.sqrt(a.variance / len(coarser)) + np.sqrt(b.variance / len(level))
     spread += np.sqrt(c.variance / len(level))
     return float(abs(a.mean - b.mean + c.mean) / (3.0 * spread)) if spread > 0.0 else 0.0
-
-
-def blocks(samples: range, size: int) -> list[range]:
-    """Parts of ``samples`` that end at the multiples of ``size``, wherever they begin."""
-    edges = [samples.start, *range((samples.start // size + 1) * size, samples.stop, size)]
-    return [range(a, b) for a, b in zip(edges, [*edges[1:], samples.stop], strict=True)]
-
-
-def dealt(parts: Sequence[range], compute: Callable[[range], T], comm: MPI.Intracomm) -> list[T]:
-    """What ``compute`` finds for every part, dealt out over the ranks, in the order of the parts.
-
-    Parts do not depend on the number of ranks, so neither does a bit of the result. A failure on one
-    rank is raised on all of them. Collective.
-    """
-    own, failure = list[T](), None
-    try:
-        own = [compute(part) for part in parts[comm.rank :: comm.size]]
-    except FemDeepestError as error:
-        failure = error
-    found = comm.allgather((own, failure))
-    for _, told in found:
-        if told is not None:
-            raise told
-    return [found[i % comm.size][0][i // comm.size] for i in range(len(parts))]
 
 
 def draw(sampler: Sampler, level: int, samples: range, comm: MPI.Intracomm) -> LevelSamples:

@@ -15,8 +15,8 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from fem_deepest.spaces.tasks import blocks, dealt
 from fem_deepest.spde import uniform
-from fem_deepest.spde.levels import blocks, dealt
 from fem_deepest.spde.lyapunov import Coupled, ThetaSteps
 from fem_deepest.spde.modal import ModalHeat
 

@@ -12,7 +12,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from fem_deepest.noise.finite_rank import scalar_noise
-from fem_deepest.spde.levels import blocks, dealt
+from fem_deepest.spaces.tasks import blocks, dealt
 from fem_deepest.spde.problem import SemilinearSPDE
 from fem_deepest.spde.schemes import EulerMaruyama, ExponentialEuler, Milstein, Scheme, Theta
 
