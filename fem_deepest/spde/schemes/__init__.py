@@ -8,21 +8,7 @@ from fem_deepest.spde.schemes.scheme import Scheme, StabilityWarning
 from fem_deepest.spde.schemes.tamed import TamedEuler
 from fem_deepest.spde.schemes.theta import EulerMaruyama, Theta
 
-SCHEMES: dict[str, type[Scheme]] = {
-    scheme.name: scheme
-    for scheme in (
-        EulerMaruyama,
-        Theta,
-        ImexTrapezoidal,
-        Milstein,
-        ExponentialEuler,
-        TamedEuler,
-        DriftImplicitEuler,
-    )
-}
-
 __all__ = [
-    "SCHEMES",
     "Scheme",
     "Theta",
     "EulerMaruyama",
