@@ -20,8 +20,8 @@ from fem_deepest.configuration.anneal import AnnealConfig
 from fem_deepest.configuration.network_anneal import NetworkAnnealConfig
 from fem_deepest.errors import InputError, Interrupted, NumericalFailure
 from fem_deepest.io.batches import read_batch, write_batch
-from fem_deepest.io.rundir import RunDirectory, jsonable, write_text
-from fem_deepest.io.search import difference
+from fem_deepest.io.rundir import RunDirectory, jsonable, run_path, write_text
+from fem_deepest.io.search import check_signature
 from fem_deepest.runs.anneal import Annealed, load_search, make_search
 from fem_deepest.solve.annealing.levels import Level, levels
 from fem_deepest.solve.annealing.search import PARTS, Batch, Lowest, Search, assemble
@@ -60,8 +60,7 @@ def anneal(
     """
     settled = load_search(config, settings)
     search = make_search(settled)
-    name = Path(config).stem if isinstance(config, str | Path) else "run"
-    path = Path(out or settled.output.directory or Path("runs") / name)
+    path = run_path(config, out, settled.output.directory)
     session = _Session(settled, search, RunDirectory(path, comm), reporter or Silent())
     return session.run(resume=resume, force=force)
 
@@ -89,7 +88,8 @@ class _Session:
         # Starts that cannot be made are wrong input too.
         begun = [self._begin(first) for first in firsts[self.comm.rank :: self.comm.size]]
         if resume:
-            self._check_signature()
+            missing = f"{self.directory.path} holds no annealing run; begin it without --resume"
+            check_signature(self.batches / "signature.json", self._signature(), missing, self.comm)
             begun = self._kept(begun)
         self.directory.prepare(resume=resume, force=force)
         self._on_root(lambda: self._open(resume))
@@ -175,19 +175,6 @@ class _Session:
         values.pop("output")
         values["checksum of the data"] = self.search.checksum()
         return dict(json.loads(json.dumps(jsonable(values))))
-
-    def _check_signature(self) -> None:
-        problem, path = None, self.batches / "signature.json"
-        if self.comm.rank == 0:
-            try:
-                problem = difference(dict(json.loads(path.read_text())), self._signature())
-            except FileNotFoundError:
-                problem = f"{self.directory.path} holds no annealing run; begin it without --resume"
-            except (OSError, ValueError, TypeError) as error:
-                problem = f"cannot read {path} ({error}); begin again with --force"
-        problem = self.comm.bcast(problem, root=0)
-        if problem:
-            raise InputError(problem)
 
     def _clear(self) -> None:
         for name in (*_OWN, *self.search.files):

@@ -12,7 +12,7 @@ from fem_deepest.cli.flow_figures import redraw
 from fem_deepest.cli.flow_session import COLUMNS, FlowSession
 from fem_deepest.cli.progress import Reporter, Silent
 from fem_deepest.configuration.flow import FlowConfig, load_flow
-from fem_deepest.io.rundir import RunDirectory
+from fem_deepest.io.rundir import RunDirectory, run_path
 from fem_deepest.runs.flow import Flowed, FlowProblem
 
 __all__ = ["COLUMNS", "flow", "redraw"]
@@ -49,7 +49,6 @@ def flow(
     """
     settled = load_flow(config, settings)
     problem = FlowProblem(settled, comm)
-    name = Path(config).stem if isinstance(config, str | Path) else "run"
-    path = Path(out or settled.output.directory or Path("runs") / name)
+    path = run_path(config, out, settled.output.directory)
     session = FlowSession(settled, problem, RunDirectory(path, comm, COLUMNS), reporter or Silent())
     return session.run(resume=resume, force=force)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from mpi4py import MPI
@@ -55,6 +56,15 @@ def _options(
     """Options of the command itself."""
 
 
+def _run(
+    verb: Callable[..., Any], config: Path, *, settings: list[str] | None, **options: Any
+) -> NoReturn:
+    """Run a verb, rank 0 telling how it goes, and exit with its code."""
+    reporter = Printer() if MPI.COMM_WORLD.rank == 0 else None
+    run = verb(config, settings=settings or (), reporter=reporter, **options)
+    raise typer.Exit(run.exit_code)
+
+
 @app.command("train")
 def _train(
     config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="what to train, on what")],
@@ -64,11 +74,7 @@ def _train(
     settings: Settings = None,
 ) -> None:
     """Train a network; exit code 0 converged, 2 wrong input, 3 not converged, 4 numerical failure."""
-    reporter = Printer() if MPI.COMM_WORLD.rank == 0 else None
-    run = train(
-        config, out=out, resume=resume, force=force, settings=settings or (), reporter=reporter
-    )
-    raise typer.Exit(run.exit_code)
+    _run(train, config, out=out, resume=resume, force=force, settings=settings)
 
 
 @app.command("anneal")
@@ -80,11 +86,7 @@ def _anneal(
     settings: Settings = None,
 ) -> None:
     """Precision annealing over many starts: action levels of a dynamical system or of networks."""
-    reporter = Printer() if MPI.COMM_WORLD.rank == 0 else None
-    run = anneal(
-        config, out=out, resume=resume, force=force, settings=settings or (), reporter=reporter
-    )
-    raise typer.Exit(run.exit_code)
+    _run(anneal, config, out=out, resume=resume, force=force, settings=settings)
 
 
 @app.command("flow")
@@ -96,11 +98,7 @@ def _flow(
     settings: Settings = None,
 ) -> None:
     """One path of an SPDE with Q-Wiener noise, on PETSc's TS: history, fields and an animation."""
-    reporter = Printer() if MPI.COMM_WORLD.rank == 0 else None
-    run = flow(
-        config, out=out, resume=resume, force=force, settings=settings or (), reporter=reporter
-    )
-    raise typer.Exit(run.exit_code)
+    _run(flow, config, out=out, resume=resume, force=force, settings=settings)
 
 
 @app.command("sample")
@@ -114,11 +112,7 @@ def _sample(
     settings: Settings = None,
 ) -> None:
     """Markov chains in function space for exp(-A): draws for ArviZ, diagnostics, figures."""
-    reporter = Printer() if MPI.COMM_WORLD.rank == 0 else None
-    run = sample_posterior(
-        config, out=out, resume=resume, force=force, settings=settings or (), reporter=reporter
-    )
-    raise typer.Exit(run.exit_code)
+    _run(sample_posterior, config, out=out, resume=resume, force=force, settings=settings)
 
 
 @app.command("study")
@@ -134,9 +128,7 @@ def _study(
 
     Exit code 0 converged as expected, 2 wrong input, 3 not as expected, 4 numerical failure.
     """
-    reporter = Printer() if MPI.COMM_WORLD.rank == 0 else None
-    run = study(config, out=out, force=force, settings=settings or (), reporter=reporter)
-    raise typer.Exit(run.exit_code)
+    _run(study, config, out=out, force=force, settings=settings)
 
 
 @app.command("predict")

@@ -16,10 +16,10 @@ from fem_deepest.cli.info import versions
 from fem_deepest.cli.interrupt import Interrupt
 from fem_deepest.cli.progress import Reporter, Silent
 from fem_deepest.configuration.sample import SampleConfig, load_sampling
-from fem_deepest.errors import InputError, Interrupted, NumericalFailure
+from fem_deepest.errors import Interrupted, NumericalFailure
 from fem_deepest.io.chains import ChainFiles
-from fem_deepest.io.rundir import RunDirectory, jsonable, write_text
-from fem_deepest.io.search import difference
+from fem_deepest.io.rundir import RunDirectory, jsonable, run_path, write_text
+from fem_deepest.io.search import check_signature
 from fem_deepest.runs.sample import LABELS, Sampled, setting
 from fem_deepest.sample.diagnostics import summary
 from fem_deepest.sample.run import Plan, Sample, sample
@@ -57,12 +57,12 @@ def sample_posterior(
     """
     settled = load_sampling(config, settings)
     setting(settled)  # refuses what cannot be, on all ranks alike
-    name = Path(config).stem if isinstance(config, str | Path) else "run"
-    path = Path(out or settled.output.directory or Path("runs") / name)
+    path = run_path(config, out, settled.output.directory)
     directory = RunDirectory(path, comm)
     signature = _signature(settled)
     if resume:
-        _check_signature(directory, signature)
+        missing = f"{path} holds no chains; begin without --resume"
+        check_signature(path / _BATCHES / "signature.json", signature, missing, comm)
     directory.prepare(resume=resume, force=force)
     if comm.rank == 0:
         for stale in _OWN:
@@ -80,21 +80,6 @@ def _signature(config: SampleConfig) -> dict[str, Any]:
     values = config.model_dump(mode="python", by_alias=True, exclude={"output", "check"})
     values["chains"].pop("draws")
     return dict(json.loads(json.dumps(jsonable(values))))
-
-
-def _check_signature(directory: RunDirectory, signature: dict[str, Any]) -> None:
-    """Refuse to go on with chains of another measure. Collective."""
-    problem, path = None, directory.path / _BATCHES / "signature.json"
-    if directory.comm.rank == 0:
-        try:
-            problem = difference(dict(json.loads(path.read_text())), signature)
-        except FileNotFoundError:
-            problem = f"{directory.path} holds no chains; begin without --resume"
-        except (OSError, ValueError, TypeError) as error:
-            problem = f"cannot read {path} ({error}); begin again with --force"
-    problem = directory.comm.bcast(problem, root=0)
-    if problem:
-        raise InputError(problem)
 
 
 class _Session:

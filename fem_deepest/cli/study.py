@@ -15,7 +15,7 @@ from fem_deepest.cli.info import version, versions
 from fem_deepest.cli.interrupt import Interrupt
 from fem_deepest.cli.progress import Reporter, Silent
 from fem_deepest.errors import InputError, Interrupted, NotConverged, NumericalFailure
-from fem_deepest.io.rundir import RunDirectory, write_text
+from fem_deepest.io.rundir import RunDirectory, run_path, write_text
 from fem_deepest.studies.named import STUDIES, load_study
 from fem_deepest.studies.points import Point, Points
 from fem_deepest.studies.run import StudyRun
@@ -56,8 +56,7 @@ def study(
     Collective on ``comm``.
     """
     asked = load_study(config, settings)
-    name = Path(config).stem if isinstance(config, str | Path) else "run"
-    path = Path(out or asked.config.output.directory or Path("runs") / name)
+    path = run_path(config, out, asked.config.output.directory)
     directory = RunDirectory(path, comm)
     _prepare(directory, force=force)
     return _Session(asked, directory, reporter or Silent()).run()

@@ -18,7 +18,7 @@ from fem_deepest.cli.interrupt import Interrupt
 from fem_deepest.cli.progress import Progress, Reporter, Silent
 from fem_deepest.configuration.train import Config, load
 from fem_deepest.errors import Interrupted, NumericalFailure
-from fem_deepest.io.rundir import RunDirectory, jsonable
+from fem_deepest.io.rundir import RunDirectory, jsonable, run_path
 from fem_deepest.io.search import find, restore, save, signature
 from fem_deepest.runs.model import Problem, initial_parameters, make_schedule
 from fem_deepest.runs.train import Run, load_data
@@ -61,8 +61,7 @@ def train(
     settled = load(config, settings)
     train_data, test_data = load_data(settled)
     problem = Problem.create(settled, train_data, test_data)
-    name = Path(config).stem if isinstance(config, str | Path) else "run"
-    path = Path(out or settled.output.directory or Path("runs") / name)
+    path = run_path(config, out, settled.output.directory)
     session = _Session(problem, RunDirectory(path, comm), comm, reporter or Silent())
     return session.run(resume=resume, force=force)
 

@@ -34,6 +34,18 @@ COLUMNS = (
 _RESUME = "--resume to go on with its run, "
 
 
+def run_path(config: object, out: str | Path | None, configured: str | None) -> Path:
+    """Where a run goes: ``out``, else what its configuration says, else ``runs/NAME`` of the file.
+
+    Args:
+        config: TOML file, or what else the run was started with; then ``NAME`` is ``run``.
+        out: What the caller asks for.
+        configured: ``output.directory``.
+    """
+    name = Path(config).stem if isinstance(config, str | Path) else "run"
+    return Path(out or configured or Path("runs") / name)
+
+
 class RunDirectory:
     """A directory that one run owns; rank 0 writes.
 

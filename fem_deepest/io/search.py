@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -118,6 +119,33 @@ def restore(
         u=vectors["control"],
         memory=memory,
     )
+
+
+def check_signature(
+    path: Path, wanted: Mapping[str, Any], missing: str, comm: MPI.Intracomm
+) -> None:
+    """Refuse to go on with what another configuration has left. Collective.
+
+    Args:
+        path: JSON file with the signature of what is there.
+        wanted: The signature that it must have.
+        missing: What to say where there is no such file.
+        comm: All ranks.
+
+    Raises:
+        InputError: There is none, it cannot be read, or it is another one.
+    """
+    problem = None
+    if comm.rank == 0:
+        try:
+            problem = difference(dict(json.loads(path.read_text())), wanted)
+        except FileNotFoundError:
+            problem = missing
+        except (OSError, ValueError, TypeError) as error:
+            problem = f"cannot read {path} ({error}); begin again with --force"
+    problem = comm.bcast(problem, root=0)
+    if problem:
+        raise InputError(problem)
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
