@@ -16,8 +16,9 @@ class FlowStepper:
     """One column of an annealed flow by PETSc's TS.
 
     ``-ts_dt`` (the step ``k``), ``-ts_max_steps``, ``-ts_max_time``, ``-ts_monitor`` and the other
-    monitors, and ``-ts_view`` work as for any TS. The temperature is a function of the number of the step, not
-    of the time. A last step that is shorter has the noise of a shorter step. There is no error estimate, so ``-ts_adapt_type`` other than ``none`` is refused.
+    monitors, and ``-ts_view`` work as for any TS. The temperature is a function of the number of the
+    step, not of the time. A last step that is shorter has the noise of a shorter step. There is no error
+    estimate, so ``-ts_adapt_type`` other than ``none`` is refused.
 
     Args:
         flow: The flow, of one column; its step is the length that ``-ts_dt`` replaces.
