@@ -1,7 +1,4 @@
-"""A target of the samplers as a landscape: all columns at once, with white noise where it has a mass.
-
-A(u) = Phi(u) + 1/2 <u - m, P (u - m)>,      columns are u, not u - m.
-"""
+"""Targets of samplers as landscapes: a potential and a Gaussian, all columns at once."""
 
 from __future__ import annotations
 
@@ -12,62 +9,30 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from fem_deepest.annealed.landscape import Numbers
+from fem_deepest.annealed.mass import NO_MASS
 from fem_deepest.errors import InputError
 from fem_deepest.noise.philox import normals
 from fem_deepest.sample.cholesky import Cholesky
-from fem_deepest.sample.target import Gaussian, Target, inner
+from fem_deepest.sample.target import Target, inner
 
 Array = NDArray[np.float64]
 
 
-class TargetMass:
-    """``M`` of a target; see :class:`.Mass`.
-
-    Args:
-        prior: The Gaussian of the target.
-        dimension: Dimension of the domain.
-
-    Raises:
-        InputError: It has no mass matrix.
-    """
-
-    def __init__(self, prior: Gaussian, dimension: int) -> None:
-        if prior.mass is None:
-            raise InputError(
-                "this target has no mass matrix, so white noise has no meaning on it; take the noise of "
-                "the prior"
-            )
-        self._P, self._M, self.dimension = prior.precision, prior.mass, dimension
-        self._keys = np.arange(prior.size, dtype=np.uint64)
-
-    def draw(self, seed: int, step: int, numbers: Numbers, stream: int = 0) -> Array:
-        """Loads of law ``N(0, M)``."""
-        return self._M.root(normals(seed, self._keys, step, stream, numbers))
-
-    def solve(self, R: Array) -> Array:
-        """``M^{-1} R``."""
-        return self._M.solve(R)
-
-    def shifted(self, a: float) -> Callable[[Array], Array]:
-        """``R -> (M + a P)^{-1} R``."""
-        return Cholesky(self._M.matrix + a * self._P.matrix, "M + a P").solve
-
-
 class TargetLandscape:
-    """The action of a target on blocks; it lives on one rank.
+    """``A = Phi + 1/2 <v, P v>`` of a target, as a function of ``v = u - m``.
+
+    A column lives on one rank. The normals of a draw are named by the number of the unknown.
 
     Args:
-        target: The measure ``exp(-A)``.
-        dimension: Dimension of the domain.
+        target: Potential and Gaussian, such as :class:`.IntegralTarget`.
 
     Nothing here is collective.
     """
 
     comm = MPI.COMM_SELF
 
-    def __init__(self, target: Target, dimension: int = 1) -> None:
-        self.target, self._dimension = target, dimension
-        self._P, self._m = target.prior.precision, target.prior.mean
+    def __init__(self, target: Target) -> None:
+        self.target, self._P = target, target.prior.precision
         self._keys = np.arange(target.prior.size, dtype=np.uint64)
 
     @property
@@ -77,15 +42,15 @@ class TargetLandscape:
 
     def value(self, U: Array) -> Array:
         """See :class:`.Landscape`."""
-        v = U - self._m
-        return np.asarray(self.target.potential(v) + 0.5 * inner(v, self._P.apply(v)))
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self.target.potential(U) + 0.5 * inner(U, self._P.apply(U))
 
     def gradient(self, U: Array, step: int | None = None) -> tuple[Array, Array]:
         """See :class:`.Landscape`."""
-        v = U - self._m
-        potential, slope = self.target.gradient(v)
-        image = self._P.apply(v)
-        return potential + 0.5 * inner(v, image), slope + image
+        with np.errstate(over="ignore", invalid="ignore"):
+            potential, slope = self.target.gradient(U)
+            image = self._P.apply(U)
+            return potential + 0.5 * inner(U, image), slope + image
 
     def apply(self, D: Array) -> Array:
         """See :class:`.Landscape`."""
@@ -104,9 +69,43 @@ class TargetLandscape:
         return inner(a, b)
 
     def mass(self) -> TargetMass:
-        """``M``.
+        """``M`` of the target, see :class:`.HasMass`.
 
         Raises:
-            InputError: There is none.
+            InputError: It has none.
         """
-        return TargetMass(self.target.prior, self._dimension)
+        if self.target.prior.mass is None:
+            raise InputError(NO_MASS)
+        return TargetMass(self.target, self.target.prior.mass, self._keys)
+
+
+class TargetMass:
+    """``M`` of a target; see :class:`.Mass`.
+
+    Args:
+        target: The target.
+        mass: ``M``, factorised.
+        keys: Numbers of the unknowns.
+
+    Attributes:
+        dimension: Dimension of its mesh, or 1 if it has none.
+
+    Nothing here is collective.
+    """
+
+    def __init__(self, target: Target, mass: Cholesky, keys: NDArray[np.uint64]) -> None:
+        space = getattr(target, "V", None)
+        self.dimension = 1 if space is None else int(space.mesh.topology.dim)
+        self._P, self._M, self._keys = target.prior.precision, mass, keys
+
+    def draw(self, seed: int, step: int, numbers: Numbers, stream: int = 0) -> Array:
+        """See :class:`.Mass`."""
+        return self._M.root(normals(seed, self._keys, step, stream, numbers))
+
+    def solve(self, R: Array) -> Array:
+        """See :class:`.Mass`."""
+        return self._M.solve(R)
+
+    def shifted(self, a: float) -> Callable[[Array], Array]:
+        """See :class:`.Mass`."""
+        return Cholesky(self._M.matrix + a * self._P.matrix, "M + a P").solve
