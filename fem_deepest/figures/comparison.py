@@ -60,7 +60,7 @@ def success(table: Listing, trials: Listing, title: str = "") -> Figure:
     if lowest.min(initial=np.inf) > 0.0 and lowest.max() > _WIDE * lowest.min():
         right.set_xscale("log")
     right.annotate(
-        "success",
+        r"$\leftarrow$ success",
         (threshold, 1.0),
         xycoords=("data", "axes fraction"),
         xytext=(-4, 3),
