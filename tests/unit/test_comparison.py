@@ -11,7 +11,7 @@ from mpi4py import MPI
 from scipy import stats
 
 from fem_deepest.annealed.schedule import Constant
-from fem_deepest.annealed.search import Plan
+from fem_deepest.annealed.search import Descent, Plan
 from fem_deepest.errors import InputError
 from fem_deepest.studies import arms
 from fem_deepest.studies.arms import Trial, summary
@@ -23,7 +23,15 @@ from fem_deepest.studies.comparison import (
 )
 from fem_deepest.studies.kramers import effective, eyring_kramers
 from fem_deepest.studies.listing import Listing
-from fem_deepest.studies.methods import Tally, noisy, once, quasi_newton, restarted
+from fem_deepest.studies.methods import (
+    Tally,
+    ladder,
+    noisy,
+    once,
+    quasi_newton,
+    restarted,
+    solver,
+)
 from fem_deepest.studies.named import load_study
 from fem_deepest.studies.points import Points
 from fem_deepest.studies.proportion import censored_quantile, holm, mcnemar, wilson
@@ -132,12 +140,12 @@ def test_a_tally_keeps_to_the_budget() -> None:
     tally.note(both, np.array([5.0, 1.0]))
     tally.note(both, np.array([0.5, np.nan]), np.array([0.25, 1.0]))
     tally.note(both, np.array([9.0, 0.0]), 1.75)
+    np.testing.assert_array_equal(tally.used, [3.0, 0.0, 3.0])
     np.testing.assert_array_equal(
-        tally.used, [3.0, 0.0, 2.0]
-    )  # the last one of the third does not fit
-    np.testing.assert_array_equal(tally.lowest, [0.5, np.inf, 1.0])
+        tally.lowest, [0.5, np.inf, 1.0]
+    )  # the last 0 was beyond the budget
     np.testing.assert_array_equal(tally.hit, [1.25, np.inf, 1.0])
-    np.testing.assert_array_equal(tally.left, [0.0, 3.0, 1.0])
+    np.testing.assert_array_equal(tally.left, [0.0, 3.0, 0.0])
     tally.note(both, np.array([-5.0, 2.0]))
     np.testing.assert_array_equal(tally.used, [3.0, 0.0, 3.0])
     assert tally.trial().lowest[0] == 0.5
@@ -200,6 +208,35 @@ def test_arms_count_what_they_ask() -> None:
     assert bowl.asked == 65
     cut = once(start, noisy(bowl, plan, down), -0.5)(numbers, 6)
     np.testing.assert_array_equal(cut.used, 6.0)
+
+
+def test_ladders_go_on_from_where_they_are() -> None:
+    """Only the last rung can succeed; all of them cost."""
+    bowl, numbers = Bowl(), np.arange(3)
+
+    def start(numbers, turn):
+        return np.array([np.full(numbers.size, 0.5), np.ones(numbers.size)])
+
+    low = quasi_newton(bowl, 1e-9, counts=False)
+    plan = Plan(Constant(1e-12), 10, 0.1, ends=("last",))
+    shaken = noisy(bowl, plan, low, counts=False)
+    found = once(start, ladder([low, shaken, quasi_newton(bowl, 1e-9)]), -0.5)(numbers, 100)
+    # 2, 11 + 2 (noise moves it by 1e-6), and at once: it is there.
+    np.testing.assert_array_equal(found.hit, 16.0)
+    np.testing.assert_array_equal(found.used, 16.0)
+    assert bowl.asked == 48
+    never = once(start, ladder([low, shaken]), -0.5)(numbers, 100)
+    assert np.isinf(never.hit).all()
+    assert np.isinf(never.lowest).all()
+
+    def halving(U):
+        cost = np.array([1.0, 4.0, 2.0, 6.0])[: U.shape[1]]
+        return Descent(U / 2, bowl.value(U / 2), np.ones(U.shape[1], dtype=bool), cost)
+
+    solved = restarted(start, solver(halving), -0.9)(np.arange(4), 5)
+    np.testing.assert_array_equal(solved.hit, [1.0, 4.0, 2.0, np.inf])
+    np.testing.assert_array_equal(solved.used, 5.0)
+    np.testing.assert_array_equal(solved.lowest, [*[0.25**2 - 1.0] * 3, np.inf])
 
 
 # The study ------------------------------------------------------------------------------------
