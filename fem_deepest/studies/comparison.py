@@ -22,17 +22,8 @@ from pydantic import Field
 
 from fem_deepest.errors import InputError
 from fem_deepest.spaces.tasks import blocks, dealt
-from fem_deepest.studies.arms import (
-    HIGH,
-    LOW,
-    LOWEST,
-    MEDIAN,
-    RATE,
-    SEEDS,
-    SUCCESSES,
-    Trial,
-    summary,
-)
+from fem_deepest.studies import arms
+from fem_deepest.studies.arms import Trial, summary
 from fem_deepest.studies.listing import Listing
 from fem_deepest.studies.points import Parameters, Point
 from fem_deepest.studies.study import Check, Count, Factor, NamedSection, Study, StudyConfig
@@ -213,15 +204,15 @@ class ComparisonStudy(Study):
         table: Listing = tables["table"]
         failures = list[str]()
         for limits, end, sign in (
-            (self.config.check.least, HIGH, 1.0),
-            (self.config.check.most, LOW, -1.0),
+            (self.config.check.least, arms.HIGH, 1.0),
+            (self.config.check.most, arms.LOW, -1.0),
         ):
             for arm, limit in limits.items():
                 if arm in self.arms and sign * (limit - table[end][self.arms.index(arm)]) > 0.0:
                     i = self.arms.index(arm)
                     failures.append(
-                        f"{arm}: success rate {table[RATE][i]:.3g} with the interval "
-                        f"[{table[LOW][i]:.3g}, {table[HIGH][i]:.3g}], expected "
+                        f"{arm}: success rate {table[arms.RATE][i]:.3g} with the interval "
+                        f"[{table[arms.LOW][i]:.3g}, {table[arms.HIGH][i]:.3g}], expected "
                         f"{'at least' if sign > 0 else 'at most'} {limit:g}"
                     )
         return failures
@@ -231,14 +222,14 @@ class ComparisonStudy(Study):
         table: Listing = tables["table"]
         lines = []
         for i, arm in enumerate(table.names):
-            median = table[MEDIAN][i]
+            median = table[arms.MEDIAN][i]
             cost = (
                 f"median {median:.0f} evaluations" if np.isfinite(median) else "median not reached"
             )
             lines.append(
-                f"{arm}: {table[SUCCESSES][i]:.0f} of {table[SEEDS][i]:.0f}, "
-                f"[{table[LOW][i]:.3f}, {table[HIGH][i]:.3f}], {cost}, "
-                f"lowest action {table[LOWEST][i]:.6g}"
+                f"{arm}: {table[arms.SUCCESSES][i]:.0f} of {table[arms.SEEDS][i]:.0f}, "
+                f"[{table[arms.LOW][i]:.3f}, {table[arms.HIGH][i]:.3f}], {cost}, "
+                f"lowest action {table[arms.LOWEST][i]:.6g}"
             )
         return lines
 

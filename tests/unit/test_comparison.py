@@ -217,17 +217,26 @@ def test_ladders_go_on_from_where_they_are() -> None:
     def start(numbers, turn):
         return np.array([np.full(numbers.size, 0.5), np.ones(numbers.size)])
 
-    low = quasi_newton(bowl, 1e-9, counts=False)
     plan = Plan(Constant(1e-12), 10, 0.1, ends=("last",))
-    shaken = noisy(bowl, plan, low, counts=False)
-    found = once(start, ladder([low, shaken, quasi_newton(bowl, 1e-9)]), -0.5)(numbers, 100)
-    # 2, 11 + 2 (noise moves it by 1e-6), and at once: it is there.
-    np.testing.assert_array_equal(found.hit, 16.0)
-    np.testing.assert_array_equal(found.used, 16.0)
-    assert bowl.asked == 48
-    never = once(start, ladder([low, shaken]), -0.5)(numbers, 100)
+    up = noisy(bowl, plan, ladder([bowl, bowl], 1e-9), counts=False)
+    found = once(start, up, -0.5)(numbers, 100)
+    # The start and ten steps, two gradients of the first rung; the second one is there at once.
+    np.testing.assert_array_equal(found.hit, 14.0)
+    np.testing.assert_array_equal(found.used, 14.0)
+    assert bowl.asked == 42
+    cut = once(start, ladder([bowl, bowl], 1e-9, most=1), -0.5)(numbers, 100)
+    np.testing.assert_array_equal(cut.hit, 2.0)
+    np.testing.assert_array_equal(cut.used, 3.0)
+    never = once(start, up, -0.5)(numbers, 13)
     assert np.isinf(never.hit).all()
     assert np.isinf(never.lowest).all()
+
+
+def test_solvers_that_count_themselves() -> None:
+    bowl = Bowl()
+
+    def start(numbers, turn):
+        return np.array([np.full(numbers.size, 0.5), np.ones(numbers.size)])
 
     def halving(U):
         cost = np.array([1.0, 4.0, 2.0, 6.0])[: U.shape[1]]
