@@ -130,19 +130,19 @@ class ComparisonStudy(Study):
         """The contest, on ``MPI.COMM_SELF``. Not collective."""
 
     def settings(self, arm: str) -> dict[str, Any]:
-        """All that a trial of the arm depends on besides the budget and the seeds. Not collective."""
-        return self.config.model_dump(mode="json", exclude={"study", "check", "output"})
+        """All that a trial of the arm depends on besides the numbers of its seeds. Not collective."""
+        # Which seeds and arms there are, and how they are kept, is not what one of them depends on.
+        how = self.config.study.model_dump(exclude={"seeds", "arms", "reference", "part"})
+        rest = self.config.model_dump(mode="json", exclude={"study", "check", "output"})
+        return {"study": how, **rest}
 
     def points(self) -> list[dict[str, Any]]:
         """One for each arm and part of the seeds."""
         section = self.config.study
         return [
             {
-                "study": section.name,
                 **self.settings(arm),
                 "arm": arm,
-                "budget": section.budget,
-                "batch": section.batch,
                 "seeds": [part.start, part.stop],
             }
             for arm in self.arms
@@ -158,13 +158,13 @@ class ComparisonStudy(Study):
         """``lowest``, ``hit`` and ``used`` of some seeds. Collective."""
         if self._contest is None:
             self._contest = self.contest()
-        contest, budget = self._contest, parameters["budget"]
+        contest, section = self._contest, parameters["study"]
         arm = contest.arms[parameters["arm"]]
 
         def compute(part: range) -> Trial:
-            return arm(np.arange(part.start, part.stop, dtype=np.int64), budget)
+            return arm(np.arange(part.start, part.stop, dtype=np.int64), section["budget"])
 
-        parts = blocks(range(*parameters["seeds"]), parameters["batch"])
+        parts = blocks(range(*parameters["seeds"]), section["batch"])
         trials = dealt(parts, compute, comm)
         found = {
             name: np.concatenate([getattr(trial, name) for trial in trials])

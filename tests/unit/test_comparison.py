@@ -321,6 +321,17 @@ def test_a_contest_with_a_known_chance(tmp_path) -> None:
     )
 
 
+def test_points_depend_on_what_they_are() -> None:
+    """Seeds that are added, and another reference, leave what was computed; a chance does not."""
+
+    def known(**study):
+        return [str(sorted(p.items())) for p in coins(**study).points()]
+
+    assert set(known(seeds=300)) < set(known(seeds=450, reference="coins"))
+    assert not set(known()) & set(known(chance=0.05))
+    assert not set(known()) & set(known(budget=21))
+
+
 def test_batches_and_parts_change_nothing(tmp_path) -> None:
     """A seed is what it is, whatever stands beside it."""
     found = []
