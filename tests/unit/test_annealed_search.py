@@ -315,6 +315,21 @@ def test_options_that_cannot_be(options: Any, option: dict[str, Any], words: str
         FlowStepper(flow_of(), 5)
 
 
-def test_ts_knows_one_column() -> None:
-    with pytest.raises(InputError, match="2 columns"):
-        FlowStepper(flow_of(columns=2), 5)
+def test_a_search_obeys_ts(options: Any) -> None:
+    """Length and number of the steps; the plan says so beforehand, and monitors see all columns."""
+    options(ts_dt=0.3, ts_max_steps=4)
+    well, plan = Well(2.0, 0.3), Plan(COLD, 30, 0.2)
+    start, seen = np.array([[0.9, -0.8]]), []
+    watched: Any = lambda flow: seen.append((flow.iteration, flow.step))  # noqa: E731
+    found = search(well, start, plan, newton_well(well), watch=watched)
+    assert seen == [(n, 0.3) for n in (1, 2, 3, 4)]
+    assert (plan.obeying_options().step, plan.obeying_options().steps) == (0.3, 4)
+    by_hand = AnnealedFlow(well, COLD, step=0.3, U0=start, numbers=[0, 1])
+    stepper = FlowStepper(AnnealedFlow(well, COLD, step=0.2, U0=start, numbers=[0, 1]), 9)
+    sums = []
+    stepper.ts.setMonitor(lambda ts, n, t, x: sums.append(x.sum()))
+    stepper.solve()
+    for _ in range(4):
+        by_hand.advance()
+    assert sums[-1] == by_hand.U.sum() and len(sums) == 5
+    np.testing.assert_array_equal(found.noisy, by_hand.best.values)
