@@ -44,9 +44,9 @@ class MinibatchLandscape(ActionLandscape):
                 f"a block of {U.shape[1]} columns was given to a landscape whose batches have the numbers "
                 f"{self.numbers.tolist()}, expected one number for each column; give those of the flow"
             )
-        column = iter(self.numbers.tolist())
+        column = iter(self.numbers)
 
         def gradient(u: PETSc.Vec, g: PETSc.Vec) -> float:
-            return self.batches.gradient(u, g, step, next(column))
+            return self.batches.gradient(u, g, step, int(next(column)))
 
         return self.mapped(gradient, U)
