@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,6 +37,8 @@ from fem_deepest.studies.named import load_study
 from fem_deepest.studies.points import Points
 from fem_deepest.studies.proportion import censored_quantile, holm, mcnemar, wilson
 from fem_deepest.studies.study import compute
+
+DEMOS = Path(__file__).parents[2] / "demos"
 
 # Proportions ----------------------------------------------------------------------------------
 
@@ -358,6 +361,23 @@ def test_rates_that_are_not_as_expected(tmp_path) -> None:
         f"{PLAIN}: success rate 0 with the interval [0, 0.0713], expected at least"
     )
     assert failures[1].endswith("expected at most 0.5")
+
+
+@pytest.mark.parametrize("path", sorted(DEMOS.glob("compare_*.toml")), ids=lambda path: path.stem)
+def test_points_of_every_comparison(path) -> None:
+    """More seeds, another check or output: the same points. Another seed or budget: others."""
+
+    def known(*settings) -> list[str]:
+        study = load_study(path, settings)
+        assert study.arms == study.names()
+        return [str(p) for p in study.points()]
+
+    few = known("study.seeds=20", "study.part=10", "study.arms=[]")
+    assert len(set(few)) == len(few)
+    more = ["study.seeds=30", "study.part=10", "study.arms=[]", "output.figures=false"]
+    assert set(few) < set(known(*more, "check.least={}", "check.most={}"))
+    for other in ("seed=7", "study.budget=77"):
+        assert not set(known(*more, other)) & set(few)
 
 
 @pytest.mark.parametrize(
