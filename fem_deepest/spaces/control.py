@@ -53,8 +53,9 @@ class Parameters:
         """Views into a flat array that holds theta, readout, lift one after the other."""
         views, start = [], 0
         for shape in shapes:
-            views.append(flat[start : start + prod(shape)].reshape(shape))
-            start += prod(shape)
+            end = start + prod(shape)
+            views.append(flat[start:end].reshape(shape))
+            start = end
         return cls(*views)
 
 
@@ -71,6 +72,9 @@ class ControlSpace:
         tiles: Numbers of samples in this rank's tiles, in order.
         initial: Whether there is a forcing ``xi_0`` of the input (soft input condition).
         forced: Whether there is a forcing ``xi`` in depth (finite ``R_f``).
+
+    Attributes:
+        has_forcings: Whether there is any of these.
     """
 
     def __init__(
@@ -88,6 +92,7 @@ class ControlSpace:
         cells, neurons = shapes.theta[0] - 1, shapes.theta[1]
         self._initial: tuple[int, ...] = (neurons,) if initial else (0,)
         self._forced: tuple[int, ...] = (cells, neurons) if forced else (0, neurons)
+        self.has_forcings = initial or forced
         self.tiles = tiles
         per_sample = prod(self._initial) + prod(self._forced)
         own = self.parameter_size if grid.owner else 0

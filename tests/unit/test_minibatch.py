@@ -93,31 +93,30 @@ def test_a_batch_is_the_action_on_these_samples(options: dict[str, Any]) -> None
         alone.hessian(u, d, h)
         np.testing.assert_allclose(g.array, h.array, rtol=0, atol=1e-12)
     assert batches.at(2, 1).value(u) != batches.at(2, 0).value(u)
+    value = batches.at(2).value(u)
+    assert batches.of(np.arange(size)).value(u) != value
+    assert batches.at(2).value(u) == value
 
 
 @all_options
-def test_the_mean_over_all_batches_is_the_gradient(
-    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_mean_over_all_batches_is_the_gradient(options: dict[str, Any]) -> None:
     """All 35 batches one by one: mean and covariance are those of sampling without replacement."""
     count, size = 7, 4
     action = network_action(count=count, **options)
     batches, every = Minibatches(action, size, 0), list(combinations(range(count), size))
     assert len(every) == comb(count, size)
-    monkeypatch.setattr(batches, "subsets", lambda step, _: np.array(every[step]))
     u, g = random_control(action, 1), action.create()
     value = action.gradient(u, g)
     full, single = g.array.copy(), np.empty((count, g.array.size))
     values, gradients = np.empty(len(every)), np.empty((len(every), g.array.size))
-    for step in range(len(every)):
-        values[step] = batches.gradient(u, g, step)
-        gradients[step] = g.array
+    for i, chosen in enumerate(every):
+        values[i] = batches.of(np.array(chosen)).gradient(u, g)
+        gradients[i] = g.array
     assert values.mean() == pytest.approx(value, rel=1e-14)
     np.testing.assert_allclose(gradients.mean(axis=0), full, rtol=0, atol=1e-14)
     ones = Minibatches(action, 1, 0)
-    monkeypatch.setattr(ones, "subsets", lambda step, _: np.array([step]))
     for k in range(count):
-        ones.gradient(u, g, k)
+        ones.of(np.array([k])).gradient(u, g)
         single[k] = g.array
     scale = (count - size) / (size * (count - 1))
     expected = scale * np.cov(single.T, bias=True)

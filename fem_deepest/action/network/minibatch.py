@@ -23,7 +23,7 @@ from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.action.network.prior import Prior
 from fem_deepest.action.network.samples import gathered_data
 from fem_deepest.errors import InputError
-from fem_deepest.noise.subsets import Subsets
+from fem_deepest.noise.subsets import Indices, Subsets
 from fem_deepest.spaces.grid import BLOCKS, FEW
 
 Array = NDArray[np.float64]
@@ -102,11 +102,16 @@ class Minibatches:
             number: Number of the run among independent ones of the same seed, below 2^24.
         """
         if (step, number) != self._at:
-            own = self.subsets(step, number)[self.batch.blocks.local]
-            for whole, rows in zip((self._inputs, self._targets), self._rows, strict=True):
-                # The indices are right; checking them would take a copy.
-                np.take(whole, own, axis=0, out=rows, mode="clip")
+            self.of(self.subsets(step, number))
             self._at = step, number
+        return self.batch
+
+    def of(self, samples: Indices) -> NetworkAction:
+        """``A_B`` of these samples, (B,); the next call changes it."""
+        own, self._at = samples[self.batch.blocks.local], (-1, 0)
+        for whole, rows in zip((self._inputs, self._targets), self._rows, strict=True):
+            # The indices are right; checking them would take a copy.
+            np.take(whole, own, axis=0, out=rows, mode="clip")
         return self.batch
 
     def gradient(self, u: PETSc.Vec, g: PETSc.Vec, step: int, number: int = 0) -> float:

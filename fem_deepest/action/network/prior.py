@@ -110,6 +110,8 @@ class Prior:
         return prolongation.T @ image
 
     def _forcings(self, source: Array, target: Array, inverse: bool) -> None:
+        if not self.space.has_forcings:
+            return
         operation = np.divide if inverse else np.multiply
         for tile in range(len(self.space.tiles)):
             (a0, a), (b0, b) = (self.space.forcing(x, tile) for x in (source, target))
