@@ -69,15 +69,15 @@ class QuadraticSection(Section):
 class StrongPriorSection(ActionSection):
     """``[action]`` of the network: as for a training, with a prior that makes it convex."""
 
-    strength: Positive = Field(default=1.0, alias="lambda", description="strength of the prior")
+    strength: Positive = Field(default=2.0, alias="lambda", description="strength of the prior")
 
 
 class SgdNetworkSection(Section):
     """``[sgd]``: the runs of the network, in units of ``lambda P^{-1} grad A``."""
 
-    eta: Positive = Field(default=1.0, description="`eta`")
-    batch: Factor = Field(default=4, description="samples of a step")
-    samples: Factor = Field(default=32, description="samples, of a smooth law with noise")
+    eta: Positive = Field(default=0.7, description="`eta`")
+    batch: Factor = Field(default=8, description="samples of a step")
+    samples: Factor = Field(default=64, description="samples, of a smooth law with noise")
     noise: Deviation = Field(default=0.2, description="deviation of the noise in the targets")
     runs: Runs = Field(default=100, description="independent runs")
 

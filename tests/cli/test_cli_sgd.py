@@ -132,5 +132,5 @@ def test_steps_that_are_too_long_are_a_failure(command, tiny, tmp_path):
     ended = command("train", tiny, "--out", tmp_path / "out", *SGD, *words)
     assert ended.code == 4
     assert "stochastic gradient descent diverges" in ended.out
-    assert "take a smaller eta than 10" in ended.out
+    assert "take a smaller eta" in ended.out
     assert np.abs(Run.load(tmp_path / "out").model.flat).max() < 1e10
