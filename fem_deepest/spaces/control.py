@@ -42,21 +42,29 @@ class Parameters:
         theta: Weight field ``[w | b]`` at the depth nodes, shape (n + 1, N, N + 1).
         readout: Linear readout ``[C | c]``, shape (outputs, N + 1), or (0, N + 1) without one.
         lift: Linear lift ``[E | e]``, shape (N, inputs + 1), or (N, 0) without one.
+
+    Of networks side by side, all have an axis for them before the last two.
     """
 
     theta: Array
     readout: Array
     lift: Array
 
+    @property
+    def lead(self) -> tuple[int, ...]:
+        """Shape of the axis of the networks side by side; none for one network."""
+        return self.readout.shape[:-2]
+
     @classmethod
     def view(cls, flat: Array, shapes: Shapes) -> Parameters:
-        """Views into a flat array that holds theta, readout, lift one after the other."""
-        views, start = [], 0
+        """Views into an array (..., size) that holds theta, readout, lift one after the other."""
+        views, start, lead = [], 0, flat.shape[:-1]
         for shape in shapes:
             end = start + prod(shape)
-            views.append(flat[start:end].reshape(shape))
+            views.append(flat[..., start:end].reshape(*lead, *shape))
             start = end
-        return cls(*views)
+        theta = np.moveaxis(views[0], -3, 0) if lead else views[0]
+        return cls(theta, *views[1:])
 
 
 class ControlSpace:
