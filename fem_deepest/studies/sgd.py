@@ -27,7 +27,7 @@ from fem_deepest.studies.table import Table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_BLOCKS = {"quadratic": 500, "network": 5}  # runs that one rank makes at a time
+_BLOCKS = {"quadratic": 500, "network": 100}  # runs that one rank makes at a time
 _LINEARISED = " linearised"
 _LINEARISED_P = 2
 

@@ -14,6 +14,8 @@ from scipy.linalg import cholesky, eigh, solve_triangular
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.action.network.minibatch import Minibatches
+from fem_deepest.action.network.minibatch_replicas import MinibatchReplicas
+from fem_deepest.action.network.prior import Prior
 from fem_deepest.configuration.train import Config
 from fem_deepest.errors import NotConverged
 from fem_deepest.runs.model import Problem, initial_parameters
@@ -21,12 +23,38 @@ from fem_deepest.solve.lmvm import minimise
 from fem_deepest.solve.memory import LimitedMemory, dual_norm
 from fem_deepest.solve.newton import polish
 from fem_deepest.solve.sgd import Gains, advance
-from fem_deepest.spaces import ProcessGrid
+from fem_deepest.spaces import Parameters, ProcessGrid, Shapes
 from fem_deepest.studies.samples import draw
 
 Array = NDArray[np.float64]
 
 _STATIONARY = 1e-10  # dual norm of the gradient at the minimiser, relative to the start
+
+
+@dataclass(frozen=True, eq=False)
+class SideBySide:
+    """The metric ``P`` for several weights in one vector, one after the other.
+
+    Attributes:
+        prior: ``P``.
+        shapes: Shapes of the parameters.
+        shape: Number of weights, and their size.
+    """
+
+    prior: Prior
+    shapes: Shapes
+    shape: tuple[int, int]
+
+    def apply(self, d: PETSc.Vec, r: PETSc.Vec) -> None:
+        """``r = P d``."""
+        self.prior.on_parameters(self._view(d.array_r), self._view(r.array_w))
+
+    def solve(self, r: PETSc.Vec, d: PETSc.Vec) -> None:
+        """``d = P^{-1} r``."""
+        self.prior.solve_parameters(self._view(r.array_r), self._view(d.array_w))
+
+    def _view(self, array: Array) -> Parameters:
+        return Parameters.view(array.reshape(self.shape), self.shapes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +75,7 @@ class Towards:
     minimiser: PETSc.Vec
 
     def errors(self, gains: Gains, batch: int, steps: int, seed: int, runs: range) -> Array:
-        """``|u_n - u*|`` after so many steps, (S,), of independent runs one after the other.
+        """``|u_n - u*|`` after so many steps, (S,), of independent runs side by side.
 
         Args:
             gains: Lengths of the steps, in units of ``lambda P^{-1} grad A``.
@@ -56,19 +84,27 @@ class Towards:
             seed: Seed of the batches.
             runs: Numbers of the runs.
         """
-        metric, batches = self.action.metric, Minibatches(self.action, batch, seed)
-        scaled = Gains(metric.strength * gains.eta, gains.nu)
-        u, r, found = self.start.copy(), self.start.duplicate(), np.empty(len(runs))
-        for i, run in enumerate(runs):
-            self.start.copy(u)
+        prior, shapes = self.action.metric, self.action.network.shapes
+        replicas = MinibatchReplicas(self.action, batch, seed, runs)
+        shape = (len(runs), replicas.size)
 
-            def estimate(u: PETSc.Vec, g: PETSc.Vec, step: int, run: int = run) -> float:
-                return batches.gradient(u, g, step, run)
+        def estimate(u: PETSc.Vec, g: PETSc.Vec, step: int) -> float:
+            parts, gradient = replicas.gradient(u.array_r.reshape(shape), step)
+            g.array_w.reshape(shape)[...] = gradient
+            return float(parts.action.sum())
 
-            advance(estimate, u, scaled, range(1, steps + 1), metric)
-            u.axpy(-1.0, self.minimiser)
-            metric.apply(u, r)
-            found[i] = np.sqrt(u.dot(r) / metric.strength)
+        u = PETSc.Vec().createMPI(len(runs) * replicas.size, comm=MPI.COMM_SELF)
+        u.array_w.reshape(shape)[...] = self.start.array_r
+        scaled, metric = (
+            Gains(prior.strength * gains.eta, gains.nu),
+            SideBySide(prior, shapes, shape),
+        )
+        advance(estimate, u, scaled, range(1, steps + 1), metric)
+        u.array_w.reshape(shape)[...] -= self.minimiser.array_r
+        r = u.duplicate()
+        metric.apply(u, r)
+        e, dual = (v.array_r.reshape(shape) for v in (u, r))
+        found = np.sqrt(np.einsum("ri,ri->r", e, dual) / prior.strength)
         u.destroy()
         r.destroy()
         return found

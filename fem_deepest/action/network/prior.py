@@ -82,15 +82,18 @@ class Prior:
         """``d = P^{-1} r``. Collective."""
         source, target = r.array_r, d.array_w
         if self.space.grid.owner:
-            a, b = self.space.parameters(source), self.space.parameters(target)
-            nodes = a.theta.shape[0]
-            solution, _ = lapack.dpttrs(*self._factor, a.theta.reshape(nodes, -1))
-            b.theta.reshape(nodes, -1)[...] = solution
-            if self._columns[0] != 1.0:
-                b.theta[...] /= self._columns
-            np.divide(a.readout, self.strength, out=b.readout)
-            np.divide(a.lift, self.strength, out=b.lift)
+            self.solve_parameters(self.space.parameters(source), self.space.parameters(target))
         self._forcings(source, target, inverse=True)
+
+    def solve_parameters(self, a: Parameters, b: Parameters) -> None:
+        """``b = P^{-1} a``, the inverse of :meth:`on_parameters`. Not collective."""
+        nodes = a.theta.shape[0]
+        solution, _ = lapack.dpttrs(*self._factor, a.theta.reshape(nodes, -1))
+        b.theta[...] = solution.reshape(a.theta.shape)
+        if self._columns[0] != 1.0:
+            b.theta[...] /= self._columns
+        np.divide(a.readout, self.strength, out=b.readout)
+        np.divide(a.lift, self.strength, out=b.lift)
 
     @property
     def depth(self) -> tuple[Array, Array]:
