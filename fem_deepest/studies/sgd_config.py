@@ -21,7 +21,7 @@ class SgdStudySection(StudySection):
 
     name: Literal["sgd_strong"] = Field(description="this study")
     values: list[Factor] = Field(
-        default=[16, 32, 64, 128, 256, 512], description="steps `n`, increasing"
+        default=[16, 32, 64, 128, 256, 512, 1024], description="steps `n`, increasing"
     )
     problems: list[Problem] = Field(
         default=["quadratic", "network"], min_length=1, description="what is minimised"
@@ -43,12 +43,12 @@ class QuadraticSection(Section):
     """``[quadratic]``: see :mod:`fem_deepest.studies.sgd_quadratic`."""
 
     curvature: list[Positive] = Field(
-        default=[1.0, 1.5, 2.0], min_length=1, description="`mu`, eigenvalues of `A''`"
+        default=[1.0, 3.0], min_length=1, description="`mu`, eigenvalues of `A''`"
     )
     spread: Deviation = Field(default=0.5, description="`rho`, deviation of the curvature")
     noise: Positive = Field(default=1.0, description="`sigma`, deviation of the gradient")
     start: float = Field(default=1.0, allow_inf_nan=False, description="error of the start")
-    eta: Positive = Field(default=0.9, description="`eta`")
+    eta: Positive = Field(default=0.7, description="`eta`")
     slow: Positive | None = Field(
         default=None,
         description="one more column: `nu = 1` with this `eta`, below `1/(2 mu)`: of order `eta mu`",
@@ -79,7 +79,7 @@ class SgdNetworkSection(Section):
     batch: Factor = Field(default=8, description="samples of a step")
     samples: Factor = Field(default=64, description="samples, of a smooth law with noise")
     noise: Deviation = Field(default=0.2, description="deviation of the noise in the targets")
-    runs: Runs = Field(default=100, description="independent runs")
+    runs: Runs = Field(default=500, description="independent runs")
 
     @model_validator(mode="after")
     def _random(self) -> SgdNetworkSection:

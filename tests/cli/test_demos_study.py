@@ -127,17 +127,25 @@ def test_multilevel_monte_carlo(tmp_path):
 
 
 def test_strong_errors_of_stochastic_gradient_descent(tmp_path):
-    """Up to 256 steps and with fewer runs; the intervals are wider then, and allowed for."""
+    """Fewer rows and runs; the intervals are wider then, and allowed for."""
     out = tmp_path / "out"
     run = fem_deepest.study(
         DEMOS / "sgd_strong.toml",
         out=out,
-        settings=["study.values=[16,64,256]", "quadratic.runs=500", "sgd.runs=8", "check.last=3"],
+        settings=[
+            "study.values=[64,256,1024]",
+            "quadratic.runs=500",
+            "sgd.runs=100",
+            "check.last=3",
+        ],
     )
     assert run.status == "converged"
     metrics = run.metrics
-    # From 16 to 256 steps the moments are known to any digit, their limit is the order of theory.
+    # The moments are known to any digit; their orders come near those of theory as n grows.
     assert metrics["quadratic, nu 0.5 exactly order"] == pytest.approx(0.25, abs=0.04)
     assert metrics["quadratic, nu 0.75 exactly order"] == pytest.approx(0.375, abs=0.04)
-    assert metrics["quadratic, nu 1, eta 0.25 exactly order"] == pytest.approx(0.25, abs=0.04)
+    assert metrics["quadratic, nu 1, eta 0.15 exactly order"] == pytest.approx(0.15, abs=0.01)
+    # A hundred runs give a root mean square with a standard error of about 4 %.
+    linearised = metrics["network, nu 0.75 linearised"]
+    assert metrics["network, nu 0.75"] == pytest.approx(linearised, rel=0.18)
     assert (out / "figures" / "convergence.png").stat().st_size > 10_000

@@ -164,8 +164,8 @@ def test_the_table_has_errors_intervals_and_what_is_known(tmp_path: Path) -> Non
     assert list(table.others) == [names[1] + " linearised"]
     assert [e.expected for e in table.errors.values()] == [0.375, 0.375, 0.375, 0.25, 0.25]
     for i, n in enumerate((16, 64)):
-        quadratic = NoisyQuadratic([1.0, 1.5, 2.0], 0.5, 1.0, 1.0)
-        e = quadratic.errors(Gains(0.9, 0.75), n, 0, n, range(600))
+        quadratic = NoisyQuadratic([1.0, 3.0], 0.5, 1.0, 1.0)
+        e = quadratic.errors(Gains(0.7, 0.75), n, 0, n, range(600))
         errors = table.errors[names[0]]
         assert errors.values[i] == pytest.approx(np.sqrt(np.mean(e**2)), rel=1e-12)
         half = 1.96 * np.std(e**2) / np.sqrt(600)
@@ -182,7 +182,7 @@ def test_fourth_moments(tmp_path: Path) -> None:
     study = load_study(SMALL | {"study": section})
     table = study.table(compute(study, Points(tmp_path, MPI.COMM_SELF)))
     name = "quadratic, nu 0.75"
-    expected = NoisyQuadratic([1.0, 1.5, 2.0], 0.5, 1.0, 1.0).strong(Gains(0.9, 0.75), 64, 4)
+    expected = NoisyQuadratic([1.0, 3.0], 0.5, 1.0, 1.0).strong(Gains(0.7, 0.75), 64, 4)
     assert table.errors[name + " exactly"].values[-1] == expected
     assert table.errors[name].values[-1] == pytest.approx(expected, rel=0.1)
     assert not table.others
