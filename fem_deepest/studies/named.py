@@ -15,6 +15,7 @@ from fem_deepest.studies.heat import HeatStrongStudy, HeatWeakStudy
 from fem_deepest.studies.multilevel import MultilevelStudy
 from fem_deepest.studies.neurons import NeuronsStudy
 from fem_deepest.studies.samples import SamplesStudy
+from fem_deepest.studies.sgd import SgdStrongStudy
 from fem_deepest.studies.stability import StabilityStudy
 from fem_deepest.studies.study import Study, StudyConfig
 from fem_deepest.studies.weak_constraint import WeakConstraintStudy
@@ -30,6 +31,7 @@ STUDIES: dict[str, type[Study]] = {
     "stability": StabilityStudy,
     "multilevel": MultilevelStudy,
     "acceptance": AcceptanceStudy,
+    "sgd_strong": SgdStrongStudy,
 }
 
 
