@@ -88,12 +88,14 @@ class NetworkLandscape:
 
     def solve(self, R: Array) -> Array:
         """See :class:`.Landscape`."""
-        return self._mapped(R, self._inverse, 1.0 / self._columns, 1.0 / self._rest)
+        columns, rest = np.divide(1.0, self._columns), np.divide(1.0, self._rest)
+        return self._mapped(R, self._inverse, columns, rest)
 
     def draw(self, seed: int, step: int, numbers: Numbers, stream: int = 0) -> Array:
         """See :class:`.Landscape`."""
         z = normals(seed, self._keys, step, stream, np.asarray(numbers, dtype=np.int64))
-        return self._mapped(z, self._root, self._columns**-0.5, self._rest**-0.5)
+        columns, rest = (np.divide(1.0, np.sqrt(d)) for d in (self._columns, self._rest))
+        return self._mapped(z, self._root, columns, rest)
 
     def inner(self, a: Array, b: Array) -> Array:
         """See :class:`.Landscape`."""

@@ -38,9 +38,7 @@ class ForcedReplicas(Replicas):
         super().__init__(action)
         cells, neurons = action.network.depth.cells, action.network.index.neurons
         self._soft = (neurons,) if np.isfinite(action.input_precision) else (0,)
-        self._forced = (
-            (cells, neurons) if np.isfinite(action.model_precision) else (0, neurons)
-        )
+        self._forced = (cells, neurons) if np.isfinite(action.model_precision) else (0, neurons)
         self._widths = action.space.tiles
         each = prod(self._soft) + prod(self._forced)
         self._offsets = self._weights + each * np.concatenate([[0], np.cumsum(self._widths)])

@@ -83,7 +83,8 @@ class Tiles:
         input_precision: ``R_0``.
 
     A forcing is a pair ``xi_0`` (N, k), ``xi`` (n, N, k); either may have no entries. Value and gradient
-    also take networks side by side, ``xi_0`` (B, N, k) and ``xi`` (n, B, N, k). Nothing here is collective.
+    also take networks side by side, with ``xi_0`` (B, N, k), ``xi`` (n, B, N, k). Nothing here is
+    collective.
     """
 
     def __init__(
