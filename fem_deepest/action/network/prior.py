@@ -84,7 +84,7 @@ class Prior:
 
     def solve(self, r: PETSc.Vec, d: PETSc.Vec) -> None:
         """``d = P^{-1} r``. Collective."""
-        self._inverse(r, d, self._solved_in_depth, 1.0)
+        self._inverse(r, d, self._solve_depth, 1.0)
 
     def inverse_root(self, z: PETSc.Vec, d: PETSc.Vec) -> None:
         """``d = R z`` with ``R R^T = P^{-1}``. Collective."""
@@ -97,7 +97,7 @@ class Prior:
 
     def solve_parameters(self, a: Parameters, b: Parameters) -> None:
         """``b = P^{-1} a``, the inverse of :meth:`on_parameters`. Not collective."""
-        self._divide(a, b, self._solved_in_depth, 1.0)
+        self._inverse_on(a, b, self._solve_depth, 1.0)
 
     @property
     def depth(self) -> tuple[Array, Array]:
@@ -127,24 +127,26 @@ class Prior:
         """``P`` to the power -1, or a root of that: the diagonal factors are given a power."""
         source, target = r.array_r, d.array_w
         if self.space.grid.owner:
-            parameters = self.space.parameters
-            self._divide(parameters(source), parameters(target), in_depth, power)
+            a, b = self.space.parameters(source), self.space.parameters(target)
+            self._inverse_on(a, b, in_depth, power)
         self._forcings(source, target, lambda a, weight, out: np.divide(a, weight**power, out=out))
 
-    def _divide(
+    def _inverse_on(
         self, a: Parameters, b: Parameters, in_depth: Callable[[Array], Array], power: float
     ) -> None:
-        nodes = a.theta.shape[0]
-        b.theta[...] = in_depth(a.theta.reshape(nodes, -1)).reshape(a.theta.shape)
+        rows = a.theta.reshape(a.theta.shape[0], -1)
+        b.theta[...] = in_depth(rows).reshape(a.theta.shape)
         if self._columns[0] != 1.0:
             b.theta[...] /= self._columns**power
         np.divide(a.readout, self.strength**power, out=b.readout)
         np.divide(a.lift, self.strength**power, out=b.lift)
 
-    def _solved_in_depth(self, x: Array) -> Array:
+    def _solve_depth(self, x: Array) -> Array:
         return np.asarray(lapack.dpttrs(*self._factor, x)[0])
 
     def _forcings(self, source: Array, target: Array, operation: Callable[..., object]) -> None:
+        if not self.space.has_forcings:
+            return
         for tile in range(len(self.space.tiles)):
             (a0, a), (b0, b) = (self.space.forcing(x, tile) for x in (source, target))
             if a0.size:
