@@ -11,6 +11,7 @@ import fem_deepest
 def test_every_study_is_here():
     here = {"study_depth", "study_layers", "study_neurons", "study_samples"}
     here |= {"heat_strong", "heat_weak", "heat_sampled", "stability", "mlmc", "acceptance"}
+    here |= {"sgd_strong"}
     here |= {"escape", "compare_wells"}
     assert {path.stem for path in DEMOS.glob("*.toml") if "[study]" in path.read_text()} == here
 
@@ -124,6 +125,31 @@ def test_multilevel_monte_carlo(tmp_path):
     assert (out / "figures" / "multilevel.png").stat().st_size > 10_000
     (out / "figures" / "multilevel.png").unlink()
     assert [path.name for path in fem_deepest.plot(out)] == ["multilevel.png"]
+
+
+def test_strong_errors_of_stochastic_gradient_descent(tmp_path):
+    """Fewer rows and runs; the intervals are wider then, and allowed for."""
+    out = tmp_path / "out"
+    run = fem_deepest.study(
+        DEMOS / "sgd_strong.toml",
+        out=out,
+        settings=[
+            "study.values=[64,256,1024]",
+            "quadratic.runs=500",
+            "sgd.runs=100",
+            "check.last=3",
+        ],
+    )
+    assert run.status == "converged"
+    metrics = run.metrics
+    # The moments are known to any digit; their orders come near those of theory as n grows.
+    assert metrics["quadratic, nu 0.5 exactly order"] == pytest.approx(0.25, abs=0.04)
+    assert metrics["quadratic, nu 0.75 exactly order"] == pytest.approx(0.375, abs=0.04)
+    assert metrics["quadratic, nu 1, eta 0.15 exactly order"] == pytest.approx(0.15, abs=0.01)
+    # A hundred runs give a root mean square with a standard error of about 4 %.
+    linearised = metrics["network, nu 0.75 linearised"]
+    assert metrics["network, nu 0.75"] == pytest.approx(linearised, rel=0.18)
+    assert (out / "figures" / "convergence.png").stat().st_size > 10_000
 
 
 def test_escape_from_a_well(tmp_path):

@@ -41,6 +41,11 @@ ALL |= {"stability": STABILITY, "multilevel": MULTILEVEL, "acceptance": ACCEPTAN
 ALL |= {"escape": {"study": {"name": "escape", "values": [7.0, 8.0, 9.0]}}}
 # Comparisons refine nothing; their points are tested in test_comparison.py.
 REFINED = [name for name in STUDIES if not issubclass(STUDIES[name], ComparisonStudy)]
+ALL |= {
+    "sgd_strong": {
+        "study": {"name": "sgd_strong", "values": [16, 64], "problems": ["quadratic"]},
+    }
+}
 DETERMINISTIC = ("weak_constraint", "heat_strong", "heat_weak", "stability")
 
 
@@ -209,6 +214,7 @@ def test_points_depend_on_what_they_are_made_of(name, tmp_path) -> None:
         "multilevel": {"levels": {"steps": 8}},
         "acceptance": {"bridge": {"depth": 2.0}},
         "escape": {"problem": {"L": 2.0}},
+        "sgd_strong": {"quadratic": {"noise": 2.0}},
     }[name]
     assert not set(paths(**number)) & set(first)
     if name not in DETERMINISTIC:
