@@ -32,7 +32,7 @@ def plot(directory: str | Path) -> list[Path]:
     if values.get("verb") == "anneal":
         return levels.redraw(place.path, values)
     if values.get("verb") == "flow":
-        return flow.redraw(RunDirectory(place.path, MPI.COMM_SELF, flow.COLUMNS))
+        return flow.redraw(place.path, values)
     if values.get("verb") == "sample":
         return chains.redraw(place.path, values)
     run = Run.load(directory)
