@@ -8,9 +8,11 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from fem_deepest.annealed.flow import AnnealedFlow
 from fem_deepest.annealed.search import Plan
 from fem_deepest.cli.progress import Reporter
 from fem_deepest.io.rundir import RunDirectory
+from fem_deepest.runs.annealed_setup import FlowSetup
 
 Array = NDArray[np.float64]
 
@@ -31,42 +33,59 @@ _TOLD = 5.0  # seconds between two lines
 
 
 class Record:
-    """Writes rows and tells of them.
+    """Keeps rows until all ranks meet, then writes them and tells of them.
 
     Args:
         directory: The run directory.
+        setup: The problem, which knows whose the replicas are.
         plan: Numbers of the noisy part.
         reporter: Told now and then.
         seconds: Wall time of the run so far.
     """
 
     def __init__(
-        self, directory: RunDirectory, plan: Plan, reporter: Reporter, seconds: Callable[[], float]
+        self,
+        directory: RunDirectory,
+        setup: FlowSetup,
+        plan: Plan,
+        reporter: Reporter,
+        seconds: Callable[[], float],
     ) -> None:
-        self._directory, self._plan, self._reporter = directory, plan, reporter
-        self._seconds, self._told = seconds, time.monotonic()
+        self._directory, self._setup, self._plan = directory, setup, plan
+        self._reporter, self._seconds, self._told = reporter, seconds, time.monotonic()
+        self._kept: list[tuple[int, float, Array]] = []
 
-    def due(self, step: int) -> bool:
-        """Whether a step has a row."""
-        return step % -(-self._plan.steps // _ROWS) == 0 or step == self._plan.steps
+    def first(self, values: Array) -> None:
+        """The row before the first step: nothing has been accepted or refused yet. Rank 0 writes."""
+        many, schedule = values.size, self._plan.schedule
+        theta = schedule.temperature(0, schedule.start(many))
+        rows = np.stack([theta, values, values, np.ones(many), np.zeros(many)])
+        self._write(0, self._seconds(), rows)
 
-    def row(
-        self, step: int, theta: Array, values: Array, best: Array, accepted: Array, work: Array
-    ) -> None:
-        """Add the row of a step, from numbers of all replicas, (R,). Rank 0 writes.
+    def keep(self, flow: AnnealedFlow) -> None:
+        """Keep a row of the replicas of this rank, if one is due. Not collective."""
+        step = flow.iteration
+        if step % -(-self._plan.steps // _ROWS) == 0 or step == self._plan.steps:
+            best, accepted = flow.best.values, flow.acceptance
+            own = np.stack([flow.temperature, flow.values, best, accepted, flow.gradients])
+            self._kept.append((step, self._seconds(), own))
 
-        Args:
-            step: Number of the step.
-            theta: Temperatures.
-            values: Actions now.
-            best: Lowest actions so far.
-            accepted: Acceptance probabilities of the step.
-            work: Gradients so far.
-        """
+    def flush(self) -> None:
+        """Write what is kept. Collective."""
+        if not self._kept:
+            return
+        table = self._setup.gathered(np.stack([own for _, _, own in self._kept]))
+        for (step, seconds, _), rows in zip(self._kept, table, strict=True):
+            self._write(step, seconds, rows)
+        self._kept.clear()
+
+    def _write(self, step: int, seconds: float, rows: Array) -> None:
+        """One row, from temperature, action, best, acceptance and work of all replicas, (5, R)."""
+        theta, values, best, accepted, work = rows
         row = {
             "step": step,
             "time": step * self._plan.step,
-            "seconds": self._seconds(),
+            "seconds": seconds,
             "temperature": float(theta.mean()),
             "action": float(values.min()),
             "mean": float(values.mean()),
@@ -80,5 +99,5 @@ class Record:
             self._told = now
             self._reporter.note(
                 f"step {step} of {self._plan.steps}: temperature {row['temperature']:.3g}, action "
-                f"{row['action']:.6g}, best {row['best']:.6g}, {row['seconds']:.1f} s"
+                f"{row['action']:.6g}, best {row['best']:.6g}, {seconds:.1f} s"
             )

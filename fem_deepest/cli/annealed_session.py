@@ -29,6 +29,8 @@ from fem_deepest.runs.noise import make_plan
 
 Array = NDArray[np.float64]
 
+_MEET = 0.2  # seconds between two meetings of the ranks
+
 
 class AnnealedSession:
     """Annealed flows of one action, set up.
@@ -58,20 +60,21 @@ class AnnealedSession:
         self.resumed: FlowState | None = None
         self.stages: list[dict[str, Any]] = []
         self.earlier = 0.0
-        self.record = Record(directory, self.plan, self.reporter, self._seconds)
+        # All ranks meet at the step ``meet``; they have last met at ``left``.
+        self.meet = self.left = 0
+        self.record = Record(directory, self.setup, self.plan, self.reporter, self._seconds)
 
     def run(self, *, resume: bool, force: bool) -> AnnealedFlowed:
         """Flow from the start or the checkpoint to an end of any kind; see :func:`fem_deepest.flow`."""
         meta = find(self.directory.checkpoint, self._signature(), self.comm) if resume else None
         first = self.setup.start(self.numbers)
-        self.first = self.setup.gathered(self.setup.landscape.value(first))
+        self._ready(first)
         starts: Array | FlowState = first
         if meta:
             starts = load_flow(self.directory.checkpoint, meta, self.setup.names, self.numbers)
             self.earlier, self.resumed = meta["seconds"], starts
-        self._ready()
         self.directory.prepare(resume=resume, force=force)
-        self.begun = self.saved = time.monotonic()
+        self.begun = self.saved = self.met = time.monotonic()
         self.directory.keep_rows(meta["rows"] if meta else 0)
         self.reporter.note(
             f"{self.setup.title}; {self.many} replica{'s' if self.many > 1 else ''}, "
@@ -86,7 +89,7 @@ class AnnealedSession:
                 "the action is not finite at a start; take other bounds or weights"
             )
         if not meta:
-            self._begin()
+            self.record.first(self.first)
         found, status = None, "failed"
         try:
             with self.interrupt:
@@ -110,18 +113,28 @@ class AnnealedSession:
 
     # Steps --------------------------------------------------------------------------------------
 
-    def _ready(self) -> None:
-        """Refuse what the flow itself would refuse, before anything is written."""
-        empty = np.empty((self.setup.landscape.rows, 0))
+    def _ready(self, first: Array) -> None:
+        """Refuse before anything is written what the flow would refuse. Collective.
+
+        Raises:
+            InputError: There is no such noise on this action, or another number is wrong.
+            NumericalFailure: The action of a start is not finite.
+        """
+        self.first = self.setup.gathered(self.setup.landscape.value(first))
+        if not np.isfinite(self.first).all():
+            raise NumericalFailure(
+                f"the action of replica {int(np.argmin(np.isfinite(self.first)))} is not finite where it "
+                "starts"
+            )
         AnnealedFlow(
             self.setup.landscape,
             self.plan.schedule,
             step=self.plan.step,
-            U0=empty,
+            U0=first,
             implicitness=self.plan.implicitness,
             accept=self.plan.accept,
             noise=self.plan.noise,
-            numbers=np.empty(0, dtype=np.int64),
+            numbers=self.numbers,
             look=self.plan.look,
         )
 
@@ -137,26 +150,25 @@ class AnnealedSession:
     def _seconds(self) -> float:
         return self.earlier + time.monotonic() - self.begun
 
-    def _begin(self) -> None:
-        """The first row: nothing has been accepted or refused yet."""
-        schedule = self.plan.schedule
-        theta = schedule.temperature(0, schedule.start(self.many))
-        self.record.row(0, theta, self.first, self.first, np.ones(self.many), np.zeros(self.many))
-
     def _watch(self, flow: AnnealedFlow) -> None:
-        """Keep what is due after a step. Collective."""
+        """Keep a step; when a while has passed, flush, and ask whether to save or to leave. Collective.
+
+        All ranks agree on the step at which they meet next, so that those with replicas of their own
+        do not wait for each other in every step.
+        """
         self.flow, step = flow, flow.iteration
         last = step == self.plan.steps
-        if self.record.due(step):
-            names = ("temperature", "values", "acceptance", "gradients")
-            theta, values, acceptance, gradients = (
-                self.setup.gathered(getattr(flow, name)) for name in names
-            )
-            best = self.setup.gathered(flow.best.values)
-            self.record.row(step, theta, values, best, acceptance, gradients)
-        due = time.monotonic() - self.saved >= 60.0 * self.config.output.checkpoint_minutes
-        flags = np.array([self.interrupt.asked, due and self.comm.rank == 0], dtype=np.int32)
+        self.record.keep(flow)
+        if step < self.meet and not last:
+            return
+        self.record.flush()
+        now = time.monotonic()
+        due = now - self.saved >= 60.0 * self.config.output.checkpoint_minutes
+        flags = np.array([self.interrupt.asked, due and self.comm.rank == 0, now - self.met])
         self.comm.Allreduce(MPI.IN_PLACE, flags, op=MPI.MAX)
+        pace = flags[2] / max(step - self.left, 1)
+        self.meet, self.left = step + 1 + int(_MEET / max(pace, 1e-9)), step
+        self.met = time.monotonic()
         if flags[0]:
             raise Interrupted
         if flags[1] or last:

@@ -93,9 +93,8 @@ def load_flow(
         for s, number in enumerate(numbers):
             block[:, s] = checkpoint.read_array(path, f"{label}{number}")[found]
     flow = meta["flow"]
-    memory = np.array(flow["memory"], dtype=np.float64).reshape(len(flow["memory"]), -1)
-    if not len(memory):
-        memory = np.empty((0, len(flow["gradients"])))
+    shape = len(flow["memory"]), len(flow["gradients"])
+    memory = np.array(flow["memory"], dtype=np.float64).reshape(shape)
     best_values, gradients = (
         np.array(flow[name])[numbers] for name in ("best_values", "gradients")
     )

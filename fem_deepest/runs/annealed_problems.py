@@ -105,8 +105,6 @@ def _paths(config: AnnealedFlowConfig, path: str, comm: MPI.Intracomm) -> FlowSe
     landscape = PathsLandscape(search.paths, precision)
 
     def start(numbers: Numbers) -> Array:
-        if not numbers.size:
-            return np.empty((landscape.rows, 0))
         return random_starts(search.newton.bounds, numbers, search.config.seed).T
 
     def draw(folder: Path, u: Array) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fem_deepest.annealed.landscape import Landscape
 from fem_deepest.annealed.search import Descend
+from fem_deepest.errors import InputError
 from fem_deepest.solve.annealing.search import Lowest
 
 Array = NDArray[np.float64]
@@ -51,15 +52,23 @@ class FlowSetup:
     draw: Callable[[Path, Array], None]
 
     def own(self, many: int) -> Numbers:
-        """Numbers of the replicas of this rank. Not collective."""
-        numbers = np.arange(many)
-        if self.dealt:
-            return np.array_split(numbers, self.comm.size)[self.comm.rank]
-        return numbers
+        """Numbers of the replicas of this rank. Not collective.
+
+        Raises:
+            InputError: There are fewer replicas to deal out than ranks.
+        """
+        if not self.dealt:
+            return np.arange(many)
+        if many < self.comm.size:
+            raise InputError(
+                f"{many} replicas were asked for on {self.comm.size} ranks, where each needs one of its own; "
+                "take more replicas or fewer ranks"
+            )
+        return np.array_split(np.arange(many), self.comm.size)[self.comm.rank]
 
     def gathered(self, own: Array) -> Array:
-        """Numbers of all replicas, in their order, from those of this rank's. Collective."""
-        return np.concatenate(self.comm.allgather(own)) if self.dealt else own
+        """Numbers (.., R) of all replicas, in their order, from those of this rank. Collective."""
+        return np.concatenate(self.comm.allgather(own), axis=-1) if self.dealt else own
 
     def column(self, U: Array, numbers: Numbers, number: int) -> Array:
         """One replica's rows of this rank; one that was dealt is sent to all. Collective."""
