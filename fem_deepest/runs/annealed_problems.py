@@ -59,6 +59,7 @@ def _network(config: AnnealedFlowConfig, path: str, comm: MPI.Intracomm) -> Flow
     grid = ProcessGrid.create(comm)
     action = problem.action(config.action.cells or training.network.cells, grid)
     landscape, train = ActionLandscape(action), problem.train
+    vector = action.create()
 
     def start(numbers: Numbers) -> Array:
         U = np.zeros((landscape.rows, numbers.size))
@@ -73,8 +74,8 @@ def _network(config: AnnealedFlowConfig, path: str, comm: MPI.Intracomm) -> Flow
         return U
 
     def show(u: Array) -> LowestNetwork:
-        landscape.u.array_w[...] = u
-        flat = np.array(action.space.share(landscape.u))
+        vector.array_w[...] = u
+        flat = np.array(action.space.share(vector))
         return LowestNetwork(problem.model(action.network, flat), problem)
 
     def draw(folder: Path, u: Array) -> None:
@@ -165,14 +166,14 @@ def _double_well(config: AnnealedFlowConfig, comm: MPI.Intracomm) -> FlowSetup:
     slope = 0.5 * section.diffusion * ufl.inner(ufl.grad(u), ufl.grad(u))
     well = 0.25 * section.reaction * (u**2 - 1.0) ** 2 - section.tilt * u
     action = FormAction(slope + well, u, metric=slope + section.reaction * u**2)
-    landscape = ActionLandscape(action)
+    landscape, vector = ActionLandscape(action), action.create()
 
     def start(numbers: Numbers) -> Array:
         return np.full((landscape.rows, numbers.size), section.start)
 
     def fill(column: Array) -> None:
-        landscape.u.array_w[...] = column
-        action.unpack(landscape.u)
+        vector.array_w[...] = column
+        action.unpack(vector)
 
     def show(column: Array) -> LowestField:
         fill(column)
