@@ -59,7 +59,7 @@ def test_agrees_with_the_one_by_hand(name):
         strict=True,
     ):
         np.testing.assert_allclose(a, np.broadcast_to(b, a.shape), atol=1e-13)
-    for a, b in zip(symbolic.transposed(t, x, w, p), (f_x, f_w), strict=True):
+    for a, b in zip(symbolic.adjoint(t, x, w, p), (f_x, f_w), strict=True):
         np.testing.assert_allclose(a, (p[..., None, :] @ b)[..., 0, :], atol=1e-13)
 
 
