@@ -37,6 +37,11 @@ ALL = {"depth": DEPTH, "neurons": NEURONS, "samples": SAMPLES, "weak_constraint"
 ALL |= {name: {"study": {"name": name, "values": [8, 16]}} for name in ("heat_strong", "heat_weak")}
 ACCEPTANCE = {"study": {"name": "acceptance", "values": [8, 16], "kernels": ["pcn", "hmc"]}}
 ALL |= {"stability": STABILITY, "multilevel": MULTILEVEL, "acceptance": ACCEPTANCE}
+ALL |= {
+    "sgd_strong": {
+        "study": {"name": "sgd_strong", "values": [16, 64], "problems": ["quadratic"]},
+    }
+}
 DETERMINISTIC = ("weak_constraint", "heat_strong", "heat_weak", "stability")
 
 
@@ -204,6 +209,7 @@ def test_points_depend_on_what_they_are_made_of(name, tmp_path) -> None:
         "stability": {"study": {"mode": "mc"}},
         "multilevel": {"levels": {"steps": 8}},
         "acceptance": {"bridge": {"depth": 2.0}},
+        "sgd_strong": {"quadratic": {"noise": 2.0}},
     }[name]
     assert not set(paths(**number)) & set(first)
     if name not in DETERMINISTIC:
