@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from fem_deepest.configuration.anneal import AnnealConfig
+from fem_deepest.configuration.annealed_flow import AnnealedFlowConfig
 from fem_deepest.configuration.flow import FlowConfig, TimeSection
 from fem_deepest.configuration.network_anneal import NetworkAnnealConfig
 from fem_deepest.configuration.sample import SampleConfig
@@ -39,6 +40,7 @@ ROWS = {
     "mark, model",
     [
         ("flow keys", FlowConfig),
+        ("annealed flow keys", AnnealedFlowConfig),
         ("anneal keys", AnnealConfig),
         ("network anneal keys", NetworkAnnealConfig),
         ("sample keys", SampleConfig),

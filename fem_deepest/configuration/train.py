@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from fem_deepest.configuration.noise import SearchSection
 from fem_deepest.configuration.section import Count, Positive, Precision, Section, read, validate
 
 _LONGEST_STEP = 1.0  # in depth, on the coarsest of the automatic levels
@@ -166,6 +167,7 @@ class Config(Section):
     data: Data = Data()
     network: NetworkSection = NetworkSection()
     action: ActionSection = ActionSection()
+    search: SearchSection = SearchSection()
     solve: Solve = Solve()
     output: Output = Output()
 

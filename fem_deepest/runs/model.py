@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,6 +96,21 @@ def initial_parameters(
     columns = parameters.lift.shape[1]
     if columns:
         parameters.lift[...] = rng.standard_normal(parameters.lift.shape) / np.sqrt(columns)
+
+
+def random_controls(action: NetworkAction, config: Config, numbers: Iterable[int]) -> Array:
+    """Starts with these numbers side by side, (n, S): the rows of this rank; the first is numbered 0.
+
+    A forcing starts at zero. Not collective.
+    """
+    columns = []
+    for number in numbers:
+        column = np.zeros(action.space.local_size)
+        if action.grid.owner:
+            random = np.random.default_rng([config.seed, int(number)]) if number else None
+            initial_parameters(action.space.parameters(column), config, random)
+        columns.append(column)
+    return np.stack(columns, axis=1)
 
 
 @dataclass(frozen=True)
