@@ -8,7 +8,7 @@ import signal
 
 import numpy as np
 import pytest
-from launch import history, timeless
+from launch import history, start, timeless
 
 from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.runs.train import Run
@@ -87,6 +87,17 @@ def test_more_epochs_may_be_asked_for_later(command, tiny, tmp_path):
     assert command("train", tiny, "--out", out, *SGD, *one_level).code == 3
     assert command("train", tiny, "--out", out, "--resume", *SGD, *more, *one_level).code == 3
     assert command("train", tiny, "--out", whole, *SGD, *more, *one_level).code == 3
+    _same_end(out, whole)
+
+
+def test_it_goes_on_with_another_number_of_ranks(command, tiny, tmp_path):
+    """The batches, and so the iterates, do not depend on it to the last bit."""
+    out, whole, fewer = tmp_path / "out", tmp_path / "whole", ("--set", "solve.epochs=6")
+    one_level = ("--set", "network.cells=2")
+    assert command("train", tiny, "--out", out, *SGD, *one_level, *fewer).code == 3
+    ended = start("train", tiny, "--out", out, "--resume", *SGD, *one_level, ranks=2)
+    assert ended.returncode == 3, ended
+    assert command("train", tiny, "--out", whole, *SGD, *one_level).code == 3
     _same_end(out, whole)
 
 

@@ -66,6 +66,15 @@ def test_a_sequence_that_repeats_itself_much_is_drawn_further(
     assert len(lengths) > 1
 
 
+def test_subsets_of_few_runs_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And those of a run that was forgotten are drawn again."""
+    monkeypatch.setattr("fem_deepest.noise.subsets._RUNS", 3)
+    subsets = Subsets(7, 40, 5)
+    first = [subsets(2, number).tolist() for number in range(6)]
+    assert len(subsets._drawn) == 3
+    assert [subsets(2, number).tolist() for number in range(6)] == first
+
+
 def test_every_subset_is_as_likely_as_any_other() -> None:
     """Chi-square over all subsets of three of six, and over pairs of those of successive steps."""
     subsets, count = Subsets(1, 6, 3), 20000

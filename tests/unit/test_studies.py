@@ -46,6 +46,11 @@ ALL |= {
         "study": {"name": "sgd_strong", "values": [16, 64], "problems": ["quadratic"]},
     }
 }
+SGD = {"study": {"name": "sgd_strong", "values": [16, 64], "problems": ["quadratic"]}}
+ALL |= {"sgd_strong": SGD}
+ALL |= {"escape": {"study": {"name": "escape", "values": [7.0, 8.0, 9.0]}}}
+# Comparisons refine nothing; their points are tested in test_comparison.py.
+REFINED = [name for name in STUDIES if not issubclass(STUDIES[name], ComparisonStudy)]
 DETERMINISTIC = ("weak_constraint", "heat_strong", "heat_weak", "stability")
 
 
