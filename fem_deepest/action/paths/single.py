@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_solve_banded, cholesky_banded
+from scipy.linalg import cho_solve_banded, cholesky_banded, lapack
 
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.paths.action import Curvature, PathParts, Paths
+from fem_deepest.action.root import Numbered
 from fem_deepest.errors import InputError
 
 Array = NDArray[np.float64]
@@ -93,23 +96,58 @@ class PathMetric:
         self._scale = np.where(weight > 0.0, weight, 1.0)
         if defects.varying:
             self._w = _h1(defects.steps, paths.prior.kappa**2 or 1.0, 1.0)
-        self._factors = [None if m is None else cholesky_banded(m) for m in (self._x, self._w)]
+        self._factor = cholesky_banded(self._x)
+        self._varying = None if self._w is None else cholesky_banded(self._w)
 
     def apply(self, d: PETSc.Vec, r: PETSc.Vec) -> None:
         """``r = P d``. Not collective."""
-        x, w = self._paths.split(d.array_r)
-        out_x, out_w = self._paths.split(r.array_w)
-        out_x[...] = _times(self._x, x)
-        out_w[...] = self._scale * (w if self._w is None else _times(self._w, w))
+        r.array_w[...] = self.product(d.array_r)
 
     def solve(self, r: PETSc.Vec, d: PETSc.Vec) -> None:
         """``d = P^{-1} r``. Not collective."""
-        x, w = self._paths.split(r.array_r)
-        out_x, out_w = self._paths.split(d.array_w)
-        out_x[...] = cho_solve_banded((self._factors[0], False), x)
-        if self._w is not None:
-            w = cho_solve_banded((self._factors[1], False), w)
-        out_w[...] = w / self._scale
+        d.array_w[...] = self.solution(r.array_r)
+
+    def product(self, d: Array) -> Array:
+        """``P d`` of many vectors, (..., size)."""
+        x, w = self._paths.split(d)
+        w = self._scale * (w if self._w is None else _times(self._w, w))
+        return self._paths.join(_times(self._x, x), w)
+
+    def solution(self, r: Array) -> Array:
+        """``P^{-1} r`` of many vectors, (..., size)."""
+        x, w = self._paths.split(r)
+        upper, varying = self._factor, self._varying
+        if varying is not None:
+            w = _in_depth(lambda b: cho_solve_banded((varying, False), b), w)
+        return self._paths.join(
+            _in_depth(lambda b: cho_solve_banded((upper, False), b), x), w / self._scale
+        )
+
+    @property
+    def root(self) -> Numbered:
+        """``R`` with ``R R^T = P^{-1}``, for draws."""
+        return Numbered(range(self._paths.size), lambda z: self.inverse_root(z.T).T)
+
+    def inverse_root(self, z: Array) -> Array:
+        """``R z`` of many vectors of standard normals, (..., size): ``R R^T = P^{-1}``."""
+        x, w = self._paths.split(z)
+        upper, varying = self._factor, self._varying
+        if varying is not None:
+            w = _in_depth(lambda b: _upper_solution(varying, b), w)
+        return self._paths.join(
+            _in_depth(lambda b: _upper_solution(upper, b), x), w / np.sqrt(self._scale)
+        )
+
+
+def _in_depth(operation: Callable[[Array], Array], x: Array) -> Array:
+    """An operation on columns (m, ..) that stand in the last but one axis of ``x`` (.., m, D)."""
+    columns = np.moveaxis(x, -2, 0)
+    return np.moveaxis(operation(columns.reshape(len(columns), -1)).reshape(columns.shape), 0, -2)
+
+
+def _upper_solution(upper: Array, b: Array) -> Array:
+    """``U^{-1} b`` of an upper banded factor ``U^T U``."""
+    return np.asarray(lapack.dtbtrs(upper, b, uplo="U")[0])
 
 
 def _h1(h: Array, zeroth: float, first: float) -> Array:
@@ -122,8 +160,8 @@ def _h1(h: Array, zeroth: float, first: float) -> Array:
 
 
 def _times(matrix: Array, x: Array) -> Array:
-    """A symmetric tridiagonal matrix times columns."""
+    """A symmetric tridiagonal matrix times columns in the last but one axis."""
     out = matrix[1][:, None] * x
-    out[:-1] += matrix[0, 1:, None] * x[1:]
-    out[1:] += matrix[0, 1:, None] * x[:-1]
+    out[..., :-1, :] += matrix[0, 1:, None] * x[..., 1:, :]
+    out[..., 1:, :] += matrix[0, 1:, None] * x[..., :-1, :]
     return out

@@ -1,0 +1,79 @@
+"""Paths of a dynamical system under data as a landscape: all columns at once."""
+
+from __future__ import annotations
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+from fem_deepest.action.paths.action import Paths
+from fem_deepest.action.paths.single import PathAction
+from fem_deepest.annealed.landscape import Numbers
+from fem_deepest.noise.philox import normals
+from fem_deepest.sample.target import inner
+
+Array = NDArray[np.float64]
+
+
+class PathsLandscape:
+    """``A(x, w)`` of :class:`fem_deepest.action.paths.action.Paths` at one precision.
+
+    A path lives on one rank; different ranks may have different columns. The normals of a draw are named
+    by the number of the unknown.
+
+    Args:
+        paths: The action.
+        model_precision: ``R_f``.
+
+    Attributes:
+        metric: :class:`.PathMetric`.
+
+    Raises:
+        InputError: ``R_f`` is not positive and finite, or an end is clamped or periodic.
+
+    Nothing here is collective.
+    """
+
+    comm = MPI.COMM_SELF
+
+    def __init__(self, paths: Paths, model_precision: float) -> None:
+        self.paths, self.model_precision = paths, model_precision
+        self.metric = PathAction(paths, model_precision).metric
+        self._keys = np.arange(paths.size, dtype=np.uint64)
+
+    @property
+    def rows(self) -> int:
+        """Unknowns of a path."""
+        return self.paths.size
+
+    def value(self, U: Array) -> Array:
+        """See :class:`.Landscape`."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self.paths.value(_paths(U), self.model_precision).action
+
+    def gradient(self, U: Array, step: int | None = None) -> tuple[Array, Array]:
+        """See :class:`.Landscape`."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            parts, slope = self.paths.gradient(_paths(U), self.model_precision)
+        return parts.action, slope.T
+
+    def apply(self, D: Array) -> Array:
+        """See :class:`.Landscape`."""
+        return self.metric.product(D.T).T
+
+    def solve(self, R: Array) -> Array:
+        """See :class:`.Landscape`."""
+        return self.metric.solution(R.T).T
+
+    def draw(self, seed: int, step: int, numbers: Numbers, stream: int = 0) -> Array:
+        """See :class:`.Landscape`."""
+        return self.metric.inverse_root(normals(seed, self._keys, step, stream, numbers).T).T
+
+    def inner(self, a: Array, b: Array) -> Array:
+        """See :class:`.Landscape`."""
+        return inner(a, b)
+
+
+def _paths(U: Array) -> Array:
+    """Paths by rows; no copy where the flow has made ``U`` of such."""
+    return np.ascontiguousarray(U.T)

@@ -1,0 +1,1 @@
+"""An annealed flow as a PETSc time stepper: options and monitors of TS for one column."""
