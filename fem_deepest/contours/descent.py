@@ -1,8 +1,8 @@
 """Descent of contours to a stationary point of their energy.
 
-The steps are those of :mod:`fem_deepest.contours.flow` without noise, of which only those are taken that lower
-the energy. A splitting has a stationary point of its own, off by the order of its step; so the step is halved
-when no contour gains from it any more, and the end is the stationary point of the energy.
+The steps are those of :mod:`fem_deepest.contours.flow` without noise, of which only those are taken that
+lower the energy. A splitting has a stationary point of its own, off by the order of its step; so the
+step is halved when no contour gains from it any more, and the end is the stationary point of the energy.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def descend(
     """
     now, evaluations, field = energy.evaluate(U), 1, energy.field
     shortest = dt / 2**_HALVINGS
-    idle = np.zeros(U.shape[1], dtype=bool)
+    idle: NDArray[np.bool_] = np.zeros(U.shape[1], dtype=bool)
     while evaluations < most:
         moved = field.shift(field.straighten(U, energy.nu * dt), dt * now.force)
         new = energy.evaluate(moved)
@@ -60,9 +60,7 @@ def descend(
         gain = now.value - new.value
         take = gain > _LOST * np.abs(now.value)
         U = np.where(take, moved, U)
-        now = Evaluation(
-            np.where(take, new.value, now.value), np.where(take, new.force, now.force)
-        )
+        now = Evaluation(np.where(take, new.value, now.value), np.where(take, new.force, now.force))
         idle = gain <= tolerance * np.abs(now.value)
         if idle.all():
             if dt <= shortest:

@@ -3,15 +3,15 @@ r"""The energy of contours in an image, and what it does to them.
     E(u) = nu Per_h(u) + sum_b ( n_in(b) e_in(b) + n_out(b) e_out(b) ),
     n_in = H h(u) + p H 1,      n_out = H (1 - h(u)) + p H 1.
 
-Each region holds a thousandth ``p`` of the whole image besides its own, so that one that has vanished has the
-statistics of the image, and not none.
-Its derivative is ``nu dPer_h + h'(u) H^T (e_in - e_out)``, exact for the discrete energy where the statistics
-are optimal. The gradient flow with the mobility ``gamma/eps`` moves the contour outwards with
+Each region holds a thousandth ``p`` of the whole image besides its own, so that one that has vanished
+has the statistics of the image, and not none. Its derivative is ``nu dPer_h + h'(u) H^T (e_in -
+e_out)``, exact for the discrete energy where the statistics are optimal. The gradient flow with the
+mobility ``gamma/eps`` moves the contour outwards with
 
     nu curvature + F,      F_i = - (H^T (e_in - e_out))_i / m_i,
 
-since ``gamma h' / eps = G``; the derivative in the direction ``G(u) v`` tends to the derivative of the shape,
-``-int (nu curvature + F) v ds`` over the contour (curvature negative where the inside is convex).
+since ``gamma h' / eps = G``; the derivative in the direction ``G(u) v`` tends to the derivative of the
+shape, ``-int (nu curvature + F) v ds`` over the contour (curvature negative where the inside is convex).
 """
 
 from __future__ import annotations

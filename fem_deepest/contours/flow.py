@@ -7,14 +7,15 @@ see :mod:`fem_deepest.contours.energy` and :mod:`fem_deepest.contours.noise`. A 
     u -> relax, heat, relax  (curvature, over nu dt)  -> shift by F dt + dW,
 
 each part solved exactly, so that ``|u| <= 1`` whatever the step is. The Stratonovich integral needs no
-correction, being the limit of equations with smooth noise, and here it is the shift itself. To see what the
-correction does, the equation of Ito without it can be had: the exact flow then relaxes by ``q dt / 2`` too.
+correction, being the limit of equations with smooth noise, and here it is the shift itself. To see what
+the correction does, the equation of Ito without it can be had: the exact flow then relaxes by ``q dt /
+2`` too.
 
 A step is a proposal, which is accepted with the probability ``min(1, exp(-(E(u') - E(u))/theta))``: what
 lowers the energy is always accepted (O. Juan, R. Keriven, G. Postelnicu, Stochastic motion and the level
 set method in computer vision: stochastic active contours, Int. J. Comput. Vis. 69 (2006) 7-25,
-doi:10.1007/s11263-006-6849-5; A. Lang 2007). ``theta`` decreases. One step costs one evaluation of the energy:
-the force is a by-product.
+doi:10.1007/s11263-006-6849-5; A. Lang 2007). ``theta`` decreases. One step costs one evaluation of the
+energy: the force is a by-product.
 
 The noise of sample ``s`` in step ``n`` is a function of the seed, ``s`` and ``n`` alone.
 """
@@ -30,6 +31,7 @@ from numpy.typing import NDArray
 from fem_deepest.annealed.schedule import Schedule
 from fem_deepest.contours.energy import ContourEnergy, Evaluation
 from fem_deepest.contours.noise import check_noise
+from fem_deepest.contours.profile import relax
 from fem_deepest.errors import InputError, NumericalFailure
 from fem_deepest.noise.philox import log_uniforms
 from fem_deepest.spde.density import variance_density
@@ -109,8 +111,8 @@ class ContourFlow:
             raise InputError(f"dt = {dt:g} was given, expected a positive length of step")
         if interpretation == "ito" and schedule is not None:
             raise InputError(
-                "a schedule was given with interpretation='ito', which is there to show the law of the wrong "
-                "equation; leave out one of the two"
+                "a schedule was given with interpretation='ito', which is there to show the law of the "
+                "wrong equation; leave out one of the two"
             )
         if noise is not None:
             check_noise(noise)
@@ -132,7 +134,7 @@ class ContourFlow:
         else:
             self.step, self.U, self.memory = 0, U0, start
             self.best, self.best_U = self._now.value.copy(), U0
-        self.accepted = np.ones(len(self.samples), dtype=bool)
+        self.accepted: NDArray[np.bool_] = np.ones(len(self.samples), dtype=bool)
         self._missing: Array | None = None
         if interpretation == "ito" and noise is not None:
             q = variance_density(noise, noise.quadrature, discrete=False, why="Ito's equation")
@@ -177,7 +179,8 @@ class ContourFlow:
             take = self.accepted
             self.U = np.where(take, U, self.U)
             self._now = Evaluation(
-                np.where(take, new.value, self._now.value), np.where(take, new.force, self._now.force)
+                np.where(take, new.value, self._now.value),
+                np.where(take, new.force, self._now.force),
             )
             lower = self._now.value < self.best
             if lower.any():
@@ -192,7 +195,7 @@ class ContourFlow:
         if self.noise is not None:
             s = s + self._scale * self.noise.increment(self.step, self.dt, self.samples).field
         U = field.shift(U, s)
-        return U if self._missing is None else field.relax(U, self._missing)
+        return U if self._missing is None else relax(U, self._missing, field.eps)
 
     @property
     def _scale(self) -> Array | float:

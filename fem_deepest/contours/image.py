@@ -79,7 +79,9 @@ def read_image(path: str | Path) -> Image:
         values = np.asarray(imread(path))
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError and its own
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} is no image that can be read ({reason}); give a PNG file") from None
+        raise InputError(
+            f"{path} is no image that can be read ({reason}); give a PNG file"
+        ) from None
     if values.dtype.kind in "ui":
         values = values / float(np.iinfo(values.dtype).max)
     values = np.atleast_3d(values.astype(np.float64))

@@ -5,14 +5,15 @@ A contour whose points move along their normal with ``dW`` is, as a phase field,
     du = |grad u| o dW = G(u) o dW,       G(u) = (1 - u^2) / (sqrt(2) eps),
 
 in the sense of Stratonovich: only then is the motion that of the curve, whatever function has it as its
-level (Ito's calculus would see a second derivative along the normal, and the equation without its correction
-depends on the profile, or is ill-posed: Lions, Souganidis 1998; Juan, Keriven, Postelnicu 2006). In Ito's form
+level (Ito's calculus would see a second derivative along the normal, and the equation without its
+correction depends on the profile, or is ill-posed: Lions, Souganidis 1998; Juan, Keriven, Postelnicu
+2006). In Ito's form
 
     du = G(u) dW + 1/2 G'(u) G(u) q dt,        1/2 G' G q = - q/(2 eps^2) (u - u^3),
 
-with the variance density ``q(x)`` of ``W``: the correction is a well of the other sign. Left out, the profile
-becomes steeper by ``s = sqrt(1 + q/(2 nu))``, where ``nu`` is the price of length, and a shift by ``dW`` moves
-the contour by ``dW / s`` only.
+with the variance density ``q(x)`` of ``W``: the correction is a well of the other sign. Left out, the
+profile becomes steeper by ``s = sqrt(1 + q/(2 nu))``, where ``nu`` is the price of length, and a shift
+by ``dW`` moves the contour by ``dW / s`` only.
 
 Here the equation is solved as it stands: over a step it is the shift of
 :func:`fem_deepest.contours.profile.shift`, exact for Stratonovich noise. White noise in the plane has
@@ -66,8 +67,9 @@ def normal_noise(
         return FiniteRank(V, [one], seed)
     if kind == "white":
         raise InputError(
-            "white noise was asked for on contours in the plane, where the flow is ill-posed: its variance "
-            "at a point, and with it Stratonovich's correction, is infinite; take 'matern' or 'constant'"
+            "white noise was asked for on contours in the plane, where the flow is ill-posed: its "
+            "variance at a point, and with it Stratonovich's correction, is infinite; take 'matern' or "
+            "'constant'"
         )
     field = WhittleMatern.with_law(
         V, sigma=strength, length=length, alpha=smoothness + 1.0, boundary="robin"
@@ -85,6 +87,6 @@ def check_noise(noise: Any) -> None:
     if beta <= 1.0:
         raise InputError(
             f"the noise of a contour has the regularity beta = {beta:g} in the plane, expected more than "
-            "1: its variance at a point, and with it Stratonovich's correction, is infinite; take a smoother "
-            "field or a constant one"
+            "1: its variance at a point, and with it Stratonovich's correction, is infinite; take a "
+            "smoother field or a constant one"
         )

@@ -4,13 +4,15 @@ The length of the contour is the energy of Modica and Mortola on P1 elements,
 
     Per_h(u) = 1/gamma ( eps/2 u^T K u + 1/eps sum_i m_i W(u_i) ),
 
-with lumped masses ``m_i``, and the area is ``sum_i m_i h(u_i)``; see :mod:`fem_deepest.contours.profile`. The
-gradient flow of ``nu Per_h`` with the mobility ``gamma/eps`` is the equation of Allen and Cahn,
+with lumped masses ``m_i``, and the area is ``sum_i m_i h(u_i)``; see
+:mod:`fem_deepest.contours.profile`. The gradient flow of ``nu Per_h`` with the mobility ``gamma/eps`` is
+the equation of Allen and Cahn,
 
     du/dt = nu ( Laplace u + (u - u^3) / eps^2 ),
 
 whose contour moves with ``nu`` times its curvature as ``eps -> 0`` (Evans, Soner, Souganidis 1992,
-doi:10.1002/cpa.3160450903). No level set has to be made a distance again, and contours may split and merge.
+doi:10.1002/cpa.3160450903). No level set has to be made a distance again, and contours may split and
+merge.
 
 All blocks are (owned nodes, S), one contour a column.
 """
@@ -79,7 +81,7 @@ class PhaseField:
         """``Per_h``, (S,)."""
         local = 0.5 * self.eps * np.einsum("is,is->s", U, self.heat.stiffness(U))
         local += (self.masses / self.eps * profile.well(U)).sum(axis=0)
-        return self.sum(local) / profile.TENSION
+        return np.asarray(self.sum(local) / profile.TENSION)
 
     def length_gradient(self, U: Array) -> Array:
         """``dPer_h/dU``, a dual block (owned, S)."""

@@ -10,9 +10,9 @@ that balances the two parts of the energy of Modica and Mortola. Along it
     G(u) = |grad u| = (1 - u^2) / (sqrt(2) eps),
     h(u) = 1/2 + 3/4 (u - u^3/3),     h' = 3/4 (1 - u^2),     h(-1) = 0,  h(1) = 1.
 
-``G`` moves the contour: ``du/dt = G(u) v`` is ``dz/dt = v``, whatever ``u`` is, since ``du/dz = G``. ``h`` is
-the indicator of the inside with ``gamma h' / eps = G``: an energy ``int h(u) f`` moves the contour with the
-velocity ``-f`` and leaves the pure phases alone.
+``G`` moves the contour: ``du/dt = G(u) v`` is ``dz/dt = v``, whatever ``u`` is, since ``du/dz = G``.
+``h`` is the indicator of the inside with ``gamma h' / eps = G``: an energy ``int h(u) f`` moves the
+contour with the velocity ``-f`` and leaves the pure phases alone.
 
 All functions act elementwise. Nothing here is collective.
 """
@@ -28,6 +28,8 @@ Array = NDArray[np.float64]
 
 TENSION = 2.0 * math.sqrt(2.0) / 3.0
 """``gamma``."""
+
+_NEARLY_ONE = 1.0 - 2.0**-52
 
 
 def profile(z: ArrayLike, eps: float) -> Array:
@@ -60,8 +62,9 @@ def shift(u: Array, s: Array, eps: float) -> Array:
 
     It adds ``s`` to ``z``, which is ``(u + t) / (1 + u t)`` with ``t = tanh(s / (sqrt(2) eps))``.
     """
-    t = np.tanh(s / (math.sqrt(2.0) * eps))
-    return (u + t) / np.maximum(1.0 + u * t, np.finfo(float).tiny)
+    # Below one, so that the pure phases stay what they are however far the contour goes.
+    t = np.clip(np.tanh(s / (math.sqrt(2.0) * eps)), -_NEARLY_ONE, _NEARLY_ONE)
+    return (u + t) / (1.0 + u * t)
 
 
 def relax(u: Array, t: ArrayLike, eps: float) -> Array:

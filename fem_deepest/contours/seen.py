@@ -3,9 +3,9 @@ r"""What the nodes of a mesh see of an image: its histogram under each basis fun
     H_bi = int phi_i [ I = b ] dx,      sum_b H_bi = m_i,
 
 for the grey levels ``b`` and the nodes ``i``. A region energy knows the image through the histograms of
-the inside and of the outside alone, ``H h`` and ``H (1 - h)`` with the indicator ``h`` at the nodes; and an
-energy ``sum_b e_b (H h)_b`` has the derivative ``H^T e`` in ``h``. So this one sparse matrix is the whole data
-term, for any mesh and any image.
+the inside and of the outside alone, ``H h`` and ``H (1 - h)`` with the indicator ``h`` at the nodes; and
+an energy ``sum_b e_b (H h)_b`` has the derivative ``H^T e`` in ``h``. So this one sparse matrix is the
+whole data term, for any mesh and any image.
 
 The image is constant on each pixel. The integrals are sums over the midpoints of the pixels, or of equal
 parts of them where the mesh is finer than the image, and every column is scaled to ``m_i``.
@@ -29,7 +29,7 @@ from fem_deepest.spaces.interpolation import pull_back
 
 Array = NDArray[np.float64]
 
-_PARTS = (1, 2, 4, 8, 16)  # of a pixel, along each side
+_MOST = 2**24  # points
 _CHUNK = 16  # levels that are summed over the ranks together
 _PADDING = 1e-10  # of the boxes around cells, relative to the size of the mesh
 
@@ -57,15 +57,17 @@ class Seen:
         levels, number = np.unique(image.pixels, return_inverse=True)
         self.grey: Array = levels / (LEVELS - 1.0)
         number = number.reshape(image.shape)
-        for parts in _PARTS:
+        parts = 1
+        while number.size * parts**2 <= _MOST:
             raw = _integrals(field, number, levels.size, low, widths, parts)
             total = np.asarray(raw.sum(axis=0)).ravel()
             if domain.comm.allreduce(bool((total > 0.0).all()), MPI.LAND):
                 break
+            parts *= 2
         else:
             raise InputError(
                 f"an image of {image.shape[0]} by {image.shape[1]} pixels was put on a mesh with cells "
-                f"smaller than {1 / _PARTS[-1]:g} of a pixel; take a coarser mesh"
+                "much smaller than a pixel; take a coarser mesh"
             )
         self.histogram: sparse.csr_matrix = (raw @ sparse.diags(field.masses[:, 0] / total)).tocsr()
         self._transposed = self.histogram.T.tocsr()
@@ -111,9 +113,7 @@ def _integrals(
     # Where a point is tells its pixel: what it carries need not be sent with it.
     column = np.floor((x[:, 0] - low[0]) / widths[0] * number.shape[1]).astype(np.int64)
     row = np.floor((1.0 - (x[:, 1] - low[1]) / widths[1]) * number.shape[0]).astype(np.int64)
-    level = number[
-        np.clip(row, 0, number.shape[0] - 1), np.clip(column, 0, number.shape[1] - 1)
-    ]
+    level = number[np.clip(row, 0, number.shape[0] - 1), np.clip(column, 0, number.shape[1] - 1)]
     X, _ = pull_back(domain, x[:, :2], cells)
     values = np.asarray(field.V.ufl_element().basix_element.tabulate(0, X))[0, :, :, 0]
     dofs = np.asarray(field.V.dofmap.list)[cells]

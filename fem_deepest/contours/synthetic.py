@@ -1,12 +1,12 @@
 r"""Images made for trying: what is on them, and starts from which a contour without noise stalls.
 
-All are squares. Grey values at the pixels are drawn independently, from normal laws inside and outside, with
-NumPy's generator and the seed given.
+All are squares. Grey values at the pixels are drawn independently, from normal laws inside and outside,
+with NumPy's generator and the seed given.
 
 * ``discs``: two discs and a ring, bright on dark; the contour starts as a circle in one of the discs.
 * ``variance``: a disc and a square with the mean of the background and three times its deviation.
-* ``mixture``: objects with dark and bright pixels on a grey background: the means agree, and a single normal
-  law is a poor description of the foreground.
+* ``mixture``: objects with dark and bright pixels on a grey background: the means agree, and a single
+  normal law is a poor description of the foreground.
 """
 
 from __future__ import annotations
@@ -28,9 +28,8 @@ class Synthetic(NamedTuple):
     """An image with its truth.
 
     Attributes:
-        image: The image.
-        truth: White inside of the objects, black outside.
-        start: Signed distance of the contour to start from, positive inside; the square is the unit square.
+        image: The image. truth: White inside of the objects, black outside. start: Signed distance of
+        the contour to start from, positive inside, in the unit square.
     """
 
     image: Image
@@ -94,9 +93,7 @@ def _mixture(generator: np.random.Generator, inside: NDArray[np.bool_]) -> Array
     return np.where(inside, 0.5 + 0.2 * sign + z, 0.5 + 2.0 * z)
 
 
-_DISCS = union(
-    circle((0.27, 0.72), 0.15), circle((0.73, 0.73), 0.13), ring((0.5, 0.3), 0.1, 0.2)
-)
+_DISCS = union(circle((0.27, 0.72), 0.15), circle((0.73, 0.73), 0.13), ring((0.5, 0.3), 0.1, 0.2))
 _TWO = union(circle((0.32, 0.66), 0.17), square((0.7, 0.33), 0.14))
 
 SYNTHETIC: dict[str, tuple[Distance, Distance, Callable[..., Array]]] = {

@@ -16,10 +16,10 @@ FLOOR = (1.0 / 255.0) ** 2 / 12.0
 
 
 class Gaussian:
-    """``e = (I - mu)^2 / (2 v) + log(2 pi v) / 2``, minus the log-likelihood, mean and variance of each region.
+    """``e = (I - mu)^2 / (2 v) + log(2 pi v) / 2``, mean and variance of each region.
 
-    Tells apart regions of one mean and two variances, which means alone cannot (S. C. Zhu, A. Yuille,
-    Region competition, 1996; Juan, Keriven, Postelnicu 2006, doi:10.1007/s11263-006-6849-5).
+    That is minus the log-likelihood of normal laws. Tells apart regions of one mean and two variances,
+    which means alone cannot (S. C. Zhu, A. Yuille, Region competition, 1996; Juan, Keriven, Postelnicu 2006, doi:10.1007/s11263-006-6849-5).
 
     Args:
         grey: Grey values of the levels, (B,).

@@ -18,9 +18,9 @@ class Mixture:
     r"""``e_in = -log sum_k a_k N(I; mu_k, v_k)`` inside, a normal law outside.
 
     The mixture is found by expectation and maximisation (Dempster, Laird, Rubin 1977), all contours
-    together, from ``K`` parts of equal area of the histogram: a function of the histogram alone, so that an
-    interrupted run goes on as it would have. Every iteration lowers the energy; ``e_in`` is its derivative as
-    far as they have converged.
+    together, from ``K`` parts of equal area of the histogram: a function of the histogram alone, so that
+    an interrupted run goes on as it would have. Every iteration lowers the energy; ``e_in`` is its
+    derivative as far as they have converged.
 
     Args:
         grey: Grey values of the levels, (B,).

@@ -2,9 +2,10 @@ r"""What a region energy is.
 
     E(u) = min over theta of  sum_b ( n_in(b) e_in(b; theta) + n_out(b) e_out(b; theta) )
 
-with the areas ``n_in(b)`` and ``n_out(b)`` that the grey level ``b`` covers inside and outside, and statistics
-``theta`` of the two regions. Where ``theta`` is the minimum, its own change does not count (envelope), so
-``dE/dn_in = e_in`` and ``dE/dn_out = e_out``, and the contour is pushed outwards with ``e_out - e_in``.
+with the areas ``n_in(b)`` and ``n_out(b)`` that the grey level ``b`` covers inside and outside, and
+statistics ``theta`` of the two regions. Where ``theta`` is the minimum, its own change does not count
+(envelope), so ``dE/dn_in = e_in`` and ``dE/dn_out = e_out``, and the contour is pushed outwards with
+``e_out - e_in``.
 """
 
 from __future__ import annotations
