@@ -8,6 +8,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fem_deepest._petsc import PETSc
+from fem_deepest.spaces.columns import Columns
+
 Array = NDArray[np.float64]
 Words = NDArray[np.uint64]
 
@@ -28,6 +31,21 @@ class Root(Protocol):
         """``R z``, (n, S), of the normals (m * width, S). Collective."""
 
 
+class Loads(Protocol):
+    """A map ``B`` with ``B B^T = A`` for a matrix ``A`` that is a sum over cells.
+
+    Attributes:
+        keys: Names (m,) of the cells of this rank.
+        width: Normals of each.
+    """
+
+    keys: Words
+    width: int
+
+    def __call__(self, z: Array) -> Array:
+        """``B z``, a dual block (n, S), of the normals (m * width, S). Collective."""
+
+
 class Numbered:
     """A root with one normal for each unknown, named by its number.
 
@@ -38,6 +56,14 @@ class Numbered:
 
     width = 1
 
+    @classmethod
+    def of(
+        cls, create: Callable[[], PETSc.Vec], inverse_root: Callable[[PETSc.Vec, PETSc.Vec], None]
+    ) -> Numbered:
+        """From a map of vectors. Collective."""
+        columns = Columns(create)
+        return cls(columns.numbers, lambda z: columns(inverse_root, z))
+
     def __init__(self, numbers: range, inverse_root: Callable[[Array], Array]) -> None:
         self.keys: Words = np.arange(numbers.start, numbers.stop, dtype=np.uint64)
         self._inverse_root = inverse_root
@@ -45,3 +71,23 @@ class Numbered:
     def __call__(self, z: Array) -> Array:
         """See :class:`Root`."""
         return self._inverse_root(z)
+
+
+class Loaded:
+    """``R = C B`` with loads ``B z ~ N(0, P)``: a sum over cells, each with its own normals.
+
+    Args:
+        loads: ``B``.
+        solve: ``C`` on blocks.
+
+    Attributes:
+        loads: ``B``.
+    """
+
+    def __init__(self, loads: Loads, solve: Callable[[Array], Array]) -> None:
+        self.loads, self._solve = loads, solve
+        self.keys, self.width = loads.keys, loads.width
+
+    def __call__(self, z: Array) -> Array:
+        """See :class:`Root`."""
+        return self._solve(self.loads(z))

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
 from fem_deepest._petsc import PETSc
+from fem_deepest.action.form.action import FormAction
 from fem_deepest.action.protocol import Action
-from fem_deepest.annealed.landscape import Numbers
+from fem_deepest.annealed.landscape import Mass, Numbers
+from fem_deepest.annealed.mass import NO_MASS, FormMass
 from fem_deepest.annealed.root import root_of
-from fem_deepest.errors import InputError
+from fem_deepest.errors import InputError, NumericalFailure
 from fem_deepest.noise.philox import normals
+from fem_deepest.spaces.columns import Columns
 
 Array = NDArray[np.float64]
 
@@ -21,13 +22,14 @@ Array = NDArray[np.float64]
 class ActionLandscape:
     """``A(u)`` of any action, distributed over its ranks or not.
 
+    Where the action fails numerically it is no number, so that the flow refuses to go there.
+
     Args:
         action: The action.
 
     Attributes:
         action: The action.
         comm: Its ranks.
-        u: A vector of the space, for use in between.
 
     Raises:
         InputError: The action has a saddle point where others have a minimum, or its metric is
@@ -43,39 +45,39 @@ class ActionLandscape:
                 "solutions; take the state or the forcing form"
             )
         self.action = action
-        self.u, self._g = action.create(), action.create()
-        self.comm: MPI.Intracomm = self.u.comm.tompi4py()
-        self._root = root_of(action, self.u)
+        self._columns, self._g = Columns(action.create), action.create()
+        self.comm: MPI.Intracomm = self._columns.comm.tompi4py()
+        self._root = root_of(action, self._g)
 
     @property
     def rows(self) -> int:
         """Unknowns of this rank."""
-        return int(self.u.getLocalSize())
+        return self._columns.rows
 
     def value(self, U: Array) -> Array:
         """See :class:`.Landscape`."""
-        values = np.empty(U.shape[1])
-        for s in range(U.shape[1]):
-            self.u.array[...] = U[:, s]
-            values[s] = self.action.value(self.u)
-        return values
+        return np.array([self._value(self._columns.column(U, s)) for s in range(U.shape[1])])
 
     def gradient(self, U: Array, step: int | None = None) -> tuple[Array, Array]:
         """See :class:`.Landscape`."""
-        values, G = np.empty(U.shape[1]), np.empty_like(U)
-        for s in range(U.shape[1]):
-            self.u.array[...] = U[:, s]
-            values[s] = self.action.gradient(self.u, self._g)
-            G[:, s] = self._g.array_r
-        return values, G
+        values = list[float]()
+
+        def gradient(u: PETSc.Vec, g: PETSc.Vec) -> None:
+            try:
+                values.append(self.action.gradient(u, g))
+            except NumericalFailure:
+                values.append(np.nan)
+
+        G = self._columns(gradient, U)
+        return np.array(values), G
 
     def apply(self, D: Array) -> Array:
         """See :class:`.Landscape`."""
-        return self.mapped(self.action.metric.apply, D)
+        return self._columns(self.action.metric.apply, D)
 
     def solve(self, R: Array) -> Array:
         """See :class:`.Landscape`."""
-        return self.mapped(self.action.metric.solve, R)
+        return self._columns(self.action.metric.solve, R)
 
     def draw(self, seed: int, step: int, numbers: Numbers, stream: int = 0) -> Array:
         """See :class:`.Landscape`."""
@@ -89,11 +91,18 @@ class ActionLandscape:
             self.comm.Allreduce(MPI.IN_PLACE, local)
         return np.asarray(local)
 
-    def mapped(self, operation: Callable[[PETSc.Vec, PETSc.Vec], None], block: Array) -> Array:
-        """A map of vectors on each column."""
-        image = np.empty_like(block)
-        for s in range(block.shape[1]):
-            self.u.array[...] = block[:, s]
-            operation(self.u, self._g)
-            image[:, s] = self._g.array_r
-        return image
+    def mass(self) -> Mass:
+        """``M`` of an action in UFL, see :class:`.HasMass`.
+
+        Raises:
+            InputError: The action is none.
+        """
+        if not isinstance(self.action, FormAction):
+            raise InputError(NO_MASS)
+        return FormMass(self.action)
+
+    def _value(self, u: PETSc.Vec) -> float:
+        try:
+            return self.action.value(u)
+        except NumericalFailure:
+            return np.nan

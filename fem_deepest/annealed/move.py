@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fem_deepest.annealed.landscape import HasMass, Landscape, Numbers
+from fem_deepest.annealed.mass import NO_MASS
 from fem_deepest.errors import InputError
 
 Array = NDArray[np.float64]
@@ -83,10 +84,7 @@ class ByMass:
 
     def __init__(self, landscape: Landscape, implicitness: float) -> None:
         if not isinstance(landscape, HasMass):
-            raise InputError(
-                "white noise was asked for on a landscape without a mass matrix, where it has no meaning; "
-                "take the noise of the prior"
-            )
+            raise InputError(NO_MASS)
         self._mass = landscape.mass()
         if self._mass.dimension > 1:
             raise InputError(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from fem_deepest.action.paths.action import Paths
 from fem_deepest.action.paths.single import PathAction
 from fem_deepest.annealed.landscape import Numbers
+from fem_deepest.annealed.mass import PathMass
 from fem_deepest.noise.philox import normals
 from fem_deepest.sample.target import inner
 
@@ -68,6 +69,10 @@ class PathsLandscape:
     def draw(self, seed: int, step: int, numbers: Numbers, stream: int = 0) -> Array:
         """See :class:`.Landscape`."""
         return self.metric.inverse_root(normals(seed, self._keys, step, stream, numbers).T).T
+
+    def mass(self) -> PathMass:
+        """``M`` of the path, see :class:`.HasMass`."""
+        return PathMass(self.metric, self._keys)
 
     def inner(self, a: Array, b: Array) -> Array:
         """See :class:`.Landscape`."""

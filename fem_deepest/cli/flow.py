@@ -12,9 +12,11 @@ from typing import Any, Protocol
 
 from mpi4py import MPI
 
-from fem_deepest.cli import flow_figures
+from fem_deepest.cli import annealed_figures, annealed_record, flow_figures
+from fem_deepest.cli.annealed_session import AnnealedSession
 from fem_deepest.cli.flow_session import COLUMNS, FlowSession
 from fem_deepest.cli.progress import Reporter, Silent
+from fem_deepest.configuration.annealed_flow import AnnealedFlowConfig, load_annealed_flow
 from fem_deepest.configuration.flow import FlowConfig, load_flow
 from fem_deepest.configuration.section import Section, read
 from fem_deepest.errors import InputError
@@ -64,6 +66,15 @@ KINDS = (
         FlowSession,
         flow_figures.redraw,
     ),
+    Kind(
+        "action",
+        "an annealed gradient flow",
+        AnnealedFlowConfig,
+        load_annealed_flow,
+        annealed_record.COLUMNS,
+        AnnealedSession,
+        annealed_figures.redraw,
+    ),
 )
 
 
@@ -77,7 +88,7 @@ def flow(
     comm: MPI.Intracomm = MPI.COMM_WORLD,
     reporter: Reporter | None = None,
 ) -> Any:
-    """Run a stochastic flow: one path of a semilinear SPDE, with PETSc's TS and its options.
+    """Run a stochastic flow: one path of an SPDE, or the annealed gradient flow of an action.
 
     Args:
         config: TOML file, mapping or configuration; its sections tell the kind of flow.
@@ -89,7 +100,8 @@ def flow(
         reporter: Told how it goes; default: nobody.
 
     Returns:
-        The run: of an SPDE :class:`fem_deepest.runs.flow.Flowed`. Its ``status`` says how it ended;
+        The run: of an SPDE :class:`fem_deepest.runs.flow.Flowed`, of an action
+        :class:`fem_deepest.runs.annealed_flow.AnnealedFlowed`. Its ``status`` says how it ended;
         see ``EXIT_CODES``.
 
     Raises:

@@ -1,0 +1,32 @@
+"""Sections that all annealed flows share: how the noise is cooled."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from fem_deepest.configuration.section import Count, Positive, Section
+
+
+class TemperatureSection(Section):
+    """``[temperature]``: ``theta`` by steps."""
+
+    schedule: Literal["constant", "geometric", "logarithmic", "acceptance"] = Field(
+        default="geometric",
+        description="constant; geometric; logarithmic; or cooled when enough moves were accepted",
+    )
+    start: Positive = Field(default=0.1, description="first temperature")
+    end: Positive = Field(
+        default=1e-3, description="last temperature (geometric, acceptance); below the first"
+    )
+    unit: Count = Field(
+        default=1, description="logarithmic: `theta = start log 2 / log(2 + step/unit)`"
+    )
+    ratio: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
+        default=0.9, description="factor from one temperature to the next (acceptance)"
+    )
+    accepted: Count = Field(
+        default=10, description="accepted moves after which it is cooled (acceptance)"
+    )
+    most: Count = Field(default=100, description="most steps at one temperature (acceptance)")
