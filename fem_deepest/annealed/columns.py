@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
@@ -60,16 +62,7 @@ class ActionLandscape:
 
     def gradient(self, U: Array, step: int | None = None) -> tuple[Array, Array]:
         """See :class:`.Landscape`."""
-        values = list[float]()
-
-        def gradient(u: PETSc.Vec, g: PETSc.Vec) -> None:
-            try:
-                values.append(self.action.gradient(u, g))
-            except NumericalFailure:
-                values.append(np.nan)
-
-        G = self._columns(gradient, U)
-        return np.array(values), G
+        return self.mapped(self.action.gradient, U)
 
     def apply(self, D: Array) -> Array:
         """See :class:`.Landscape`."""
@@ -100,6 +93,21 @@ class ActionLandscape:
         if not isinstance(self.action, FormAction):
             raise InputError(NO_MASS)
         return FormMass(self.action)
+
+    def mapped(
+        self, gradient: Callable[[PETSc.Vec, PETSc.Vec], float], U: Array
+    ) -> tuple[Array, Array]:
+        """Values and gradients of all columns by ``value = gradient(u, g)``."""
+        values = list[float]()
+
+        def caught(u: PETSc.Vec, g: PETSc.Vec) -> None:
+            try:
+                values.append(gradient(u, g))
+            except NumericalFailure:
+                values.append(np.nan)
+
+        G = self._columns(caught, U)
+        return np.array(values), G
 
     def _value(self, u: PETSc.Vec) -> float:
         try:
