@@ -23,11 +23,12 @@ The noise of sample ``s`` in step ``n`` is a function of the seed, ``s`` and ``n
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fem_deepest.annealed.flow import Best, FlowState
 from fem_deepest.annealed.schedule import Schedule
 from fem_deepest.contours.energy import ContourEnergy, Evaluation
 from fem_deepest.contours.noise import check_noise
@@ -39,24 +40,6 @@ from fem_deepest.spde.density import variance_density
 Array = NDArray[np.float64]
 
 _DECISIONS = 2**30  # stream of the acceptance
-
-
-class ContourState(NamedTuple):
-    """All that a flow needs to go on bit for bit.
-
-    Attributes:
-        step: Steps done.
-        U: Contours, (owned, S).
-        memory: What the schedule remembers, (p, S).
-        best: Lowest energy so far, (S,).
-        best_U: Where that was, (owned, S).
-    """
-
-    step: int
-    U: Array
-    memory: Array
-    best: Array
-    best_U: Array
 
 
 def good_step(energy: ContourEnergy) -> float:
@@ -83,8 +66,8 @@ class ContourFlow:
         U: The contours, (owned, S).
         step: Steps done; each has cost one evaluation.
         energies: ``E``, (S,).
-        best: Lowest ``E`` so far, (S,).
-        best_U: Where that was, (owned, S).
+        best: Lowest iterates so far: ``values``, (S,), and ``U``, (owned, S).
+        acceptance: Acceptance probabilities of the last step, (S,).
         accepted: Which samples took the last step, (S,).
 
     Raises:
@@ -97,7 +80,7 @@ class ContourFlow:
     def __init__(
         self,
         energy: ContourEnergy,
-        U0: Array | ContourState,
+        U0: Array | FlowState,
         *,
         dt: float,
         noise: Any = None,
@@ -120,7 +103,7 @@ class ContourFlow:
         self.samples, self._seed, self._cooled = tuple(samples), seed, cooled
         self._keys = np.asarray(self.samples, dtype=np.int64)
         start = schedule.start(len(self.samples)) if schedule else np.empty((0, len(self.samples)))
-        block = U0.U if isinstance(U0, ContourState) else U0
+        block = U0.U if isinstance(U0, FlowState) else U0
         shape = (energy.field.blocks.owned, len(self.samples))
         if block.shape != shape:
             raise InputError(
@@ -129,12 +112,14 @@ class ContourFlow:
             )
         self._now = energy.evaluate(block)
         self._check(self._now.value)
-        if isinstance(U0, ContourState):
-            self.step, self.U, self.memory, self.best, self.best_U = U0
+        if isinstance(U0, FlowState):
+            self.step, self.U, self.memory = U0.iteration, U0.U, U0.memory
+            self.best = Best(U0.best_values, U0.best_U)
         else:
             self.step, self.U, self.memory = 0, U0, start
-            self.best, self.best_U = self._now.value.copy(), U0
+            self.best = Best(self._now.value.copy(), U0)
         self.accepted: NDArray[np.bool_] = np.ones(len(self.samples), dtype=bool)
+        self.acceptance: Array = np.ones(len(self.samples))
         self._missing: Array | None = None
         if interpretation == "ito" and noise is not None:
             q = variance_density(noise, noise.quadrature, discrete=False, why="Ito's equation")
@@ -147,6 +132,11 @@ class ContourFlow:
         return self._now.value
 
     @property
+    def evaluations(self) -> Array:
+        """Evaluations of the energy so far, (S,)."""
+        return np.full(len(self.samples), self.step + 1.0)
+
+    @property
     def temperature(self) -> Array:
         """``theta`` of the next step, (S,); infinite if everything is accepted."""
         if self.schedule is None:
@@ -154,9 +144,9 @@ class ContourFlow:
         return self.schedule.temperature(self.step, self.memory)
 
     @property
-    def state(self) -> ContourState:
+    def state(self) -> FlowState:
         """What is needed to go on from here; give it as ``U0``."""
-        return ContourState(self.step, self.U, self.memory, self.best, self.best_U)
+        return FlowState(self.step, self.U, self.memory, *self.best, self.evaluations)
 
     def advance(self, steps: int = 1) -> None:
         """Take steps.
@@ -175,17 +165,18 @@ class ContourFlow:
                 ratio = drop / self.temperature
                 log_u = log_uniforms(self._seed, self.step, _DECISIONS, self._keys)
                 self.accepted = log_u < ratio
-                self.memory = self.schedule.remember(self.memory, np.exp(np.minimum(ratio, 0.0)))
+                self.acceptance = np.exp(np.minimum(ratio, 0.0))
+                self.memory = self.schedule.remember(self.memory, self.acceptance)
             take = self.accepted
             self.U = np.where(take, U, self.U)
             self._now = Evaluation(
                 np.where(take, new.value, self._now.value),
                 np.where(take, new.force, self._now.force),
             )
-            lower = self._now.value < self.best
+            lower = self._now.value < self.best.values
             if lower.any():
-                self.best = np.where(lower, self._now.value, self.best)
-                self.best_U = np.where(lower, self.U, self.best_U)
+                values = np.where(lower, self._now.value, self.best.values)
+                self.best = Best(values, np.where(lower, self.U, self.best.U))
             self.step += 1
 
     def _propose(self) -> Array:

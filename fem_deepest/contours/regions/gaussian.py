@@ -19,7 +19,8 @@ class Gaussian:
     """``e = (I - mu)^2 / (2 v) + log(2 pi v) / 2``, mean and variance of each region.
 
     That is minus the log-likelihood of normal laws. Tells apart regions of one mean and two variances,
-    which means alone cannot (S. C. Zhu, A. Yuille, Region competition, 1996; Juan, Keriven, Postelnicu 2006, doi:10.1007/s11263-006-6849-5).
+    which means alone cannot (S. C. Zhu, A. Yuille, Region competition, 1996; Juan, Keriven,
+    Postelnicu 2006, doi:10.1007/s11263-006-6849-5).
 
     Args:
         grey: Grey values of the levels, (B,).
