@@ -8,15 +8,17 @@ by column, those of the descent included.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fem_deepest._petsc import PETSc
 from fem_deepest.annealed.flow import Accept, AnnealedFlow, FlowState
 from fem_deepest.annealed.landscape import Landscape, Minibatched, Numbers
 from fem_deepest.annealed.schedule import Schedule
+from fem_deepest.annealed.timestepper import FlowStepper, stay
 from fem_deepest.errors import InputError
 
 Array = NDArray[np.float64]
@@ -75,6 +77,15 @@ class Plan:
     ends: tuple[Literal["best", "last"], ...] = ("best", "last")
     seed: int = 0
 
+    def obeying_options(self, prefix: str = "") -> Plan:
+        """The plan with the numbers that ``-ts_dt`` and ``-ts_max_steps`` give instead. Not collective."""
+        data = PETSc.Options(prefix)
+        return replace(
+            self,
+            step=data.getReal("ts_dt", self.step),
+            steps=data.getInt("ts_max_steps", self.steps),
+        )
+
     def __post_init__(self) -> None:
         if self.steps < 0:
             raise InputError(f"a search got {self.steps} steps with noise, expected 0 or more")
@@ -107,9 +118,11 @@ def search(
     descend: Descend,
     *,
     numbers: Numbers | None = None,
-    watch: Callable[[AnnealedFlow], None] = lambda flow: None,
+    watch: Callable[[AnnealedFlow], None] = stay,
 ) -> Found:
     """Noise from ``starts``, then descent.
+
+    The noisy part is a TS: ``-ts_*`` options are obeyed, see :class:`.FlowStepper`.
 
     Args:
         landscape: The action on blocks.
@@ -139,9 +152,11 @@ def search(
         seed=plan.seed,
         look=plan.look,
     )
-    while flow.iteration < plan.steps:
-        flow.advance()
-        watch(flow)
+    stepper = FlowStepper(flow, plan.steps, watch=watch)
+    try:
+        stepper.solve()
+    finally:
+        stepper.destroy()
     return _descended(flow, plan, descend)
 
 

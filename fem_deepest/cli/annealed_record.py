@@ -75,8 +75,8 @@ class Record:
         if not self._kept:
             return
         table = self._setup.gathered(np.stack([own for _, _, own in self._kept]))
-        for (step, seconds, _), rows in zip(self._kept, table, strict=True):
-            self._write(step, seconds, rows)
+        for i, (step, seconds, _) in enumerate(self._kept):
+            self._write(step, seconds, table[i])
         self._kept.clear()
 
     def _write(self, step: int, seconds: float, rows: Array) -> None:

@@ -30,3 +30,25 @@ class TemperatureSection(Section):
         default=10, description="accepted moves after which it is cooled (acceptance)"
     )
     most: Count = Field(default=100, description="most steps at one temperature (acceptance)")
+
+
+class SearchSection(TemperatureSection):
+    """``[search]``: noise on the coarsest depth mesh before the solve, see ``fem-deepest flow``."""
+
+    steps: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="steps with noise before the solve; 0: none"
+    )
+    step: Positive = Field(default=1e-3, description="length of a step")
+    replicas: Count = Field(
+        default=1, description="searches side by side, each from a start of its own"
+    )
+    minibatch: Count | None = Field(
+        default=None, description="samples of a gradient with noise; default: all"
+    )
+    look: Count = Field(
+        default=10, description="minibatches: steps between two looks at the whole action"
+    )
+    start: Positive = Field(default=1e-4, description="first temperature")
+    end: Positive = Field(
+        default=1e-6, description="last temperature (geometric, acceptance); below the first"
+    )

@@ -101,3 +101,10 @@ def load_flow(
     return FlowState(
         flow["iteration"], blocks[0], memory[:, numbers], best_values, blocks[1], gradients
     )
+
+
+def row_numbers(comm: MPI.Intracomm, rows: int) -> Words:
+    """Numbers of the rows of this rank, names where they do not depend on the ranks. Collective."""
+    counts = comm.allgather(rows)
+    before = sum(counts[: comm.rank])
+    return np.arange(before, before + rows, dtype=np.uint64)

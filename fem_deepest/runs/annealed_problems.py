@@ -20,12 +20,14 @@ from fem_deepest.annealed.search import Descend
 from fem_deepest.configuration.anneal import load_annealing
 from fem_deepest.configuration.annealed_flow import AnnealedFlowConfig
 from fem_deepest.configuration.train import load
+from fem_deepest.io.annealed import row_numbers
 from fem_deepest.io.fields import write_fields
 from fem_deepest.io.frames import write_frame
 from fem_deepest.noise.keys import dof_keys
 from fem_deepest.runs.annealed_setup import FlowSetup
-from fem_deepest.runs.model import Problem, initial_parameters
+from fem_deepest.runs.model import Problem, random_controls
 from fem_deepest.runs.network_search import LowestNetwork
+from fem_deepest.runs.noise import network_landscape
 from fem_deepest.runs.path_search import PathSearch
 from fem_deepest.runs.train import load_data
 from fem_deepest.solve.paths.annealing import random_starts
@@ -58,23 +60,16 @@ def _network(config: AnnealedFlowConfig, path: str, comm: MPI.Intracomm) -> Flow
     problem = Problem.create(training, *load_data(training))
     grid = ProcessGrid.create(comm)
     action = problem.action(config.action.cells or training.network.cells, grid)
-    landscape, train = ActionLandscape(action), problem.train
+    numbers = range(config.replicas.number)
+    landscape = network_landscape(action, config.flow.minibatch, config.seed, numbers)
+    vector, train = action.create(), problem.train
 
     def start(numbers: Numbers) -> Array:
-        U = np.zeros((landscape.rows, numbers.size))
-        for s, number in enumerate(numbers):
-            if grid.owner:
-                flat = np.zeros(landscape.rows)
-                parameters = action.space.parameters(flat)
-                # The first replica starts where the training does.
-                random = np.random.default_rng([training.seed, int(number)]) if number else None
-                initial_parameters(parameters, training, random)
-                U[:, s] = flat
-        return U
+        return random_controls(action, training, numbers)
 
     def show(u: Array) -> LowestNetwork:
-        landscape.u.array_w[...] = u
-        flat = np.array(action.space.share(landscape.u))
+        vector.array_w[...] = u
+        flat = np.array(action.space.share(vector))
         return LowestNetwork(problem.model(action.network, flat), problem)
 
     def draw(folder: Path, u: Array) -> None:
@@ -89,8 +84,8 @@ def _network(config: AnnealedFlowConfig, path: str, comm: MPI.Intracomm) -> Flow
     )
     checksum = zlib.crc32(train.inputs.tobytes() + train.targets.tobytes())
     descend = _descent(config, landscape)
-    names = _numbers(landscape)
-    source = training.model_dump(by_alias=True, exclude={"output", "solve"})
+    names = row_numbers(comm, landscape.rows)
+    source = training.model_dump(by_alias=True, exclude={"output", "solve", "search"})
     return FlowSetup(
         comm, False, title, landscape, start, descend, names, source, checksum, show, draw
     )
@@ -165,14 +160,14 @@ def _double_well(config: AnnealedFlowConfig, comm: MPI.Intracomm) -> FlowSetup:
     slope = 0.5 * section.diffusion * ufl.inner(ufl.grad(u), ufl.grad(u))
     well = 0.25 * section.reaction * (u**2 - 1.0) ** 2 - section.tilt * u
     action = FormAction(slope + well, u, metric=slope + section.reaction * u**2)
-    landscape = ActionLandscape(action)
+    landscape, vector = ActionLandscape(action), action.create()
 
     def start(numbers: Numbers) -> Array:
         return np.full((landscape.rows, numbers.size), section.start)
 
     def fill(column: Array) -> None:
-        landscape.u.array_w[...] = column
-        action.unpack(landscape.u)
+        vector.array_w[...] = column
+        action.unpack(vector)
 
     def show(column: Array) -> LowestField:
         fill(column)
@@ -203,10 +198,3 @@ def _descent(config: AnnealedFlowConfig, landscape: ActionLandscape) -> Descend:
         iterations=section.iterations,
         newton=section.newton,
     )
-
-
-def _numbers(landscape: ActionLandscape) -> Words:
-    """The numbers of the rows, where the numbering does not depend on the ranks. Collective."""
-    counts = landscape.comm.allgather(landscape.rows)
-    before = sum(counts[: landscape.comm.rank])
-    return np.arange(before, before + landscape.rows, dtype=np.uint64)

@@ -61,8 +61,8 @@ class FlowSetup:
             return np.arange(many)
         if many < self.comm.size:
             raise InputError(
-                f"{many} replicas were asked for on {self.comm.size} ranks, where each needs one of its own; "
-                "take more replicas or fewer ranks"
+                f"{many} replicas were asked for on {self.comm.size} ranks, where each needs one of its "
+                "own; take more replicas or fewer ranks"
             )
         return np.array_split(np.arange(many), self.comm.size)[self.comm.rank]
 

@@ -1,7 +1,11 @@
-"""Schedules and plans of annealed flows, out of the sections of configurations."""
+"""Schedules, plans and landscapes of annealed flows, out of the sections of configurations."""
 
 from __future__ import annotations
 
+from fem_deepest.action.network.action import NetworkAction
+from fem_deepest.action.network.minibatch import Minibatches
+from fem_deepest.annealed.columns import ActionLandscape
+from fem_deepest.annealed.minibatch import MinibatchLandscape
 from fem_deepest.annealed.schedule import (
     ByAcceptance,
     Constant,
@@ -46,3 +50,18 @@ def make_plan(config: AnnealedFlowConfig) -> Plan:
         look=section.look,
         seed=config.seed,
     )
+
+
+def network_landscape(
+    action: NetworkAction, minibatch: int | None, seed: int, numbers: range
+) -> ActionLandscape:
+    """The action of a network, by all samples or by minibatches of so many.
+
+    Raises:
+        InputError: There are fewer samples, or the action has forcings.
+
+    Collective.
+    """
+    if minibatch is None:
+        return ActionLandscape(action)
+    return MinibatchLandscape(Minibatches(action, minibatch, seed), numbers)
