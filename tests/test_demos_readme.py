@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from fem_deepest.configuration.anneal import AnnealConfig
+from fem_deepest.configuration.contour import ContourConfig
 from fem_deepest.configuration.flow import FlowConfig, TimeSection
 from fem_deepest.configuration.network_anneal import NetworkAnnealConfig
 from fem_deepest.configuration.sample import SampleConfig
@@ -38,6 +39,7 @@ ROWS = {
     "mark, model",
     [
         ("flow keys", FlowConfig),
+        ("contour keys", ContourConfig),
         ("anneal keys", AnnealConfig),
         ("network anneal keys", NetworkAnnealConfig),
         ("sample keys", SampleConfig),
