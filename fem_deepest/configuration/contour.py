@@ -129,7 +129,7 @@ def load_contour(
     """
     values = read(source, settings)
     image = values.get("image")
-    named = isinstance(image, dict) and isinstance(image.get("truth"), str)
-    if isinstance(source, str | Path) and named:
-        image["truth"] = str(Path(source).resolve().parent / image["truth"])
+    truth = image.get("truth") if isinstance(image, dict) else None
+    if isinstance(source, str | Path) and isinstance(truth, str):
+        values["image"]["truth"] = str(Path(source).resolve().parent / truth)
     return validate(ContourConfig, values)
