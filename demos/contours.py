@@ -191,7 +191,7 @@ def segment(task: Task, seeds: int, cells: int, draw: int = 0) -> Trial:
 def main(
     seeds: int = 100,
     cells: int = 48,
-    circle_samples: int = 400,
+    circle_samples: int = 200,
     circle_cells: int = 40,
     out: Path | None = None,
 ) -> float:
