@@ -249,12 +249,12 @@ def law_figure(laws: dict[tuple[float, str], CircleLaw]) -> Any:
             axes.fill_between(t, mean - error, mean + error, color=colour, alpha=0.3)
             axes.plot(t, mean, color=colour, linewidth=1.6, label=label)
             s = sigma**2 if kind == "stratonovich" else sigma**2 / (1.0 + 0.5 * sigma**2)
-            name = "law" if kind == "stratonovich" else "its prediction"
+            name = "law" if kind == "stratonovich" else "its limit, fine meshes"
             style = "--" if kind == "stratonovich" else ":"
             axes.plot(t, mean[0] - (2.0 - s) * t, style, color="0.2", linewidth=1.4, label=name)
             axes.set_title(rf"$\sigma = {sigma:g}$")
             axes.set_xlabel(r"$E[t \wedge \tau]$")
-            axes.set_ylabel(r"$E R^2$")
+            axes.set_ylabel(r"$E\,R^2$")
             axes.legend(loc="lower left")
         return made
 
@@ -280,7 +280,7 @@ def figure(trials: list[Trial]) -> Any:
             for frame, (colour, style) in zip(frames, looks, strict=True):
                 edge(axes, frame, colour, style)
             share = f"{int(trial.success.sum())} of {trial.dice.size} seeds"
-            axes.set_title(f"{trial.task.name}: noise finds them in {share}")
+            axes.set_title(f"{trial.task.name}: found by {share}")
             ends = [*trial.energies, trial.alone[0], trial.known]
             bins = np.linspace(min(ends), max(ends), 24)
             below.hist(trial.energies, bins=bins, color=LINES[4], label="seeds, with noise")

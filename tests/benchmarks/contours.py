@@ -72,7 +72,7 @@ def skimage(name: str, draws: int) -> list[dict]:
 def main() -> int:
     """Run all images and print the tables."""
     given = arguments(__doc__).parse_args()
-    draws, seeds, cells = (2, 4, 32) if given.quick else (10, 10, 48)
+    draws, seeds, cells = (2, 4, 32) if given.quick else (5, 10, 48)
     module, targets = demo(), Targets()
     for task in module.TASKS:
         trials = [module.segment(task, seeds, cells, draw) for draw in range(draws)]
