@@ -38,7 +38,9 @@ class SearchSection(TemperatureSection):
     steps: Annotated[int, Field(ge=0)] = Field(
         default=0, description="steps with noise before the solve; 0: none"
     )
-    step: Positive = Field(default=1e-3, description="length of a step")
+    step: Positive = Field(
+        default=0.1, description="length of a step in units of `action.lambda`: `C` has its inverse"
+    )
     replicas: Count = Field(
         default=1, description="searches side by side, each from a start of its own"
     )
@@ -52,3 +54,21 @@ class SearchSection(TemperatureSection):
     end: Positive = Field(
         default=1e-6, description="last temperature (geometric, acceptance); below the first"
     )
+
+
+class ShakeSection(TemperatureSection):
+    """``[search]``: noise at chosen rungs of an annealing, "noise + precision annealing"."""
+
+    rungs: list[Annotated[int, Field(ge=0)]] = Field(
+        default=[], description="rungs (from 0) after which each path is shaken; none: no noise"
+    )
+    rounds: Count = Field(
+        default=1, description="times that it is shaken there; kept only where it falls lower"
+    )
+    steps: Count = Field(default=50, description="steps with noise of a round")
+    step: Positive = Field(default=0.1, description="length of a step")
+    start: Positive = Field(
+        default=0.3,
+        description="first temperature in units of `2 A/n`: the part of `A` by which noise lifts it",
+    )
+    end: Positive = Field(default=1e-2, description="last temperature, in the same units")

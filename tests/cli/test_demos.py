@@ -7,6 +7,7 @@ import importlib.util
 import math
 import sys
 
+import numpy as np
 import pytest
 from launch import DEMOS
 
@@ -24,8 +25,7 @@ STATIONARY = ["toy_donut", "toy_spiral", "toy_squares"]
 
 def test_every_demo_is_here():
     here = {*REDUCED, *STATIONARY, "own_data", "lorenz96", "user_dynamics", "twin", "allen_cahn"}
-    here |= {"contour"}
-    here |= {"bridge"}
+    here |= {"bridge", "flow_double_well", "digits_noise", "lorenz96_noise", "contour"}
     studies = {path.stem for path in DEMOS.glob("*.toml") if "[study]" in path.read_text()}
     # Their own tests are in test_demos_study.py.
     assert {path.stem for path in DEMOS.glob("*.toml")} - studies <= here
@@ -162,3 +162,35 @@ def test_contour_finds_the_objects(tmp_path):
     assert found.status == alone.status == "converged"
     assert found.metrics["energy"] < alone.metrics["energy"]
     assert found.metrics["dice"] > alone.metrics["dice"] + 0.2
+
+
+def test_noise_leads_out_of_the_wrong_well(tmp_path):
+    """In full size: descent alone ends at the action 0.0494."""
+    run = fem_deepest.flow(DEMOS / "flow_double_well.toml", out=tmp_path / "out", settings=QUIET)
+    assert run.status == "converged"
+    # The constant minimisers are the roots of u^3 - u - tilt.
+    left, _, right = sorted(np.roots([1.0, 0.0, -1.0, -0.05]).real)
+    well = [0.25 * (u**2 - 1.0) ** 2 - 0.05 * u for u in (left, right)]
+    assert well[0] == pytest.approx(0.0494, abs=1e-4)
+    assert run.actions.min() == pytest.approx(well[1], rel=1e-8)
+
+
+def test_noise_before_a_training(tmp_path):
+    """One replica and few steps; in full size both end at the action 0.0501."""
+    settings = [*QUIET, "search.steps=40", "search.replicas=1", "network.cells=4"]
+    run = fem_deepest.train(DEMOS / "digits_noise.toml", out=tmp_path / "out", settings=settings)
+    assert run.status == "converged"
+    assert [stage["stage"] for stage in run.stages] == ["noise", "lmvm", "lmvm"]
+    assert run.metrics["test_accuracy"] > 0.9
+
+
+def test_noise_and_precision_annealing(tmp_path):
+    """Six of the twenty paths: two of them end too high without noise, none with it."""
+    settings = ["output.figures=false", "anneal.paths=6"]
+    demo = DEMOS / "lorenz96_noise.toml"
+    run = fem_deepest.anneal(demo, out=tmp_path / "noise", settings=settings)
+    still = fem_deepest.anneal(
+        demo, out=tmp_path / "still", settings=[*settings, "search.rungs=[]"]
+    )
+    assert still.metrics["fraction"] == pytest.approx(4 / 6)
+    assert run.metrics["fraction"] == 1.0
