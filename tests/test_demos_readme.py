@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from fem_deepest.configuration.anneal import AnnealConfig
-from fem_deepest.configuration.contour import ContourConfig
 from fem_deepest.configuration.annealed_flow import AnnealedFlowConfig
+from fem_deepest.configuration.contour import ContourConfig
 from fem_deepest.configuration.flow import FlowConfig, TimeSection
 from fem_deepest.configuration.network_anneal import NetworkAnnealConfig
 from fem_deepest.configuration.sample import SampleConfig
