@@ -106,11 +106,13 @@ class ActionLandscape:
             except NumericalFailure:
                 values.append(np.nan)
 
-        G = self._columns(caught, U)
+        with np.errstate(over="ignore", invalid="ignore"):
+            G = self._columns(caught, U)
         return np.array(values), G
 
     def _value(self, u: PETSc.Vec) -> float:
         try:
-            return self.action.value(u)
+            with np.errstate(over="ignore", invalid="ignore"):
+                return self.action.value(u)
         except NumericalFailure:
             return np.nan

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from fem_deepest._petsc import PETSc
 from fem_deepest.annealed.flow import AnnealedFlow
 from fem_deepest.errors import InputError
@@ -51,7 +49,6 @@ class FlowStepper:
         self.ts.setErrorIfStepFails(False)
         self.ts.setTimeStep(flow.step)
         self.ts.setMaxSteps(steps)
-        self.ts.setMaxTime(np.inf)
         self.ts.setFromOptions()
         flow.step = self.ts.getTimeStep()
         check_step(flow.step)
