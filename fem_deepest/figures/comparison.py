@@ -60,7 +60,7 @@ def success(table: Listing, trials: Listing, title: str = "") -> Figure:
     if lowest.min(initial=np.inf) > 0.0 and lowest.max() > _WIDE * lowest.min():
         right.set_xscale("log")
     right.annotate(
-        "success",
+        r"$\leftarrow$ success",
         (threshold, 1.0),
         xycoords=("data", "axes fraction"),
         xytext=(-4, 3),
@@ -96,7 +96,9 @@ def evaluations(table: Listing, trials: Listing, title: str = "") -> Figure:
         x = np.concatenate([[1.0], hits, [end]])
         y = np.concatenate([[0.0], share, [share[-1] if share.size else 0.0]])
         axes.step(x, y, where="post", color=_colour(i), linestyle=_dash(i), label=arm)
-        axes.plot(end, y[-1], MARKERS[i % len(MARKERS)], color=_colour(i), clip_on=False, markersize=8)
+        axes.plot(
+            end, y[-1], MARKERS[i % len(MARKERS)], color=_colour(i), clip_on=False, markersize=8
+        )
         first = min(first, float(hits[0])) if hits.size else first
     axes.set_xscale("log")
     axes.set_xlim(max(1.0, 0.5 * first), end)

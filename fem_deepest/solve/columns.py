@@ -118,6 +118,8 @@ class _Search:
             np.zeros(S, dtype=bool),
         )
         self.columns = np.flatnonzero(self.most >= 1.0)
+        if not self.columns.size:
+            return
         self.memory = ColumnMemory(landscape, (len(U), self.columns.size), memory)
         self.u = self.found.U[:, self.columns]
         value, self.g = self._evaluate(self.u)

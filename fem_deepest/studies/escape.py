@@ -110,7 +110,7 @@ class EscapeStudy(Study):
 
     def __init__(self, config: EscapeConfig) -> None:
         super().__init__(config)
-        check_length(config.problem.L, config.problem.cells)
+        check_length(config.problem.L)
 
     def points(self) -> list[dict[str, Any]]:
         """One for each temperature."""
@@ -122,7 +122,8 @@ class EscapeStudy(Study):
                 **self.config.problem.model_dump(),
                 "samples": section.samples,
                 "batch": section.batch,
-                "seed": self.config.seed,
+                # Independent paths at each temperature, so that the regressions have their intervals.
+                "seed": _seed(self.config.seed, value),
             }
             for value in section.values
         ]
@@ -230,6 +231,12 @@ class EscapeStudy(Study):
                 cls.title,
             )
         }
+
+
+def _seed(seed: int, value: float) -> int:
+    """A seed below 2^32 for each temperature."""
+    bits = int(np.float64(value).view(np.uint64))
+    return int(np.random.SeedSequence([seed, bits]).generate_state(1)[0])
 
 
 def line(x: Array, times: Array, deviation: Array) -> Line:

@@ -2,21 +2,22 @@
 
 An arm is a way down (:data:`Go`) from starts, once (:func:`once`) or again and again until the budget is
 used (:func:`restarted`). Ways down are made of each other: :func:`noisy` lets the annealed gradient flow
-run and hands on to another way. Every evaluation is noted in a :class:`Tally`.
+run and hands on to another way, :func:`ladder` goes several ways in turn, as precision annealing does.
+Every evaluation is noted in a :class:`Tally`.
 
 Nothing here is collective: columns live on one rank.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fem_deepest.annealed.flow import AnnealedFlow
 from fem_deepest.annealed.landscape import Landscape, Minibatched
-from fem_deepest.annealed.search import Plan
+from fem_deepest.annealed.search import Descend, Plan
 from fem_deepest.solve.columns import Index, descend
 from fem_deepest.studies.arms import Trial
 from fem_deepest.studies.comparison import Arm, Numbers
@@ -57,18 +58,19 @@ class Tally:
     def note(self, columns: Index, values: Array, cost: ArrayLike = 1.0) -> None:
         """An evaluation has been made.
 
-        What is beyond the budget of a column is neither counted nor a success: block methods may go on
-        for the sake of other columns.
+        What would go beyond the budget of a column is no success, and uses the budget up: block methods
+        may go on for the sake of other columns.
 
         Args:
             columns: Of which seeds.
-            values: Their actions; infinite where only a minibatch is known.
+            values: Their actions; infinite where only that of a minibatch, or of another rung of a ladder,
+                is known.
             cost: In gradients of the whole action.
         """
-        cost = np.broadcast_to(np.asarray(cost, dtype=np.float64), columns.shape)
-        within = self.used[columns] + cost <= self._budget
+        used = self.used[columns] + np.asarray(cost, dtype=np.float64)
+        self.used[columns] = np.minimum(used, self._budget)
+        within = used <= self._budget
         columns, values = columns[within], values[within]
-        self.used[columns] += cost[within]
         self.lowest[columns] = np.fmin(self.lowest[columns], values)
         success = columns[(values <= self._threshold) & np.isinf(self.hit[columns])]
         self.hit[success] = self.used[success]
@@ -78,8 +80,8 @@ class Tally:
         return Trial(self.lowest, self.hit, self.used)
 
 
-Go = Callable[[Array, Index, Tally, int], None]
-"""A way down: from starts (n, k) of columns (k,) of a tally, in the round with this number."""
+Go = Callable[[Array, Index, Tally, int], Array]
+"""A way down, to ends (n, k), from starts (n, k) of columns (k,) of a tally, in the round of a number."""
 
 
 def once(start: Start, go: Go, threshold: float) -> Arm:
@@ -99,10 +101,7 @@ def restarted(start: Start, go: Go, threshold: float) -> Arm:
     def arm(numbers: Numbers, budget: int) -> Trial:
         tally, turn = Tally(numbers, budget, threshold), 0
         while (columns := np.flatnonzero(tally.left >= 1.0)).size:
-            before = tally.used[columns].copy()
             go(start(numbers[columns], turn), columns, tally, turn)
-            if np.any(tally.used[columns] == before):
-                break  # what is left is less than the least that this way down needs
             turn += 1
         return tally.trial()
 
@@ -118,35 +117,76 @@ def gaussian(landscape: Landscape, mean: Array, spread: float, seed: int) -> Sta
     return start
 
 
-def quasi_newton(landscape: Landscape, tolerance: float, memory: int = 10) -> Go:
-    """Quasi-Newton descent to a stationary point; see :mod:`fem_deepest.solve.columns`."""
+def quasi_newton(
+    landscape: Landscape, tolerance: float, memory: int = 10, *, counts: bool = True
+) -> Go:
+    """Quasi-Newton descent to a stationary point; see :mod:`fem_deepest.solve.columns`.
 
-    def go(U: Array, columns: Index, tally: Tally, turn: int) -> None:
-        descend(
-            landscape,
-            U,
-            tolerance=tolerance,
-            most=np.floor(tally.left[columns]),
-            memory=memory,
-            watch=lambda which, values: tally.note(columns[which], values),
-        )
+    Args:
+        landscape: The action on blocks.
+        tolerance: Dual norm of the gradient to reach.
+        memory: Pairs of the quasi-Newton matrix.
+        counts: Whether this is the action that is compared; false on the way to it, on a ladder.
+    """
+
+    def go(U: Array, columns: Index, tally: Tally, turn: int) -> Array:
+        def watch(which: Index, values: Array) -> None:
+            tally.note(columns[which], values if counts else np.full(which.size, np.inf))
+
+        most = np.floor(tally.left[columns])
+        found = descend(landscape, U, tolerance=tolerance, most=most, memory=memory, watch=watch)
+        return found.U
 
     return go
 
 
-def noisy(landscape: Landscape, plan: Plan, then: Go) -> Go:
+def solver(descend: Descend, *, counts: bool = True) -> Go:
+    """Any solver of blocks, which says itself what it has cost; it succeeds with its last evaluation.
+
+    Where it costs more than is left, the budget is used up and nothing found.
+
+    Args:
+        descend: The solver, see :mod:`fem_deepest.annealed.descent`.
+        counts: As in :func:`quasi_newton`.
+    """
+
+    def go(U: Array, columns: Index, tally: Tally, turn: int) -> Array:
+        found = descend(U)
+        values = found.values if counts else np.full(columns.size, np.inf)
+        tally.note(columns, values, found.gradients)
+        return found.U
+
+    return go
+
+
+def ladder(ways: Sequence[Go]) -> Go:
+    """Several ways down in turn, each from where the one before has ended: precision annealing.
+
+    The last one is on the action that is compared. Ways with noise need plans with seeds of their own.
+    """
+
+    def go(U: Array, columns: Index, tally: Tally, turn: int) -> Array:
+        for way in ways:
+            U = way(U, columns, tally, turn)
+        return U
+
+    return go
+
+
+def noisy(landscape: Landscape, plan: Plan, then: Go, *, counts: bool = True) -> Go:
     """The annealed gradient flow with the noise of a plan, then another way down.
 
     The noise of a seed is a function of the seed of the plan, its number, the round and the step.
 
     Args:
         landscape: The action on blocks.
-        plan: Numbers of the noisy part; it goes on from the ends that the plan names.
-        then: Way down from there.
+        plan: Numbers of the noisy part; it goes on from the ends that the plan names, one after the other.
+        then: Way down from there; it leads where the last of them has led.
+        counts: As in :func:`quasi_newton`.
     """
     batches = isinstance(landscape, Minibatched)
 
-    def go(U: Array, columns: Index, tally: Tally, turn: int) -> None:
+    def go(U: Array, columns: Index, tally: Tally, turn: int) -> Array:
         flow = AnnealedFlow(
             landscape,
             plan.schedule,
@@ -164,7 +204,8 @@ def noisy(landscape: Landscape, plan: Plan, then: Go) -> Go:
         def note() -> None:
             # With minibatches the action of all data is an evaluation more, in the steps that take it.
             looked = batches and flow.iteration % plan.look == 0
-            tally.note(columns, flow.best.values, flow.gradients - spent + looked)
+            values = flow.best.values if counts else np.full(columns.size, np.inf)
+            tally.note(columns, values, flow.gradients - spent + looked)
             spent[:] = flow.gradients
 
         note()
@@ -172,7 +213,8 @@ def noisy(landscape: Landscape, plan: Plan, then: Go) -> Go:
             flow.advance()
             note()
         for end in plan.ends:
-            then(flow.best.U if end == "best" else flow.U, columns, tally, turn)
+            U = then(flow.best.U if end == "best" else flow.U, columns, tally, turn)
+        return U
 
     return go
 

@@ -10,6 +10,7 @@ from typing import Any
 from fem_deepest.configuration.section import read, validate
 from fem_deepest.errors import InputError
 from fem_deepest.studies.acceptance import AcceptanceStudy
+from fem_deepest.studies.contests.wells import WellsStudy
 from fem_deepest.studies.depth import DepthStudy
 from fem_deepest.studies.escape import EscapeStudy
 from fem_deepest.studies.heat import HeatStrongStudy, HeatWeakStudy
@@ -32,6 +33,7 @@ STUDIES: dict[str, type[Study]] = {
     "multilevel": MultilevelStudy,
     "acceptance": AcceptanceStudy,
     "escape": EscapeStudy,
+    "compare_wells": WellsStudy,
 }
 
 

@@ -144,6 +144,8 @@ def test_values_that_are_not_finite() -> None:
     assert found.gradients[2] == 1
 
 
-def test_wrong_input() -> None:
+def test_nothing_to_do_and_wrong_input() -> None:
+    nothing = descend(rosenbrock(2), np.ones((2, 3)), tolerance=1.0, most=0)
+    assert nothing.gradients.sum() == 0
     with pytest.raises(InputError, match="give a positive tolerance"):
         descend(rosenbrock(2), np.ones((2, 1)), tolerance=0.0, most=1)
