@@ -3,8 +3,8 @@
     u' = sqrt(1 - W^2) u + W xi,      xi ~ N(0, theta Q),      Q = 2 kappa (kappa^2 - d^2/dt^2)^{-1},
 
 for every component of the path, independent of each other. In the middle of the window, where ``W = 1``,
-the path is forgotten and drawn anew; outside, ``W = 0``, it stays. ``Q`` is trace class, of variance 1 away
-from the ends of the path and correlation length ``1/kappa``. A path with one constant ``W`` would be
+the path is forgotten and drawn anew; outside, ``W = 0``, it stays. ``Q`` is trace class, of variance 1
+away from the ends of the path and correlation length ``1/kappa``. A path with one constant ``W`` would be
 proposed as by pCN (Cotter, Roberts, Stuart, White 2013, doi:10.1214/13-STS421).
 
 Where an action couples neighbours alone, its local minima are combinations of local faults, and a move of

@@ -10,6 +10,7 @@ from typing import Any
 from fem_deepest.configuration.section import read, validate
 from fem_deepest.errors import InputError
 from fem_deepest.studies.acceptance import AcceptanceStudy
+from fem_deepest.studies.contests.lorenz96 import LorenzStudy
 from fem_deepest.studies.contests.wells import WellsStudy
 from fem_deepest.studies.depth import DepthStudy
 from fem_deepest.studies.escape import EscapeStudy
@@ -34,6 +35,7 @@ STUDIES: dict[str, type[Study]] = {
     "acceptance": AcceptanceStudy,
     "escape": EscapeStudy,
     "compare_wells": WellsStudy,
+    "compare_lorenz96": LorenzStudy,
 }
 
 
