@@ -60,8 +60,8 @@ class PrecisionsSection(Section):
 class CostSection(Section):
     """``[cost]`` in gradients; see ``tests/benchmarks/newton_worth.py``."""
 
-    curvature: Positive = Field(default=32.0, description="second derivatives of a path")
-    system: Positive = Field(default=58.0, description="a Newton system, factorised and solved")
+    curvature: Positive = Field(default=23.0, description="second derivatives of a path")
+    system: Positive = Field(default=32.0, description="a Newton system, factorised and solved")
 
 
 class HopsSection(Section):
@@ -109,7 +109,7 @@ class LorenzStudy(ComparisonStudy):
 
     def names(self) -> tuple[str, ...]:
         """Names of the arms. Not collective."""
-        return NOISE_ANNEALING, MIDWAY, FLOW, ANNEALING, PLAIN, MULTISTART, NOISE
+        return PLAIN, MULTISTART, ANNEALING, NOISE, NOISE_ANNEALING, MIDWAY, FLOW
 
     def contest(self) -> Contest:
         """The contest. Not collective."""

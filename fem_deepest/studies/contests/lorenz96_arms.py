@@ -74,7 +74,9 @@ class LorenzContest:
     Attributes:
         paths: The action.
         newton: Newton's method on it.
-        precisions: ``R_f`` that are climbed, the precision midway first.
+        whole: The climb from the first precision to the last.
+        midway: The climb from the precision midway.
+        precisions: ``R_f`` of the latter.
         ground: What the searches midway stand on.
 
     Raises:
@@ -95,8 +97,8 @@ class LorenzContest:
             self.paths.observations, self.paths.measurement_weight
         )
         self._ceiling = mean + anneal.deviations * deviation
-        self._midway, self._whole = self._climber(anneal.midway), self._climber(0)
-        self.precisions = self._midway.ladder.precisions
+        self.midway, self.whole = self._climber(anneal.midway), self._climber(0)
+        self.precisions = self.midway.ladder.precisions
         landscape = PathsLandscape(self.paths, float(self.precisions[0]))
         self.ground = Ground(landscape, self.start, config.noise, config.seed)
         self.arms: Mapping[str, Arm] = {
@@ -131,7 +133,7 @@ class LorenzContest:
         ``R_f``. Its action at the last precision is noted all the same.
         """
         precisions = annealing.ladder.precisions
-        last: float | None = None if annealing is self._whole else float(precisions[0])
+        last: float | None = None if annealing is self.whole else float(precisions[0])
         live = np.arange(columns.size)
         for R_f in precisions[last is not None :]:
             result = annealing.rung(u[live], last, float(R_f))
@@ -157,7 +159,7 @@ class LorenzContest:
         return Annealing(self.newton, Ladder(first, factor, rungs + 1, adaptive=True))
 
     def _anneal(self, U: Array, columns: Index, tally: Tally, turn: int) -> None:
-        self.climb(U.T.copy(), columns, tally, self._whole)
+        self.climb(U.T.copy(), columns, tally, self.whole)
 
     def _newton(self, U: Array, columns: Index, tally: Tally, turn: int) -> None:
         self._down(U, columns, tally, tally.left[columns])
@@ -218,7 +220,7 @@ class LorenzContest:
                 new = search.best_values < (1.0 - _LOWER) * climbed
                 columns = np.intersect1d(np.flatnonzero(new), _open(tally))
                 if columns.size:
-                    self.climb(search.best_U[:, columns].T.copy(), columns, tally, self._midway)
+                    self.climb(search.best_U[:, columns].T.copy(), columns, tally, self.midway)
                 climbed[columns] = search.best_values[columns]
                 turn += 1
             return tally.trial()
