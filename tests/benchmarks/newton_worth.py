@@ -68,7 +68,7 @@ def main() -> int:
     for name, cost in (("second derivatives", stated.curvature), ("system", stated.system)):
         targets.at_least(f"{name}, counted as {cost:g}: measured ratio", worth[name] / cost, 0.5)
         targets.at_most(f"{name}, counted as {cost:g}: measured ratio", worth[name] / cost, 2.0)
-    return targets.exit_code
+    return targets.exit_code()
 
 
 if __name__ == "__main__":

@@ -77,6 +77,7 @@ class LorenzContest:
         whole: The climb from the first precision to the last.
         midway: The climb from the precision midway.
         precisions: ``R_f`` of the latter.
+        ceiling: Action that the data do not allow.
         ground: What the searches midway stand on.
 
     Raises:
@@ -96,7 +97,7 @@ class LorenzContest:
         mean, deviation = expected_measurement(
             self.paths.observations, self.paths.measurement_weight
         )
-        self._ceiling = mean + anneal.deviations * deviation
+        self.ceiling = mean + anneal.deviations * deviation
         self.midway, self.whole = self._climber(anneal.midway), self._climber(0)
         self.precisions = self.midway.ladder.precisions
         landscape = PathsLandscape(self.paths, float(self.precisions[0]))
@@ -142,7 +143,7 @@ class LorenzContest:
             top = R_f == precisions[-1]
             noted = values if top else np.full(live.size, np.inf)
             tally.note(columns[live], noted, self.cost(result))
-            stay = (values <= self._ceiling) & (tally.left[columns[live]] >= 1.0)
+            stay = (values <= self.ceiling) & (tally.left[columns[live]] >= 1.0)
             if not top and not stay.all():
                 out = live[~stay]
                 tally.note(columns[out], self.paths.value(u[out], precisions[-1]).action)
@@ -164,24 +165,34 @@ class LorenzContest:
     def _newton(self, U: Array, columns: Index, tally: Tally, turn: int) -> None:
         self._down(U, columns, tally, tally.left[columns])
 
-    def _down(self, U: Array, columns: Index, tally: Tally, most: Array) -> PathResult:
-        """Newton's method at the last precision, as many steps as fit into a cost."""
-        step = self.config.cost.curvature + self.config.cost.system + 1.0
-        steps = np.maximum((most - 2.0) // step, 0).astype(np.int64)
-        result = self.newton.minimise(U.T, float(self.precisions[-1]), True, iterations=steps)
-        tally.note(columns, result.parts.action, self.cost(result))
-        return result
+    def _down(self, U: Array, columns: Index, tally: Tally, most: Array) -> Descent:
+        """Newton's method at the last precision for at most some cost, (k,).
+
+        A step may need several systems, so the steps that fit are known only afterwards: half of them
+        are taken at once, then half of those that are left.
+        """
+        step, R_f = self.config.cost.curvature + self.config.cost.system, self.precisions[-1]
+        u, live = U.T.copy(), np.arange(columns.size)
+        values, spent = np.full(columns.size, np.inf), np.zeros(columns.size)
+        converged = np.zeros(columns.size, dtype=bool)
+        while live.size:
+            room = np.minimum(most - spent, tally.left[columns])[live]
+            steps = np.maximum(room // (2.0 * step), 1.0).astype(np.int64)
+            result = self.newton.minimise(u[live], float(R_f), True, iterations=steps)
+            cost = self.cost(result)
+            tally.note(columns[live], result.parts.action, cost)
+            u[live], values[live], converged[live] = result.u, result.parts.action, result.converged
+            spent[live] += cost
+            live = live[~result.converged & (room - cost >= 2.0 * step)]
+        return Descent(u.T, values, converged, spent)
 
     def _hop_at_last(self, U: Array, columns: Index, tally: Tally, turn: int) -> None:
         """Hops at the last precision until the budget is used."""
         cost = self.config.cost
 
         def down(U: Array) -> Descent:
-            most = np.minimum(tally.left, _DESCENT * (cost.curvature + cost.system + 1.0))
-            result = self._down(U, columns, tally, most[columns])
-            return Descent(
-                result.u.T, result.parts.action, result.converged, np.zeros(columns.size)
-            )
+            most = np.full(columns.size, _DESCENT * (cost.curvature + cost.system))
+            return self._down(U, columns, tally, most)
 
         hopping = Hopping(
             self.ground.windows, down, U, numbers=tally.numbers[columns], seed=self.config.seed
