@@ -9,6 +9,7 @@ from fem_deepest._petsc import PETSc
 from fem_deepest.action.network.minibatch import Minibatches
 from fem_deepest.annealed.columns import ActionLandscape
 from fem_deepest.annealed.landscape import Numbers
+from fem_deepest.errors import InputError
 
 Array = NDArray[np.float64]
 
@@ -23,6 +24,9 @@ class MinibatchLandscape(ActionLandscape):
     Attributes:
         fraction: Part of the samples in a batch.
 
+    Raises:
+        InputError: A block has another number of columns.
+
     Collective: construction and every method.
     """
 
@@ -35,6 +39,11 @@ class MinibatchLandscape(ActionLandscape):
         """See :class:`.Landscape`."""
         if step is None:
             return super().gradient(U)
+        if U.shape[1] != self.numbers.size:
+            raise InputError(
+                f"a block of {U.shape[1]} columns was given to a landscape whose batches have the numbers "
+                f"{self.numbers.tolist()}, expected one number for each column; give those of the flow"
+            )
         column = iter(self.numbers)
 
         def gradient(u: PETSc.Vec, g: PETSc.Vec) -> float:

@@ -2,8 +2,7 @@
 
 An arm is a way down (:data:`Go`) from starts, once (:func:`once`) or again and again until the budget is
 used (:func:`restarted`). Ways down are made of each other: :func:`noisy` lets the annealed gradient flow
-run and hands on to another way, :func:`ladder` goes several ways in turn, as precision annealing does.
-Every evaluation is noted in a :class:`Tally`.
+run and hands on to another way. Every evaluation is noted in a :class:`Tally`.
 
 Nothing here is collective: columns live on one rank.
 """
@@ -80,8 +79,28 @@ class Tally:
         return Trial(self.lowest, self.hit, self.used)
 
 
-Go = Callable[[Array, Index, Tally, int], Array]
-"""A way down, to ends (n, k), from starts (n, k) of columns (k,) of a tally, in the round of a number."""
+class Elsewhere(Tally):
+    """Counts evaluations of other actions: they cost as much, but what they find is not compared.
+
+    Args:
+        tally: Where they are counted.
+    """
+
+    def __init__(self, tally: Tally) -> None:
+        self.numbers, self.tally = tally.numbers, tally
+
+    @property
+    def left(self) -> Array:
+        """See :class:`Tally`."""
+        return self.tally.left
+
+    def note(self, columns: Index, values: Array, cost: ArrayLike = 1.0) -> None:
+        """See :class:`Tally`."""
+        self.tally.note(columns, np.full_like(values, np.inf), cost)
+
+
+Go = Callable[[Array, Index, Tally, int], None]
+"""A way down: from starts (n, k) of columns (k,) of a tally, in the round with this number."""
 
 
 def once(start: Start, go: Go, threshold: float) -> Arm:
@@ -117,58 +136,52 @@ def gaussian(landscape: Landscape, mean: Array, spread: float, seed: int) -> Sta
     return start
 
 
-def quasi_newton(
-    landscape: Landscape, tolerance: float, memory: int = 10, *, counts: bool = True
+def quasi_newton(landscape: Landscape, tolerance: float, memory: int = 10) -> Go:
+    """Quasi-Newton descent to a stationary point; see :mod:`fem_deepest.solve.columns`."""
+    return ladder([landscape], tolerance, memory)
+
+
+def ladder(
+    rungs: Sequence[Landscape], tolerance: float, memory: int = 10, most: float = np.inf
 ) -> Go:
-    """Quasi-Newton descent to a stationary point; see :mod:`fem_deepest.solve.columns`.
+    """Precision annealing: quasi-Newton descents on several actions, each from the end of the one before.
 
     Args:
-        landscape: The action on blocks.
-        tolerance: Dual norm of the gradient to reach.
+        rungs: The actions; the last one is compared, the others only cost.
+        tolerance: Dual norm of the gradient at which a rung ends.
         memory: Pairs of the quasi-Newton matrix.
-        counts: Whether this is the action that is compared; false on the way to it, on a ladder.
+        most: Gradients after which a rung before the last one ends in any case.
     """
 
-    def go(U: Array, columns: Index, tally: Tally, turn: int) -> Array:
-        def watch(which: Index, values: Array) -> None:
-            tally.note(columns[which], values if counts else np.full(which.size, np.inf))
-
-        most = np.floor(tally.left[columns])
-        found = descend(landscape, U, tolerance=tolerance, most=most, memory=memory, watch=watch)
-        return found.U
+    def go(U: Array, columns: Index, tally: Tally, turn: int) -> None:
+        for i, rung in enumerate(rungs):
+            last = i == len(rungs) - 1
+            told = tally if last else Elsewhere(tally)
+            left = np.floor(tally.left[columns])
+            U = descend(
+                rung,
+                U,
+                tolerance=tolerance,
+                most=left if last else np.minimum(left, most),
+                memory=memory,
+                watch=lambda which, values, told=told: told.note(columns[which], values),  # type: ignore[misc]
+            ).U
 
     return go
 
 
-def solver(descend: Descend, *, counts: bool = True) -> Go:
+def solver(descend: Descend) -> Go:
     """Any solver of blocks, which says itself what it has cost; it succeeds with its last evaluation.
 
     Where it costs more than is left, the budget is used up and nothing found.
 
     Args:
         descend: The solver, see :mod:`fem_deepest.annealed.descent`.
-        counts: As in :func:`quasi_newton`.
     """
 
-    def go(U: Array, columns: Index, tally: Tally, turn: int) -> Array:
+    def go(U: Array, columns: Index, tally: Tally, turn: int) -> None:
         found = descend(U)
-        values = found.values if counts else np.full(columns.size, np.inf)
-        tally.note(columns, values, found.gradients)
-        return found.U
-
-    return go
-
-
-def ladder(ways: Sequence[Go]) -> Go:
-    """Several ways down in turn, each from where the one before has ended: precision annealing.
-
-    The last one is on the action that is compared. Ways with noise need plans with seeds of their own.
-    """
-
-    def go(U: Array, columns: Index, tally: Tally, turn: int) -> Array:
-        for way in ways:
-            U = way(U, columns, tally, turn)
-        return U
+        tally.note(columns, found.values, found.gradients)
 
     return go
 
@@ -181,12 +194,13 @@ def noisy(landscape: Landscape, plan: Plan, then: Go, *, counts: bool = True) ->
     Args:
         landscape: The action on blocks.
         plan: Numbers of the noisy part; it goes on from the ends that the plan names, one after the other.
-        then: Way down from there; it leads where the last of them has led.
-        counts: As in :func:`quasi_newton`.
+        then: Way down from there.
+        counts: Whether this is the action that is compared; false on a rung of a ladder.
     """
     batches = isinstance(landscape, Minibatched)
 
-    def go(U: Array, columns: Index, tally: Tally, turn: int) -> Array:
+    def go(U: Array, columns: Index, tally: Tally, turn: int) -> None:
+        told = tally if counts else Elsewhere(tally)
         flow = AnnealedFlow(
             landscape,
             plan.schedule,
@@ -204,8 +218,7 @@ def noisy(landscape: Landscape, plan: Plan, then: Go, *, counts: bool = True) ->
         def note() -> None:
             # With minibatches the action of all data is an evaluation more, in the steps that take it.
             looked = batches and flow.iteration % plan.look == 0
-            values = flow.best.values if counts else np.full(columns.size, np.inf)
-            tally.note(columns, values, flow.gradients - spent + looked)
+            told.note(columns, flow.best.values, flow.gradients - spent + looked)
             spent[:] = flow.gradients
 
         note()
@@ -213,8 +226,7 @@ def noisy(landscape: Landscape, plan: Plan, then: Go, *, counts: bool = True) ->
             flow.advance()
             note()
         for end in plan.ends:
-            U = then(flow.best.U if end == "best" else flow.U, columns, tally, turn)
-        return U
+            then(flow.best.U if end == "best" else flow.U, columns, tally, turn)
 
     return go
 

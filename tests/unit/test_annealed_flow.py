@@ -15,16 +15,21 @@ from numpy.typing import NDArray
 from path_measures import bridge, double_well, numbers
 from problems import network_action
 from scipy.linalg import eigh, solve_discrete_lyapunov
-from test_paths import oscillator
+from test_paths import ENDS, oscillator
+from test_sample_paths import Decay
 
 from fem_deepest.action.form.action import FormAction
 from fem_deepest.action.network.minibatch import Minibatches
+from fem_deepest.action.paths.action import Paths
+from fem_deepest.action.paths.observations import Observations
 from fem_deepest.annealed.columns import ActionLandscape
 from fem_deepest.annealed.flow import AnnealedFlow, FlowState
 from fem_deepest.annealed.minibatch import MinibatchLandscape
 from fem_deepest.annealed.paths import PathsLandscape
 from fem_deepest.annealed.schedule import ByAcceptance, Constant, Geometric, Logarithmic
 from fem_deepest.annealed.target import TargetLandscape
+from fem_deepest.dynamics.defects import Defects
+from fem_deepest.dynamics.transcription import transcription
 from fem_deepest.errors import InputError, NumericalFailure
 from fem_deepest.sample.diagnostics import standard_error
 
@@ -156,6 +161,36 @@ def test_metropolis_samples_a_bridge(noise: Any, step: float) -> None:
     exact = numbers(lambda x: double_well(x) / theta**2, theta * T, cells, exact=True)
     for seen, value in zip(kept, exact, strict=True):
         assert abs(seen.mean() - value) < 4 * standard_error(seen)
+
+
+@pytest.mark.parametrize(("noise", "step"), [("prior", 1.0), ("white", 0.02)])
+def test_metropolis_samples_a_linear_system_under_data(noise: Any, step: float) -> None:
+    """Mean and variances of the normal equations, times the temperature."""
+    R_f, R_m, y, theta, many = 3.0, 2.0, np.array([1.0, -0.5, 0.3]), 0.5, 2000
+    h, seen = np.diff(ENDS), [0, 2, 4]
+    observations = Observations(ENDS[seen], y[:, None], [0], precision=R_m)
+    paths = Paths(Defects(Decay(), transcription("euler"), ENDS), observations)
+    D = (np.eye(4, 5, 1) - np.eye(4, 5)) / h[:, None] + np.eye(4, 5)
+    H = np.eye(5)[seen]
+    precision = R_f * D.T @ np.diag(h) @ D + R_m * H.T @ H
+    mean = np.linalg.solve(precision, R_m * H.T @ y)
+    covariance = theta * np.linalg.inv(precision)
+    flow = AnnealedFlow(
+        PathsLandscape(paths, R_f),
+        Constant(theta),
+        step=step,
+        U0=np.zeros((5, many)),
+        numbers=range(many),
+        accept="metropolis",
+        noise=noise,
+    )
+    for _ in range(500):
+        flow.advance()
+    assert 0.3 < flow.acceptance.mean() < 0.99
+    spread = np.sqrt(np.diag(covariance))
+    assert (np.abs(flow.U.mean(axis=1) - mean) < 4 * spread / np.sqrt(many)).all()
+    error = np.cov(flow.U) - covariance
+    assert (np.abs(error) < 5 * np.outer(spread, spread) * np.sqrt(2 / many)).all()
 
 
 def test_metropolis_of_any_action_is_that_of_the_target() -> None:
@@ -370,6 +405,8 @@ def test_what_is_no_number_is_refused() -> None:
 
 def test_minibatches_are_not_compared() -> None:
     landscape, _ = landscapes("batches")
+    with pytest.raises(InputError, match="one number for each column"):
+        landscape.gradient(np.zeros((landscape.rows, 1)), 0)
     with pytest.raises(InputError, match="not comparable"):
         AnnealedFlow(
             landscape,

@@ -178,6 +178,22 @@ def test_replicas_have_the_product_of_their_laws() -> None:
     np.testing.assert_array_equal(replicas.best().values, well.value(replicas.best().U))
 
 
+def test_replicas_search() -> None:
+    """Exchange brings the coldest to the lower well; each ends at a stationary point."""
+    well, theta = Well(2.0, 0.3), np.array([0.05, 0.2, 0.6, 1.5])
+    replicas = Replicas(
+        lambda: well, theta, lambda n: np.full((1, n.size), 0.9), step=0.4, comm=MPI.COMM_SELF
+    )
+    seen: list[int] = []
+    found = replicas.search(
+        150, lambda: newton_well(well), watch=lambda replicas: seen.append(replicas.rounds)
+    )
+    assert seen == list(range(1, 151)) and found.converged.all()
+    assert replicas.gathered()[0, 0] < 0.0 and found.values.min() < -0.29
+    assert (found.gradients >= 151.0 + 60.0).all()
+    np.testing.assert_array_equal(found.noisy, replicas.best().values)
+
+
 def test_exchanges_keep_the_law_exactly() -> None:
     """Detailed balance of one exchange, on a grid: ``pi(x) p(x -> x')`` is symmetric."""
     theta, A = np.array([0.3, 0.8]), np.array([0.1, 1.3])
@@ -315,6 +331,21 @@ def test_options_that_cannot_be(options: Any, option: dict[str, Any], words: str
         FlowStepper(flow_of(), 5)
 
 
-def test_ts_knows_one_column() -> None:
-    with pytest.raises(InputError, match="2 columns"):
-        FlowStepper(flow_of(columns=2), 5)
+def test_a_search_obeys_ts(options: Any) -> None:
+    """Length and number of the steps; the plan says so beforehand, and monitors see all columns."""
+    options(ts_dt=0.3, ts_max_steps=4)
+    well, plan = Well(2.0, 0.3), Plan(COLD, 30, 0.2)
+    start, seen = np.array([[0.9, -0.8]]), []
+    watched: Any = lambda flow: seen.append((flow.iteration, flow.step))  # noqa: E731
+    found = search(well, start, plan, newton_well(well), watch=watched)
+    assert seen == [(n, 0.3) for n in (1, 2, 3, 4)]
+    assert (plan.obeying_options().step, plan.obeying_options().steps) == (0.3, 4)
+    by_hand = AnnealedFlow(well, COLD, step=0.3, U0=start, numbers=[0, 1])
+    stepper = FlowStepper(AnnealedFlow(well, COLD, step=0.2, U0=start, numbers=[0, 1]), 9)
+    sums = []
+    stepper.ts.setMonitor(lambda ts, n, t, x: sums.append(x.sum()))
+    stepper.solve()
+    for _ in range(4):
+        by_hand.advance()
+    assert sums[-1] == by_hand.U.sum() and len(sums) == 5
+    np.testing.assert_array_equal(found.noisy, by_hand.best.values)

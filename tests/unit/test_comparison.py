@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,6 +37,8 @@ from fem_deepest.studies.named import load_study
 from fem_deepest.studies.points import Points
 from fem_deepest.studies.proportion import censored_quantile, holm, mcnemar, wilson
 from fem_deepest.studies.study import compute
+
+DEMOS = Path(__file__).parents[2] / "demos"
 
 # Proportions ----------------------------------------------------------------------------------
 
@@ -217,17 +220,26 @@ def test_ladders_go_on_from_where_they_are() -> None:
     def start(numbers, turn):
         return np.array([np.full(numbers.size, 0.5), np.ones(numbers.size)])
 
-    low = quasi_newton(bowl, 1e-9, counts=False)
     plan = Plan(Constant(1e-12), 10, 0.1, ends=("last",))
-    shaken = noisy(bowl, plan, low, counts=False)
-    found = once(start, ladder([low, shaken, quasi_newton(bowl, 1e-9)]), -0.5)(numbers, 100)
-    # 2, 11 + 2 (noise moves it by 1e-6), and at once: it is there.
-    np.testing.assert_array_equal(found.hit, 16.0)
-    np.testing.assert_array_equal(found.used, 16.0)
-    assert bowl.asked == 48
-    never = once(start, ladder([low, shaken]), -0.5)(numbers, 100)
+    up = noisy(bowl, plan, ladder([bowl, bowl], 1e-9), counts=False)
+    found = once(start, up, -0.5)(numbers, 100)
+    # The start and ten steps, two gradients of the first rung; the second one is there at once.
+    np.testing.assert_array_equal(found.hit, 14.0)
+    np.testing.assert_array_equal(found.used, 14.0)
+    assert bowl.asked == 42
+    cut = once(start, ladder([bowl, bowl], 1e-9, most=1), -0.5)(numbers, 100)
+    np.testing.assert_array_equal(cut.hit, 2.0)
+    np.testing.assert_array_equal(cut.used, 3.0)
+    never = once(start, up, -0.5)(numbers, 13)
     assert np.isinf(never.hit).all()
     assert np.isinf(never.lowest).all()
+
+
+def test_solvers_that_count_themselves() -> None:
+    bowl = Bowl()
+
+    def start(numbers, turn):
+        return np.array([np.full(numbers.size, 0.5), np.ones(numbers.size)])
 
     def halving(U):
         cost = np.array([1.0, 4.0, 2.0, 6.0])[: U.shape[1]]
@@ -312,6 +324,17 @@ def test_a_contest_with_a_known_chance(tmp_path) -> None:
     )
 
 
+def test_points_depend_on_what_they_are() -> None:
+    """Seeds that are added, and another reference, leave what was computed; a chance does not."""
+
+    def known(**study):
+        return [str(sorted(p.items())) for p in coins(**study).points()]
+
+    assert set(known(seeds=300)) < set(known(seeds=450, reference="coins"))
+    assert not set(known()) & set(known(chance=0.05))
+    assert not set(known()) & set(known(budget=21))
+
+
 def test_batches_and_parts_change_nothing(tmp_path) -> None:
     """A seed is what it is, whatever stands beside it."""
     found = []
@@ -338,6 +361,23 @@ def test_rates_that_are_not_as_expected(tmp_path) -> None:
         f"{PLAIN}: success rate 0 with the interval [0, 0.0713], expected at least"
     )
     assert failures[1].endswith("expected at most 0.5")
+
+
+@pytest.mark.parametrize("path", sorted(DEMOS.glob("compare_*.toml")), ids=lambda path: path.stem)
+def test_points_of_every_comparison(path) -> None:
+    """More seeds, another check or output: the same points. Another seed or budget: others."""
+
+    def known(*settings) -> list[str]:
+        study = load_study(path, settings)
+        assert study.arms == study.names()
+        return [str(p) for p in study.points()]
+
+    few = known("study.seeds=20", "study.part=10", "study.arms=[]")
+    assert len(set(few)) == len(few)
+    more = ["study.seeds=30", "study.part=10", "study.arms=[]", "output.figures=false"]
+    assert set(few) < set(known(*more, "check.least={}", "check.most={}"))
+    for other in ("seed=7", "study.budget=77"):
+        assert not set(known(*more, other)) & set(few)
 
 
 @pytest.mark.parametrize(
