@@ -81,7 +81,7 @@ def _history(run: Run) -> tuple[dict[str, np.ndarray], list[tuple[float, str]]]:
     levels = []
     for i, (stage, cells) in enumerate(keys):
         if i == 0 or keys[i - 1] != (stage, cells):
-            label = f"{int(cells)} cells" if stage == "lmvm" else "Newton"
+            label = f"{int(cells)} cells" if stage != "newton" else "Newton"
             levels.append((float(columns["evaluations"][i]), label))
     return {k: v for k, v in columns.items() if k != "stage"}, levels
 

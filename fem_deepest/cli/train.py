@@ -85,7 +85,7 @@ class _Session:
 
     def run(self, *, resume: bool, force: bool) -> Run:
         # Everything that can be wrong with the input is found before the directory is touched.
-        self.nested.action(self.schedule.levels[0])
+        self.nested.prepare()
         meta = None
         if resume:
             meta = find(self.directory.checkpoint, self._signature(), self.comm)

@@ -11,6 +11,8 @@ from fem_deepest.configuration.section import read, validate
 from fem_deepest.errors import InputError
 from fem_deepest.studies.acceptance import AcceptanceStudy
 from fem_deepest.studies.contests.lorenz96 import LorenzStudy
+from fem_deepest.studies.contests.networks import NetworkContestStudy
+from fem_deepest.studies.contests.twin import TwinContestStudy
 from fem_deepest.studies.contests.wells import WellsStudy
 from fem_deepest.studies.depth import DepthStudy
 from fem_deepest.studies.escape import EscapeStudy
@@ -36,6 +38,8 @@ STUDIES: dict[str, type[Study]] = {
     "escape": EscapeStudy,
     "compare_wells": WellsStudy,
     "compare_lorenz96": LorenzStudy,
+    "compare_networks": NetworkContestStudy,
+    "compare_twin": TwinContestStudy,
 }
 
 
