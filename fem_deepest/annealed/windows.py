@@ -80,7 +80,7 @@ class Windows:
         (nodes, states), cut = self.paths.shapes[0], W.size // U.shape[1]
         W = W.reshape(cut, -1)
         z = normals(seed, self._keys, step, _NOISE, numbers)
-        xi = self._covariance.inverse_root(z.T).T[:cut]
+        xi = self._covariance.inverse_root(z)[:cut]
         out = U.copy()
         out[: nodes * states] = np.sqrt(1.0 - W**2) * U[:cut] + W * xi
         return out
