@@ -13,7 +13,7 @@ import pytest
 from fem_deepest.configuration.anneal import AnnealConfig
 from fem_deepest.configuration.flow import FlowConfig, TimeSection
 from fem_deepest.configuration.network_anneal import NetworkAnnealConfig
-from fem_deepest.configuration.sample import SampleConfig
+from fem_deepest.configuration.sample import PosteriorConfig, SampleConfig
 from fem_deepest.configuration.section import Section, reference
 from fem_deepest.runs.flow import SCHEMES
 
@@ -41,6 +41,7 @@ ROWS = {
         ("anneal keys", AnnealConfig),
         ("network anneal keys", NetworkAnnealConfig),
         ("sample keys", SampleConfig),
+        ("posterior keys", PosteriorConfig),
     ],
 )
 def test_tables_of_keys_are_those_of_the_configurations(mark: str, model: type[Section]) -> None:
