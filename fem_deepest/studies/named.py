@@ -10,7 +10,9 @@ from typing import Any
 from fem_deepest.configuration.section import read, validate
 from fem_deepest.errors import InputError
 from fem_deepest.studies.acceptance import AcceptanceStudy
+from fem_deepest.studies.contests.wells import WellsStudy
 from fem_deepest.studies.depth import DepthStudy
+from fem_deepest.studies.escape import EscapeStudy
 from fem_deepest.studies.heat import HeatStrongStudy, HeatWeakStudy
 from fem_deepest.studies.multilevel import MultilevelStudy
 from fem_deepest.studies.neurons import NeuronsStudy
@@ -30,6 +32,8 @@ STUDIES: dict[str, type[Study]] = {
     "stability": StabilityStudy,
     "multilevel": MultilevelStudy,
     "acceptance": AcceptanceStudy,
+    "escape": EscapeStudy,
+    "compare_wells": WellsStudy,
 }
 
 
