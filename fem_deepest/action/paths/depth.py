@@ -42,7 +42,10 @@ class InDepth:
 
     def solution(self, r: Array) -> Array:
         """``A^{-1} r``, (..., size)."""
-        return self._mapped(lambda U, b: cho_solve_banded((U, False), b), r, -1.0)
+        # A column that is not finite has no solution, and no say in those of the others.
+        return self._mapped(
+            lambda U, b: cho_solve_banded((U, False), b, check_finite=False), r, -1.0
+        )
 
     def load(self, z: Array) -> Array:
         """``U^T z``, (..., size)."""
