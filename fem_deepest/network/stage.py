@@ -2,7 +2,8 @@
 
 A fixed-point iteration costs one matrix product a turn and contracts when ``h a |F_x| < 1``; where
 it does not, every sample gets its own Newton step or linear solve. Either way the equations hold
-to rounding, which the exact discrete adjoint needs.
+to rounding, which the exact discrete adjoint needs. Networks side by side have an axis before the last
+two.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def solve(
     Raises:
         NumericalFailure: No convergence: the steps in depth are too long.
     """
-    state, weights, shift = full[:-1], matrix[:, :-1], 1.0 + factor * leak
+    state, weights, shift = full[..., :-1, :], matrix[..., :-1], 1.0 + factor * leak
     value, slope = np.empty_like(base), np.empty_like(base)
 
     def residual(_: Array) -> tuple[Array, Array]:
@@ -82,7 +83,7 @@ def solve_linear(
     def turn(y: Array, out: Array) -> None:
         if adjoint:
             np.multiply(slope, y, out=product)
-            np.matmul(weights.T, product, out=out)
+            np.matmul(np.swapaxes(weights, -1, -2), product, out=out)
         else:
             np.matmul(weights, y, out=out)
             out *= slope
@@ -154,19 +155,19 @@ def direct(
     Raises:
         NumericalFailure: A matrix is singular.
     """
-    n = matrix.shape[0]
-    systems = -factor * slope.T[:, :, None] * matrix
-    systems[:, range(n), range(n)] += shift
+    n = matrix.shape[-1]
+    systems = -factor * np.swapaxes(slope, -1, -2)[..., None] * matrix[..., None, :, :]
+    systems[..., range(n), range(n)] += shift
     if adjoint:
-        systems = systems.transpose(0, 2, 1)
+        systems = np.swapaxes(systems, -1, -2)
     try:
-        solution = np.linalg.solve(systems, rhs.T[:, :, None])[:, :, 0].T
+        columns = np.linalg.solve(systems, np.swapaxes(rhs, -1, -2)[..., None])[..., 0]
     except np.linalg.LinAlgError:
         raise NumericalFailure(
             "the matrix of an implicit stage is singular; the steps in depth are too long for these "
             "weights: take more cells"
         ) from None
-    return solution.astype(np.float64, copy=False)
+    return np.asarray(np.swapaxes(columns, -1, -2), dtype=np.float64)
 
 
 def newton(
@@ -198,12 +199,13 @@ def newton(
         if change <= _ROUNDING * size or (change <= 100 * _ROUNDING * size and change >= last):
             return
         last = change
-        norm, start = np.linalg.norm(r, axis=0), x.copy()
+        norm, start = np.linalg.norm(r, axis=-2, keepdims=True), x.copy()
         damping = np.ones_like(norm)
         for _ in range(_HALVINGS):  # every sample is damped by itself
             x[...] = start - damping * d
             r, slope = residual(x)
-            worse = np.linalg.norm(r, axis=0) > (1.0 - 0.25 * damping) * norm + _ROUNDING * size
+            left = np.linalg.norm(r, axis=-2, keepdims=True)
+            worse = left > (1.0 - 0.25 * damping) * norm + _ROUNDING * size
             if not worse.any():
                 break
             damping[worse] *= 0.5

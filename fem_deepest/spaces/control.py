@@ -42,20 +42,28 @@ class Parameters:
         theta: Weight field ``[w | b]`` at the depth nodes, shape (n + 1, N, N + 1).
         readout: Linear readout ``[C | c]``, shape (outputs, N + 1), or (0, N + 1) without one.
         lift: Linear lift ``[E | e]``, shape (N, inputs + 1), or (N, 0) without one.
+
+    Of networks side by side, all have an axis for them before the last two.
     """
 
     theta: Array
     readout: Array
     lift: Array
 
+    @property
+    def lead(self) -> tuple[int, ...]:
+        """Shape of the axis of the networks side by side; none for one network."""
+        return self.readout.shape[:-2]
+
     @classmethod
     def view(cls, flat: Array, shapes: Shapes) -> Parameters:
-        """Views into a flat array that holds theta, readout, lift one after the other."""
+        """Views into an array (..., size) that holds theta, readout, lift one after the other."""
         views, start = [], 0
         for shape in shapes:
-            views.append(flat[start : start + prod(shape)].reshape(shape))
+            part = flat[..., start : start + prod(shape)]
+            views.append(part.reshape(*flat.shape[:-1], *shape))
             start += prod(shape)
-        return cls(*views)
+        return cls(np.moveaxis(views[0], -3, 0), *views[1:])
 
 
 class ControlSpace:

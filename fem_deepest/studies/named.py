@@ -10,6 +10,8 @@ from typing import Any
 from fem_deepest.configuration.section import read, validate
 from fem_deepest.errors import InputError
 from fem_deepest.studies.acceptance import AcceptanceStudy
+from fem_deepest.studies.contests.networks import NetworkContestStudy
+from fem_deepest.studies.contests.twin import TwinContestStudy
 from fem_deepest.studies.contests.wells import WellsStudy
 from fem_deepest.studies.depth import DepthStudy
 from fem_deepest.studies.escape import EscapeStudy
@@ -34,6 +36,8 @@ STUDIES: dict[str, type[Study]] = {
     "acceptance": AcceptanceStudy,
     "escape": EscapeStudy,
     "compare_wells": WellsStudy,
+    "compare_networks": NetworkContestStudy,
+    "compare_twin": TwinContestStudy,
 }
 
 

@@ -17,7 +17,7 @@ from scipy.linalg import lapack
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.root import Numbered
 from fem_deepest.network.network import Network
-from fem_deepest.spaces import ControlSpace
+from fem_deepest.spaces import ControlSpace, Parameters
 from fem_deepest.spaces.tridiagonal import inverse_root
 
 Array = NDArray[np.float64]
@@ -67,15 +67,20 @@ class Prior:
         """``r = P d``. Collective."""
         source, target = d.array_r, r.array_w
         if self.space.grid.owner:
-            a, b = self.space.parameters(source), self.space.parameters(target)
-            np.multiply(self._diagonal[:, None, None], a.theta, out=b.theta)
-            b.theta[:-1] += self._off[:, None, None] * a.theta[1:]
-            b.theta[1:] += self._off[:, None, None] * a.theta[:-1]
-            if self._columns[0] != 1.0:
-                b.theta[...] *= self._columns
-            np.multiply(a.readout, self.strength, out=b.readout)
-            np.multiply(a.lift, self.strength, out=b.lift)
+            self.on_parameters(self.space.parameters(source), self.space.parameters(target))
         self._forcings(source, target, np.multiply)
+
+    def on_parameters(self, a: Parameters, b: Parameters) -> None:
+        """``b = P a`` on parameters alone, of one network or of several side by side. Not collective."""
+        along = (-1, *[1] * (a.theta.ndim - 1))
+        diagonal, off = self._diagonal.reshape(along), self._off.reshape(along)
+        np.multiply(diagonal, a.theta, out=b.theta)
+        b.theta[:-1] += off * a.theta[1:]
+        b.theta[1:] += off * a.theta[:-1]
+        if self._columns[0] != 1.0:
+            b.theta[...] *= self._columns
+        np.multiply(a.readout, self.strength, out=b.readout)
+        np.multiply(a.lift, self.strength, out=b.lift)
 
     def solve(self, r: PETSc.Vec, d: PETSc.Vec) -> None:
         """``d = P^{-1} r``. Collective."""
