@@ -1,7 +1,8 @@
-"""The figures of a flow, from what its run directory holds."""
+"""The figures of a flow, from what its run directory holds: those of an SPDE, and how all are drawn."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from fem_deepest.errors import InputError
@@ -26,3 +27,22 @@ def redraw(directory: RunDirectory) -> list[Path]:
         paths.append(save(figures.snapshots(frames), directory.figures / "snapshots.png"))
         paths.append(figures.animate(frames, directory.figures / "animation.gif"))
     return paths
+
+
+def draw(directory: RunDirectory, redraw: Callable[[RunDirectory], object]) -> None:
+    """Let rank 0 draw the figures of a run that has ended; where it cannot, all ranks say so.
+
+    Raises:
+        InputError: It cannot.
+
+    Collective.
+    """
+    problem = None
+    if directory.comm.rank == 0:
+        try:
+            redraw(directory)
+        except (InputError, OSError) as error:
+            problem = f"the run is complete, but its figures are not: {error}"
+    problem = directory.comm.bcast(problem, root=0)
+    if problem:
+        raise InputError(problem)

@@ -21,7 +21,7 @@ class Progress:
     """One step of a run, as shown.
 
     Attributes:
-        stage: "lmvm" or "newton".
+        stage: "lmvm", "sgd" or "newton".
         cells: Depth cells of the level.
         evaluations: Gradients since the start of the run.
         action: The action.

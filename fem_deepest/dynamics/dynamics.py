@@ -5,7 +5,7 @@ Everything is vectorised over leading axes, so that one call serves all cells, p
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,3 +42,20 @@ class Dynamics(Protocol):
 
         ``p`` (..., D) is a costate; the last two axes are those of the derivatives.
         """
+
+
+@runtime_checkable
+class HasTransposed(Protocol):
+    """Dynamics that know ``F_x^T p`` and ``F_w^T p`` without the matrices: gradients are faster by far."""
+
+    def transposed(self, t: Array, x: Array, w: Array, p: Array) -> tuple[Array, Array]:
+        """``F_x^T p`` (..., D) and ``F_w^T p`` (..., P) of a costate ``p`` (..., D)."""
+
+
+def transposed(dynamics: Dynamics, t: Array, x: Array, w: Array, p: Array) -> tuple[Array, Array]:
+    """``F_x^T p`` and ``F_w^T p``, with the matrices where there is no other way. Not collective."""
+    if isinstance(dynamics, HasTransposed):
+        return dynamics.transposed(t, x, w, p)
+    f_x, f_w = dynamics.jacobian(t, x, w)
+    row = p[..., None, :]
+    return (row @ f_x)[..., 0, :], (row @ f_w)[..., 0, :]

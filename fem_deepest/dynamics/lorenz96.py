@@ -58,6 +58,16 @@ class Lorenz96:
         f_x[..., i, second] = -x[..., before]
         return f_x, np.ones((*x.shape, 1))
 
+    def transposed(self, t: Array, x: Array, w: Array, p: Array) -> tuple[Array, Array]:
+        """See :class:`fem_deepest.dynamics.dynamics.HasTransposed`."""
+        _, after, before, _ = self._ring
+        pull = x[..., before] * p
+        out = p[..., after] * (x[..., after][..., after] - x[..., before])
+        out += pull[..., before]
+        out -= pull[..., after][..., after]
+        out -= p
+        return out, p.sum(axis=-1, keepdims=True)
+
     def curvature(self, t: Array, x: Array, w: Array, p: Array) -> tuple[Array, Array, Array]:
         """See :class:`fem_deepest.dynamics.dynamics.Dynamics`."""
         _, after, before, second = self._ring

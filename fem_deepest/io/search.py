@@ -30,6 +30,9 @@ def signature(config: Config, data: DataSet) -> dict[str, Any]:
     values.pop("output")
     solve = values.pop("solve")
     values["levels"], values["memory"] = config.depth_levels, solve["memory"]
+    values["method"] = solve["method"]
+    if solve["method"] == "sgd":
+        values |= {name: solve[name] for name in ("eta", "nu", "batch", "gradient")}
     values["samples"] = data.samples
     content = (
         np.ascontiguousarray(data.inputs).tobytes() + np.ascontiguousarray(data.targets).tobytes()

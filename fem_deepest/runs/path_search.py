@@ -16,6 +16,7 @@ from fem_deepest.configuration.anneal import AnnealConfig
 from fem_deepest.data.series import TimeSeries
 from fem_deepest.dynamics.defects import Defects
 from fem_deepest.runs.path_setup import intervals, load_series, load_system, make_paths
+from fem_deepest.runs.path_shake import PathShake
 from fem_deepest.solve.annealing.ladder import Ladder
 from fem_deepest.solve.annealing.search import Batch
 from fem_deepest.solve.paths.annealing import KINDS, Annealing, random_starts
@@ -67,7 +68,10 @@ class PathSearch:
         form, predictor = config.action.form, section.predictor
         annealing: Annealing | FormAnnealing
         if form == "state":
-            annealing = Annealing(newton, ladder, predictor=predictor)
+            after = PathShake(newton, ladder, config.search, config.seed)
+            annealing = Annealing(
+                newton, ladder, predictor=predictor, after=after if config.search.rungs else None
+            )
         else:
             annealing = FormAnnealing(newton, ladder, form, predictor=predictor)
             annealing.check(random_starts(newton.bounds, np.arange(1), config.seed)[0])

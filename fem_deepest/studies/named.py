@@ -10,7 +10,11 @@ from typing import Any
 from fem_deepest.configuration.section import read, validate
 from fem_deepest.errors import InputError
 from fem_deepest.studies.acceptance import AcceptanceStudy
+from fem_deepest.studies.contests.networks import NetworkContestStudy
+from fem_deepest.studies.contests.twin import TwinContestStudy
+from fem_deepest.studies.contests.wells import WellsStudy
 from fem_deepest.studies.depth import DepthStudy
+from fem_deepest.studies.escape import EscapeStudy
 from fem_deepest.studies.heat import HeatStrongStudy, HeatWeakStudy
 from fem_deepest.studies.multilevel import MultilevelStudy
 from fem_deepest.studies.neurons import NeuronsStudy
@@ -30,6 +34,10 @@ STUDIES: dict[str, type[Study]] = {
     "stability": StabilityStudy,
     "multilevel": MultilevelStudy,
     "acceptance": AcceptanceStudy,
+    "escape": EscapeStudy,
+    "compare_wells": WellsStudy,
+    "compare_networks": NetworkContestStudy,
+    "compare_twin": TwinContestStudy,
 }
 
 

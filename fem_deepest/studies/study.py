@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol
 
 from mpi4py import MPI
 from numpy.typing import ArrayLike
@@ -48,10 +48,15 @@ class StudyOutput(Section):
     figures: bool = Field(default=True, description="write figures/")
 
 
-class StudySection(Section):
-    """``[study]``: which study, and the values it goes through."""
+class NamedSection(Section):
+    """``[study]``: which study."""
 
     name: str = Field(description="the study")
+
+
+class StudySection(NamedSection):
+    """``[study]`` of a study that refines a number: the values it goes through."""
+
     values: list[Count] = Field(description="values of the refined number, increasing")
 
     @field_validator("values")
@@ -72,9 +77,22 @@ class StudyConfig(Section):
     """A study; its own sections come in addition."""
 
     seed: Annotated[int, Field(ge=0)] = Field(default=0, description="seed of all that is random")
-    study: StudySection
+    study: NamedSection
     check: Check = Check()
     output: StudyOutput = StudyOutput()
+
+
+class Left(Protocol):
+    """A table that a study leaves: :class:`.Table`, or :class:`.Listing` over things that have names."""
+
+    def to_csv(self) -> str:
+        """All columns to the last bit."""
+
+    def to_markdown(self, last: int | None = None) -> str:
+        """For readers."""
+
+    def metrics(self, last: int | None = None) -> dict[str, float]:
+        """Numbers for the record of the run."""
 
 
 class Study(ABC):
@@ -115,20 +133,46 @@ class Study(ABC):
         """Compute one point; ``converged`` among the values says whether a solver did. Collective."""
 
     @abstractmethod
-    def table(self, points: list[Point]) -> Table:
+    def table(self, points: list[Point]) -> Left:
         """The table of all points, in the order of :meth:`points`. Not collective."""
 
-    def further(self, points: list[Point]) -> dict[str, Table]:
+    def further(self, points: list[Point]) -> Mapping[str, Left]:
         """Further tables by name, those of ``tables_left[1:]``. Not collective."""
         return {}
 
-    def failures(self, tables: Mapping[str, Table]) -> list[str]:
+    def failures(self, tables: Mapping[str, Any]) -> list[str]:
         """What is not as theory has it, one sentence each. Not collective."""
         check = self.config.check
-        return tables[self.tables_left[0]].check(check.tolerance, check.caps, check.last)
+        found: list[str] = tables[self.tables_left[0]].check(
+            check.tolerance, check.caps, check.last
+        )
+        return found
+
+    def told(self, tables: Mapping[str, Any]) -> list[str]:
+        """What is told at the end, one line each. Not collective."""
+        table: Table = tables[self.tables_left[0]]
+        metrics, lines = table.metrics(self.config.check.last), list[str]()
+        for name, errors in table.errors.items():
+            wanted = "" if errors.expected is None else f" (expected {errors.expected:.3g})"
+            order = metrics[f"{name} order"]
+            lines.append(f"{name}: finest {metrics[name]:.3g}, order {order:.2f}{wanted}")
+        return lines
 
     @classmethod
-    def figures(cls, tables: Mapping[str, Table], last: int) -> dict[str, Figure]:
+    def read(cls, name: str, text: str) -> Left:
+        """A table from its CSV file. Not collective.
+
+        Args:
+            name: Which, one of ``tables_left``.
+            text: The file.
+
+        Raises:
+            InputError: This is no such table.
+        """
+        return Table.from_csv(text)
+
+    @classmethod
+    def figures(cls, tables: Mapping[str, Any], last: int) -> dict[str, Figure]:
         """Figures by name, those of ``figures_left``, from the tables alone. Not collective.
 
         Args:

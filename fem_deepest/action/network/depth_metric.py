@@ -8,6 +8,7 @@ depth serves all neurons and samples.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,8 @@ from scipy.linalg import lapack
 
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.network.samples import weight_prior
+from fem_deepest.action.root import Numbered
+from fem_deepest.spaces.tridiagonal import inverse_root
 
 if TYPE_CHECKING:
     from fem_deepest.action.network.states import StateAction
@@ -74,15 +77,34 @@ class DepthMetric:
 
     def solve(self, r: PETSc.Vec, d: PETSc.Vec) -> None:
         """``d = P^{-1} r``."""
+        self._inverse(r, d, lambda x: lapack.dpttrs(*self._factor, x)[0], self.weights.solve)
+
+    def inverse_root(self, z: PETSc.Vec, d: PETSc.Vec) -> None:
+        """``d = R z`` with ``R R^T = P^{-1}``."""
+        self._inverse(z, d, lambda x: inverse_root(self._factor, x), self.weights.inverse_root)
+
+    @property
+    def root(self) -> Numbered:
+        """``R``, for draws of ``N(0, P^{-1})``."""
+        return Numbered.of(self._action.create, self.inverse_root)
+
+    def _inverse(
+        self,
+        r: PETSc.Vec,
+        d: PETSc.Vec,
+        in_depth: Callable[[Array], Array],
+        on_weights: Callable[[PETSc.Vec, PETSc.Vec], None],
+    ) -> None:
         source, target = r.array_r, d.array_w
         a, b = self._action.states(source), self._action.states(target)
         if a.size:
-            columns = a.transpose(1, 0, 2).reshape(a.shape[1], -1)
-            solution, _ = lapack.dpttrs(*self._factor, columns)
+            solution = in_depth(a.transpose(1, 0, 2).reshape(a.shape[1], -1))
             b[...] = solution.reshape(a.shape[1], a.shape[0], -1).transpose(1, 0, 2)
-        self._on_weights(self.weights.solve, source, target)
+        self._on_weights(on_weights, source, target)
 
-    def _on_weights(self, operation, source: Array, target: Array) -> None:  # type: ignore[no-untyped-def]
+    def _on_weights(
+        self, operation: Callable[[PETSc.Vec, PETSc.Vec], None], source: Array, target: Array
+    ) -> None:
         size = self._action.space.parameter_size if self._action.grid.owner else 0
         self._r.array_w[...] = source[:size]
         operation(self._r, self._d)

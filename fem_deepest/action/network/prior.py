@@ -8,13 +8,17 @@ factorisation in depth, made once, applied to all ``N (N + 1)`` columns.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
 from fem_deepest._petsc import PETSc
+from fem_deepest.action.root import Numbered
 from fem_deepest.network.network import Network
 from fem_deepest.spaces import ControlSpace, Parameters
+from fem_deepest.spaces.tridiagonal import inverse_root
 
 Array = NDArray[np.float64]
 
@@ -64,7 +68,7 @@ class Prior:
         source, target = d.array_r, r.array_w
         if self.space.grid.owner:
             self.on_parameters(self.space.parameters(source), self.space.parameters(target))
-        self._forcings(source, target, inverse=False)
+        self._forcings(source, target, np.multiply)
 
     def on_parameters(self, a: Parameters, b: Parameters) -> None:
         """``b = P a`` on parameters alone, of one network or of several side by side. Not collective."""
@@ -80,17 +84,16 @@ class Prior:
 
     def solve(self, r: PETSc.Vec, d: PETSc.Vec) -> None:
         """``d = P^{-1} r``. Collective."""
-        source, target = r.array_r, d.array_w
-        if self.space.grid.owner:
-            a, b = self.space.parameters(source), self.space.parameters(target)
-            nodes = a.theta.shape[0]
-            solution, _ = lapack.dpttrs(*self._factor, a.theta.reshape(nodes, -1))
-            b.theta.reshape(nodes, -1)[...] = solution
-            if self._columns[0] != 1.0:
-                b.theta[...] /= self._columns
-            np.divide(a.readout, self.strength, out=b.readout)
-            np.divide(a.lift, self.strength, out=b.lift)
-        self._forcings(source, target, inverse=True)
+        self._inverse(r, d, lambda x: lapack.dpttrs(*self._factor, x)[0], 1.0)
+
+    def inverse_root(self, z: PETSc.Vec, d: PETSc.Vec) -> None:
+        """``d = R z`` with ``R R^T = P^{-1}``. Collective."""
+        self._inverse(z, d, lambda x: inverse_root(self._factor, x), 0.5)
+
+    @property
+    def root(self) -> Numbered:
+        """``R``, for draws of the prior. Collective."""
+        return Numbered.of(self.space.create, self.inverse_root)
 
     @property
     def depth(self) -> tuple[Array, Array]:
@@ -114,8 +117,22 @@ class Prior:
         image[1:] += self._off[:, None] * prolongation[:-1]
         return prolongation.T @ image
 
-    def _forcings(self, source: Array, target: Array, inverse: bool) -> None:
-        operation = np.divide if inverse else np.multiply
+    def _inverse(
+        self, r: PETSc.Vec, d: PETSc.Vec, in_depth: Callable[[Array], Array], power: float
+    ) -> None:
+        """``P`` to the power -1, or a root of that: the diagonal factors are given a power."""
+        source, target = r.array_r, d.array_w
+        if self.space.grid.owner:
+            a, b = self.space.parameters(source), self.space.parameters(target)
+            nodes = a.theta.shape[0]
+            b.theta.reshape(nodes, -1)[...] = in_depth(a.theta.reshape(nodes, -1))
+            if self._columns[0] != 1.0:
+                b.theta[...] /= self._columns**power
+            np.divide(a.readout, self.strength**power, out=b.readout)
+            np.divide(a.lift, self.strength**power, out=b.lift)
+        self._forcings(source, target, lambda a, weight, out: np.divide(a, weight**power, out=out))
+
+    def _forcings(self, source: Array, target: Array, operation: Callable[..., object]) -> None:
         for tile in range(len(self.space.tiles)):
             (a0, a), (b0, b) = (self.space.forcing(x, tile) for x in (source, target))
             if a0.size:

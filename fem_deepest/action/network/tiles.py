@@ -83,7 +83,8 @@ class Tiles:
         input_precision: ``R_0``.
 
     A forcing is a pair ``xi_0`` (N, k), ``xi`` (n, N, k); either may have no entries. Value and gradient
-    also take networks side by side, without forcings. Nothing here is collective.
+    also take networks side by side, with ``xi_0`` (B, N, k), ``xi`` (n, B, N, k). Nothing here is
+    collective.
     """
 
     def __init__(
@@ -164,10 +165,11 @@ class Tiles:
         measure = self.network.index.mass
         if xi0.size:
             x += xi0
-            scalars[3] += 0.5 * self.input_precision * measure * np.vdot(xi0, xi0)
+            squares = np.einsum("...ak,...ak->...", xi0, xi0)
+            scalars[..., 3] += 0.5 * self.input_precision * measure * squares
         if xi.size:
-            squares = np.einsum("iak,iak->i", xi, xi) @ self.network.depth.steps
-            scalars[2] += 0.5 * self.model_precision * measure * squares
+            squares = np.einsum("i...ak,i...ak,i->...", xi, xi, self.network.depth.steps)
+            scalars[..., 2] += 0.5 * self.model_precision * measure * squares
         self._flow(tile, u).forward(u.stages, x, xi if xi.size else None)
         y = self.network.read(u.parameters, x)
         loss, score = self.loss.value(y, self.targets[tile], y)

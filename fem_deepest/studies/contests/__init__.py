@@ -1,0 +1,1 @@
+"""Contests from TOML: problems on which methods are compared."""
