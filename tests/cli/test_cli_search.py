@@ -104,7 +104,9 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("settings", REFUSED)
-def test_wrong_input_ends_with_two_and_writes_nothing(searched, tmp_path, command, settings) -> None:
+def test_wrong_input_ends_with_two_and_writes_nothing(
+    searched, tmp_path, command, settings
+) -> None:
     words = [word for setting in settings.split() for word in ("--set", setting)]
     ended = command("train", searched, "--out", tmp_path / "out", *words)
     assert ended.code == 2
