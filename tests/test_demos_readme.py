@@ -15,7 +15,7 @@ from fem_deepest.configuration.annealed_flow import AnnealedFlowConfig
 from fem_deepest.configuration.contour import ContourConfig
 from fem_deepest.configuration.flow import FlowConfig, TimeSection
 from fem_deepest.configuration.network_anneal import NetworkAnnealConfig
-from fem_deepest.configuration.sample import SampleConfig
+from fem_deepest.configuration.sample import PosteriorConfig, SampleConfig
 from fem_deepest.configuration.section import Section, reference
 from fem_deepest.runs.flow import SCHEMES
 from fem_deepest.studies.comparison import ComparisonConfig
@@ -47,6 +47,7 @@ ROWS = {
         ("network anneal keys", NetworkAnnealConfig),
         ("sample keys", SampleConfig),
         ("comparison keys", ComparisonConfig),
+        ("posterior keys", PosteriorConfig),
     ],
 )
 def test_tables_of_keys_are_those_of_the_configurations(mark: str, model: type[Section]) -> None:

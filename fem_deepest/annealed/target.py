@@ -96,6 +96,8 @@ class TargetMass:
     def __init__(self, target: Target, mass: Cholesky, keys: NDArray[np.uint64]) -> None:
         space = getattr(target, "V", None)
         self.dimension = 1 if space is None else int(space.mesh.topology.dim)
+        # Only a factorised prior comes with a mass; the update of low rank has none.
+        assert isinstance(target.prior.precision, Cholesky)
         self._P, self._M, self._keys = target.prior.precision, mass, keys
 
     def draw(self, seed: int, step: int, numbers: Numbers, stream: int = 0) -> Array:

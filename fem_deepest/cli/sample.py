@@ -11,24 +11,26 @@ from typing import Any
 
 from mpi4py import MPI
 
-from fem_deepest.cli.chains import write_chains
+from fem_deepest.cli.chains import BATCHES, CHAINS, DIAGNOSTICS, draw_chains, write_chains
 from fem_deepest.cli.info import versions
 from fem_deepest.cli.interrupt import Interrupt
 from fem_deepest.cli.progress import Reporter, Silent
-from fem_deepest.configuration.sample import SampleConfig, load_sampling
+from fem_deepest.configuration.sample import PosteriorConfig, SampleConfig, load_sampling
 from fem_deepest.errors import Interrupted, NumericalFailure
 from fem_deepest.io.chains import ChainFiles
 from fem_deepest.io.rundir import RunDirectory, jsonable, run_path, write_text
 from fem_deepest.io.search import check_signature
-from fem_deepest.runs.sample import LABELS, Sampled, setting
+from fem_deepest.runs.sample import Sampled, Sampling, make_sampling
 from fem_deepest.sample.diagnostics import summary
 from fem_deepest.sample.run import Plan, Sample, sample
 
-_OWN, _BATCHES = ("chains.nc", "diagnostics.csv"), "batches"
+_OWN = (CHAINS, DIAGNOSTICS, "predictive.csv")
+_CHAINS = ("acceptance", "least_acceptance", "step", "r_hat", "ess")
+_TOLD = 12  # numbers that the command prints of the diagnostics, and of the metrics
 
 
 def sample_posterior(
-    config: str | Path | Mapping[str, Any] | SampleConfig,
+    config: str | Path | Mapping[str, Any] | SampleConfig | PosteriorConfig,
     *,
     out: str | Path | None = None,
     resume: bool = False,
@@ -37,7 +39,7 @@ def sample_posterior(
     comm: MPI.Intracomm = MPI.COMM_WORLD,
     reporter: Reporter | None = None,
 ) -> Sampled:
-    """Sample a measure on paths and say whether the chains have converged.
+    """Sample a bridge, or the posterior of a network or a path, and say whether the chains have converged.
 
     Args:
         config: TOML file, mapping or configuration.
@@ -56,26 +58,26 @@ def sample_posterior(
     Collective on ``comm``.
     """
     settled = load_sampling(config, settings)
-    setting(settled)  # refuses what cannot be, on all ranks alike
+    sampling = make_sampling(settled)  # refuses what cannot be, on all ranks alike
     path = run_path(config, out, settled.output.directory)
     directory = RunDirectory(path, comm)
-    signature = _signature(settled)
+    signature = _signature(settled) | sampling.signature()
     if resume:
         missing = f"{path} holds no chains; begin without --resume"
-        check_signature(path / _BATCHES / "signature.json", signature, missing, comm)
+        check_signature(path / BATCHES / "signature.json", signature, missing, comm)
     directory.prepare(resume=resume, force=force)
     if comm.rank == 0:
         for stale in _OWN:
             (path / stale).unlink(missing_ok=True)
         if not resume:
-            shutil.rmtree(path / _BATCHES, ignore_errors=True)
-        (path / _BATCHES).mkdir(exist_ok=True)
-        write_text(path / _BATCHES / "signature.json", json.dumps(signature))
+            shutil.rmtree(path / BATCHES, ignore_errors=True)
+        (path / BATCHES).mkdir(exist_ok=True)
+        write_text(path / BATCHES / "signature.json", json.dumps(signature))
     comm.barrier()
-    return _Session(settled, directory, reporter or Silent()).run()
+    return _Session(settled, sampling, directory, reporter or Silent()).run()
 
 
-def _signature(config: SampleConfig) -> dict[str, Any]:
+def _signature(config: SampleConfig | PosteriorConfig) -> dict[str, Any]:
     """What a resumed run must share with the one before it."""
     values = config.model_dump(mode="python", by_alias=True, exclude={"output", "check"})
     values["chains"].pop("draws")
@@ -85,8 +87,15 @@ def _signature(config: SampleConfig) -> dict[str, Any]:
 class _Session:
     """One call of :func:`sample_posterior`."""
 
-    def __init__(self, config: SampleConfig, directory: RunDirectory, reporter: Reporter) -> None:
-        self.config, self.directory, self.comm = config, directory, directory.comm
+    def __init__(
+        self,
+        config: SampleConfig | PosteriorConfig,
+        sampling: Sampling,
+        directory: RunDirectory,
+        reporter: Reporter,
+    ) -> None:
+        self.config, self.sampling = config, sampling
+        self.directory, self.comm = directory, directory.comm
         self.reporter: Reporter = reporter if self.comm.rank == 0 else Silent()
         self.begun, self.interrupt = time.monotonic(), Interrupt()
 
@@ -104,17 +113,25 @@ class _Session:
             seed=self.config.seed,
         )
         chains, table, metrics, status = None, dict[str, dict[str, float]](), {}, "failed"
+        path, sampling = self.directory.path, self.sampling
+        self.reporter.note(sampling.title)
         try:
-            files = ChainFiles(self.directory.path / _BATCHES, lambda: self.interrupt.asked)
+            files = ChainFiles(path / BATCHES, lambda: self.interrupt.asked)
             with self.interrupt:
-                chains = sample(lambda: setting(self.config), plan, self.comm, self._batch, files)
+                told = sampling.prepare(path / BATCHES, self.comm, lambda: self.interrupt.asked)
+                if told:
+                    self.reporter.note(told)
+                chains = sample(lambda: sampling.setting, plan, self.comm, self._batch, files)
             table = self._diagnose(chains)
-            metrics = self._metrics(chains, table)
+            found, tables = sampling.findings(chains.values)
+            metrics = self._metrics(chains, table) | found
             check = self.config.check
             good = metrics["r_hat"] <= check.r_hat and metrics["ess"] >= check.ess
             status = "converged" if good else "not_converged"
             if self.comm.rank == 0:
-                write_chains(self.directory.path, self.config, chains, table)
+                write_chains(path, sampling, self.config.sampler.kernel, chains, table, tables)
+                if self.config.output.figures:
+                    draw_chains(path / "figures", sampling, chains.values, section.thin)
         except Interrupted:
             status = "interrupted"
             self.reporter.note(f"Interrupted; go on with --resume --out {self.directory.path}")
@@ -130,8 +147,8 @@ class _Session:
 
     def _diagnose(self, chains: Sample) -> dict[str, dict[str, float]]:
         table = {}
-        for name in LABELS:
-            found = summary(chains.values[name])
+        for name, draws in self.sampling.numbers(chains.values).items():
+            found = summary(draws)
             work = chains.gradients * self.config.chains.chains
             found["ess_per_gradient"] = found["ess_bulk"] / work if work else float("nan")
             table[name] = found
@@ -155,11 +172,14 @@ class _Session:
         table: Mapping[str, Mapping[str, float]],
         metrics: Mapping[str, float],
     ) -> None:
-        for name, row in table.items():
+        for name, row in list(table.items())[:_TOLD]:
             self.reporter.note(
                 f"{name}: {row['mean']:.5f} +- {row['mcse_mean']:.5f}, R-hat {row['r_hat']:.3f}, ESS "
                 f"{row['ess_bulk']:.0f} bulk, {row['ess_tail']:.0f} tail"
             )
+        told = [name for name in metrics if name not in table and name not in _CHAINS]
+        if told:
+            self.reporter.note(", ".join(f"{name} {metrics[name]:.4g}" for name in told[:_TOLD]))
         if status == "not_converged":
             check = self.config.check
             self.reporter.note(

@@ -2,25 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
 
-from fem_deepest.configuration.sample import SampleConfig
+from fem_deepest.configuration.sample import PosteriorConfig, SampleConfig, SamplerSection
 from fem_deepest.runs.train import EXIT_CODES
-from fem_deepest.sample.bridge import POTENTIALS, bridge, named_kernel
-from fem_deepest.sample.integral import IntegralTarget
+from fem_deepest.sample.kernel import Kernel
+from fem_deepest.sample.named import named_kernel
 from fem_deepest.sample.run import Sample, Setting
+from fem_deepest.sample.target import Target
 
-LABELS = {
-    "quarter": "$x(T/4)$",
-    "middle": "$x(T/2)$",
-    "middle_square": "$x(T/2)^2$",
-    "mean_square": r"$\frac{1}{T}\int x^2\,dt$",
-}
-"""The numbers of a path that are kept, as a figure writes them."""
+Array = NDArray[np.float64]
+Values = Mapping[str, Array]
+Table = tuple[Sequence[str], Sequence[Sequence[Any]]]
+
+
+class Sampling(Protocol):
+    """A measure with all that a run wants to know of its draws.
+
+    ``values`` are the kept draws by name, (chains, draws, ...). Only :meth:`prepare` is collective.
+    """
+
+    @property
+    def title(self) -> str:
+        """One line that says what is sampled."""
+
+    @property
+    def setting(self) -> Setting:
+        """Target, kernel and what is kept; made once, after :meth:`prepare`."""
+
+    def signature(self) -> dict[str, Any]:
+        """What a resumed run must share beyond the configuration: the data, in plain types."""
+
+    def prepare(self, folder: Path, comm: MPI.Intracomm, asked: Callable[[], bool]) -> str:
+        """Find where the chains start, or read it from ``folder``; a line that tells of it. Collective.
+
+        Raises:
+            Interrupted: It was asked to leave.
+            NumericalFailure: There is no start.
+        """
+
+    def numbers(self, values: Values) -> dict[str, Array]:
+        """The numbers whose convergence is judged, by name, each (chains, draws)."""
+
+    def coordinates(self, values: Values) -> tuple[dict[str, Any], dict[str, list[str]]]:
+        """Coordinates, and by name of a value its dimensions after chain and draw."""
+
+    def findings(self, values: Values) -> tuple[dict[str, float], dict[str, Table]]:
+        """Metrics of the predictions, and tables by the names of their files."""
+
+    def figures(self, values: Values, thin: int) -> dict[str, Any]:
+        """Figures by name; ``thin`` iterations make a draw."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +71,15 @@ class Sampled:
             "interrupted" or "failed".
         config: The configuration with all defaults filled in.
         diagnostics: By name of the number, see :func:`.summary`, and ``ess_per_gradient``.
-        metrics: Mean acceptance, steps, worst R-hat and least effective sample size.
+        metrics: Mean acceptance, steps, worst R-hat, least effective sample size; scores of the
+            predictions.
         seconds: Wall time.
         chains: The chains; none if they are not complete.
     """
 
     directory: Path
     status: str
-    config: SampleConfig
+    config: SampleConfig | PosteriorConfig
     diagnostics: dict[str, dict[str, float]]
     metrics: dict[str, float]
     seconds: float
@@ -52,39 +91,26 @@ class Sampled:
         return EXIT_CODES[self.status]
 
 
-def target(config: SampleConfig) -> IntegralTarget:
-    """The measure of a configuration. Not collective."""
-    section = config.bridge
-    return bridge(
-        POTENTIALS[section.name](section.measure),
-        section.cells,
-        section.depth,
-        (section.start, section.end),
-        section.rule == "exact",
-    )
+def make_sampling(config: SampleConfig | PosteriorConfig) -> Sampling:
+    """The measure of a configuration.
+
+    Raises:
+        InputError: What is wrong with the data or does not fit together.
+
+    Not collective, the same on every rank.
+    """
+    # Each kind imports the others' base from here.
+    from fem_deepest.runs.sample_bridge import BridgeSampling
+    from fem_deepest.runs.sample_posterior import posterior
+
+    return BridgeSampling(config) if isinstance(config, SampleConfig) else posterior(config)
 
 
-def setting(config: SampleConfig) -> Setting:
-    """Target, kernel and the numbers kept. Not collective."""
-    measure, section, N = target(config), config.sampler, config.bridge.cells
+def kernel_maker(section: SamplerSection, target: Target) -> Callable[[], Kernel]:
+    """Makes the kernel of a configuration, with its first step."""
     more: dict[str, Any] = {}
     if section.kernel in ("infinity_mala", "spde_mala"):
         more["theta"] = section.theta
     elif section.kernel == "hmc":
         more["steps"] = section.steps
-    ends = 0.5 * (config.bridge.start**2 + config.bridge.end**2)
-
-    def mean_square(v: Any) -> Any:
-        x = measure.path(v)[1:-1]
-        return (ends + np.sum(x**2, axis=0)) / N
-
-    observe = {
-        "quarter": lambda v: measure.path(v)[N // 4],
-        "middle": lambda v: measure.path(v)[N // 2],
-        "middle_square": lambda v: measure.path(v)[N // 2] ** 2,
-        "mean_square": mean_square,
-    }
-    if config.chains.paths:
-        observe["path"] = measure.path
-    kernel = lambda: named_kernel(section.kernel, measure, section.step, **more)  # noqa: E731
-    return Setting(measure, kernel, observe)
+    return lambda: named_kernel(section.kernel, target, section.step, **more)

@@ -75,7 +75,7 @@ class ByMass:
     """
 
     def __init__(self, prior: Gaussian) -> None:
-        if prior.mass is None:
+        if prior.mass is None or not isinstance(prior.precision, Cholesky):
             raise InputError(
                 "this target has no mass matrix, so white noise has no meaning on it; take the prior as "
                 "preconditioner (infinity-MALA)"

@@ -12,6 +12,7 @@ import pytest
 from launch import DEMOS
 
 import fem_deepest
+from fem_deepest.cli.sample import sample_posterior
 
 QUIET = ["output.figures=false", "output.fields=false"]
 # Fewer layers and samples and a coarse tolerance; in full size peaks reaches 0.995, the Swiss roll 1.
@@ -26,6 +27,7 @@ STATIONARY = ["toy_donut", "toy_spiral", "toy_squares"]
 def test_every_demo_is_here():
     here = {*REDUCED, *STATIONARY, "own_data", "lorenz96", "user_dynamics", "twin", "allen_cahn"}
     here |= {"bridge", "flow_double_well", "digits_noise", "lorenz96_noise", "contour"}
+    here |= {"bridge", "regression", "posterior_regression", "posterior_digits", "posterior_path"}
     studies = {path.stem for path in DEMOS.glob("*.toml") if "[study]" in path.read_text()}
     # Their own tests are in test_demos_study.py.
     assert {path.stem for path in DEMOS.glob("*.toml")} - studies <= here
@@ -201,3 +203,49 @@ def test_noise_and_precision_annealing(tmp_path):
     )
     assert still.metrics["fraction"] == pytest.approx(4 / 6)
     assert run.metrics["fraction"] == 1.0
+def test_regression_with_a_gap(tmp_path):
+    """Training alone; 0.2 is the deviation of the noise."""
+    run = fem_deepest.train(DEMOS / "regression.toml", out=tmp_path / "out", settings=QUIET)
+    assert run.status == "converged"
+    assert 0.1 < run.metrics["train_rmse"] < 0.25
+
+
+def test_a_posterior_knows_where_it_has_no_data(tmp_path):
+    """Few draws: calibrated on fresh samples where the point estimate is too sure, wide in the gap."""
+    few = ["chains.chains=8", "chains.warmup=150", "chains.draws=150", "sampler.steps=20"]
+    out = tmp_path / "out"
+    run = sample_posterior(DEMOS / "posterior_regression.toml", out=out, settings=few)
+    metrics = run.metrics
+    assert metrics["fresh_coverage_90_point"] < 0.87
+    assert abs(metrics["fresh_coverage_90_posterior"] - 0.9) < 0.04
+    assert metrics["r_hat"] < 2.0
+    with (out / "predictive.csv").open(newline="") as file:
+        rows = [(float(r["x"]), float(r["deviation"])) for r in csv.DictReader(file)]
+    gap = [d for x, d in rows if abs(x) < 0.2]
+    rest = [d for x, d in rows if 0.6 < abs(x) < 1.8]
+    assert sum(gap) / len(gap) > 1.5 * sum(rest) / len(rest) > 1.5 * 0.2
+    for name in ("trace", "calibration", "predictive"):
+        assert (out / "figures" / f"{name}.png").stat().st_size > 10_000
+
+
+def test_posterior_of_the_digits(tmp_path):
+    """Fewer neurons, samples, directions and draws."""
+    network = "data.test_fraction=0.8 network.neurons=6 network.lift=linear network.cells=2 "
+    network += "action.lambda=3e-3 solve.tolerance=1e-2"
+    words = ", ".join(f'"{word}"' for word in network.split())
+    few = [f"posterior.settings=[{words}]", "posterior.rank=150", "chains.chains=4"]
+    few += ["chains.relax=50", "chains.warmup=40", "chains.draws=20", "sampler.steps=10"]
+    run = sample_posterior(DEMOS / "posterior_digits.toml", out=tmp_path / "out", settings=few)
+    assert run.metrics["test_accuracy_posterior"] > 0.85
+    assert run.metrics["test_calibration_error_posterior"] < 0.3
+    assert (tmp_path / "out" / "figures" / "calibration.png").stat().st_size > 10_000
+
+
+def test_posterior_of_a_path_has_the_true_forcing(tmp_path):
+    """Two annealed paths, few draws."""
+    few = ['posterior.settings=["anneal.paths=2"]', "chains.chains=4", "chains.warmup=30"]
+    few += ["chains.draws=24", "sampler.steps=6"]
+    run = sample_posterior(DEMOS / "posterior_path.toml", out=tmp_path / "out", settings=few)
+    assert abs(run.diagnostics["f"]["mean"] - 8.17) < 0.1
+    assert run.metrics["state_rmse"] < 0.3
+    assert (tmp_path / "out" / "figures" / "states.png").stat().st_size > 10_000

@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fem_deepest.action.network.action import NetworkAction
-from fem_deepest.action.network.tiles import SCALARS, Point, Sums
+from fem_deepest.action.network.samples import gathered_data
+from fem_deepest.action.network.tiles import SCALARS, Point, Sums, Tiles
 from fem_deepest.errors import InputError
+from fem_deepest.network.network import TILE
 from fem_deepest.spaces import Parameters
 
 Array = NDArray[np.float64]
@@ -69,7 +71,8 @@ class Replicas:
         self.network, self.samples = action.network, action.samples
         self.size = self._weights = action.space.parameter_size
         self._prior = action.metric
-        self._tiles = action.tiles
+        forced = action.space.local_size > self._weights
+        self._tiles = action.tiles if forced else _merged(action)
 
     def value(self, w: Array) -> ReplicaParts:
         """The action of ``w``, (B, size)."""
@@ -129,3 +132,17 @@ class Replicas:
     def _forcing(self, w: Array, tile: int) -> Forcing:
         """Views ``xi_0`` and ``xi`` of a tile."""
         return _NONE
+
+
+def _merged(action: NetworkAction) -> Tiles:
+    """The data in few tiles: the action has one for each block of its sums, and a block may be small."""
+    inputs, targets = gathered_data(action)
+    cuts = [slice(a, a + TILE) for a in range(0, action.samples, TILE)]
+    return Tiles(
+        action.network,
+        action.loss,
+        [np.ascontiguousarray(inputs[cut].T) for cut in cuts],
+        [np.ascontiguousarray(targets[..., cut]) for cut in cuts],
+        np.inf,
+        np.inf,
+    )
