@@ -138,3 +138,11 @@ def test_energy_of_separated_phases_is_that_of_their_interfaces(tmp_path):
     assert abs(literate("allen_cahn").main(tuple(settings), out=out) - 1.0) < 0.03
     assert out.stat().st_size > 10_000
     assert out.with_suffix(".gif").stat().st_size > 10_000
+
+
+def test_replicas_have_the_weights_of_the_wells(tmp_path, capsys):
+    """The literate demo with few rounds: the lower well has its weight, and flows alone never come."""
+    out = tmp_path / "replicas.png"
+    assert literate("replicas").main(rounds=1000, out=out) < 4.0
+    assert "8 flows alone:        0.0000" in capsys.readouterr().out
+    assert out.stat().st_size > 10_000
