@@ -249,3 +249,9 @@ def test_posterior_of_a_path_has_the_true_forcing(tmp_path):
     assert abs(run.diagnostics["f"]["mean"] - 8.17) < 0.1
     assert run.metrics["state_rmse"] < 0.3
     assert (tmp_path / "out" / "figures" / "states.png").stat().st_size > 10_000
+def test_replicas_have_the_weights_of_the_wells(tmp_path, capsys):
+    """The literate demo with few rounds: the lower well has its weight, and flows alone never come."""
+    out = tmp_path / "replicas.png"
+    assert literate("replicas").main(rounds=1000, out=out) < 4.0
+    assert "8 flows alone:        0.0000" in capsys.readouterr().out
+    assert out.stat().st_size > 10_000
