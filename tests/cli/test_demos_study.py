@@ -11,8 +11,7 @@ import fem_deepest
 def test_every_study_is_here():
     here = {"study_depth", "study_layers", "study_neurons", "study_samples"}
     here |= {"heat_strong", "heat_weak", "heat_sampled", "stability", "mlmc", "acceptance"}
-    here |= {"sgd_strong"}
-    here |= {"escape", "compare_wells"}
+    here |= {"sgd_strong", "escape", "compare_wells", "compare_lorenz96"}
     assert {path.stem for path in DEMOS.glob("*.toml") if "[study]" in path.read_text()} == here
 
 
