@@ -171,3 +171,9 @@ def test_noise_and_precision_annealing(tmp_path):
     )
     assert still.metrics["fraction"] == pytest.approx(4 / 6)
     assert run.metrics["fraction"] == 1.0
+def test_replicas_have_the_weights_of_the_wells(tmp_path, capsys):
+    """The literate demo with few rounds: the lower well has its weight, and flows alone never come."""
+    out = tmp_path / "replicas.png"
+    assert literate("replicas").main(rounds=1000, out=out) < 4.0
+    assert "8 flows alone:        0.0000" in capsys.readouterr().out
+    assert out.stat().st_size > 10_000
