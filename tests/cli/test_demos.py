@@ -171,6 +171,8 @@ def test_noise_and_precision_annealing(tmp_path):
     )
     assert still.metrics["fraction"] == pytest.approx(4 / 6)
     assert run.metrics["fraction"] == 1.0
+
+
 def test_replicas_have_the_weights_of_the_wells(tmp_path, capsys):
     """The literate demo with few rounds: the lower well has its weight, and flows alone never come."""
     out = tmp_path / "replicas.png"
