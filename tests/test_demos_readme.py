@@ -18,6 +18,7 @@ from fem_deepest.configuration.network_anneal import NetworkAnnealConfig
 from fem_deepest.configuration.sample import SampleConfig
 from fem_deepest.configuration.section import Section, reference
 from fem_deepest.runs.flow import SCHEMES
+from fem_deepest.studies.comparison import ComparisonConfig
 
 DEMOS = Path(__file__).parents[1] / "demos"
 README = (DEMOS / "README.md").read_text()
@@ -45,6 +46,7 @@ ROWS = {
         ("anneal keys", AnnealConfig),
         ("network anneal keys", NetworkAnnealConfig),
         ("sample keys", SampleConfig),
+        ("comparison keys", ComparisonConfig),
     ],
 )
 def test_tables_of_keys_are_those_of_the_configurations(mark: str, model: type[Section]) -> None:

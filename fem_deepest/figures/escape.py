@@ -43,14 +43,16 @@ def escape(
     left.semilogy(inverse, effective, "-", color=LINES[2], label="effective potential of the mean")
     left.errorbar(inverse, mean, yerr=bars, fmt="o", color=LINES[0], capsize=5, label=measured)
     left.set(xlabel=r"$1/\varepsilon$", ylabel=r"mean escape time $E\,\tau$")
-    left.legend(loc="upper left")
+    # Set, not found from the artists: error bars hide where the logarithms end.
+    left.set_ylim(0.3 * law.min(), 1.6 * high.max())
+    left.legend(loc="lower right")
     right.axhline(1.0, linestyle="--", color=LINES[1])
     right.plot(1.0 / inverse, effective / law, "-", color=LINES[2])
     right.errorbar(
         1.0 / inverse, mean / law, yerr=[b / law for b in bars], fmt="o", color=LINES[0], capsize=5
     )
     right.set(xlabel=r"$\varepsilon$", ylabel=r"$E\,\tau$ / Eyring-Kramers")
-    right.set_xlim(left=0.0)
+    right.set_xlim(0.0, 1.06 / inverse[0])
     right.set_ylim(bottom=min(0.9, float((low / law).min())))
     if title:
         figure.suptitle(title)

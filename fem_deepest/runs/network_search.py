@@ -64,8 +64,8 @@ class NetworkSearch:
         """
         section = config.anneal
         ladder = Ladder(section.R_f0, section.alpha, section.rungs)
-        problem = _problem(config)
-        return cls(config, problem, ladder, _state_action(problem, section.R_f0))
+        problem = search_problem(config)
+        return cls(config, problem, ladder, state_action(problem, section.R_f0))
 
     @property
     def title(self) -> str:
@@ -145,7 +145,7 @@ class NetworkSearch:
                 raise Interrupted
 
         while batch.rung < self.ladder.rungs:
-            action = _state_action(self.problem, float(self.precisions[batch.rung]))
+            action = state_action(self.problem, float(self.precisions[batch.rung]))
             ends, records = np.empty_like(batch.u), np.empty((len(batch.u), 4))
             converged, work = (
                 np.empty(len(batch.u), dtype=bool),
@@ -233,8 +233,14 @@ class LowestNetwork:
         return tables
 
 
-def _problem(config: NetworkAnnealConfig) -> Problem:
-    """The data of a configuration, with a training's configuration of the action."""
+def search_problem(config: NetworkAnnealConfig) -> Problem:
+    """The data of a configuration, with a training's configuration of the action.
+
+    Raises:
+        InputError: What is wrong with the data or does not fit together.
+
+    Not collective.
+    """
     section, action = config.data, config.action
     known = NOISE**-2 if section.name in _TWINS else 1.0
     values = action.model_dump(by_alias=True) | {"R_m": known if action.R_m is None else action.R_m}
@@ -264,8 +270,8 @@ def _twin(config: NetworkAnnealConfig) -> tuple[DataSet, DataSet]:
     )
 
 
-def _state_action(problem: Problem, R_f: float) -> StateAction:
-    """The action with that ``R_f``, of one process alone."""
+def state_action(problem: Problem, R_f: float) -> StateAction:
+    """The action with that ``R_f`` in the state form, of one process alone. Not collective."""
     action = problem.config.action.model_copy(update={"R_f": R_f})
     rung = replace(problem, config=problem.config.model_copy(update={"action": action}))
     return StateAction(rung.action(problem.config.network.cells, ProcessGrid.create(MPI.COMM_SELF)))

@@ -67,7 +67,7 @@ def eyring_kramers(L: float, eps: float, cells: int | None = None, tilt: float =
     Raises:
         InputError: The length is not between 0 and pi.
     """
-    check_length(L, cells)
+    check_length(L)
     if cells is None:
         prefactor = 2.0 * np.pi * np.sqrt(np.sin(L) / (np.sqrt(2.0) * np.sinh(np.sqrt(2.0) * L)))
         return float(prefactor * np.exp(L / (4.0 * eps)))
@@ -92,7 +92,7 @@ def effective(L: float, eps: float, cells: int, target: float, tilt: float = 0.0
     Raises:
         InputError: The length is not between 0 and pi.
     """
-    check_length(L, cells)
+    check_length(L)
     lam, start = eigenvalues(L, cells)[1:, None], curvature(-1.0, tilt)
 
     def over_eps(m: Array) -> Array:
@@ -108,18 +108,14 @@ def effective(L: float, eps: float, cells: int, target: float, tilt: float = 0.0
     return float(L / eps * simpson(np.exp(F) * inner, x=y))
 
 
-def check_length(L: float, cells: int | None = None) -> None:
+def check_length(L: float) -> None:
     """Refuse lengths at which the mean is not the only way over the saddle.
 
     Raises:
-        InputError: The length is not between 0 and pi; or elements are too coarse for their saddle.
+        InputError: The length is not between 0 and pi.
     """
     if not 0.0 < L < np.pi:
         raise InputError(
             f"the length is {L}, expected one between 0 and pi: on a longer interval the lowest saddle is "
             "not the constant 0"
-        )
-    if cells is not None and (cells < 1 or eigenvalues(L, cells)[1:].min() <= 1.0):
-        raise InputError(
-            f"{cells} cells on a length of {L} have another saddle than the equation; take more cells"
         )

@@ -132,5 +132,17 @@ def test_steps_that_are_too_long_are_a_failure(command, tiny, tmp_path):
     ended = command("train", tiny, "--out", tmp_path / "out", *SGD, *words)
     assert ended.code == 4
     assert "stochastic gradient descent diverges" in ended.out
-    assert "take a smaller eta than 10" in ended.out
+    assert "take a smaller eta" in ended.out
     assert np.abs(Run.load(tmp_path / "out").model.flat).max() < 1e10
+
+
+def test_a_study_whose_runs_diverge_has_failed(command, tmp_path):
+    config, out = tmp_path / "study.toml", tmp_path / "out"
+    config.write_text(
+        'study = {name = "sgd_strong", values = [16, 64], problems = ["quadratic"]}\n'
+        "quadratic = {eta = 200.0, runs = 10}\n"
+    )
+    ended = command("study", config, "--out", out)
+    assert ended.code == 4
+    assert "stochastic gradient descent diverges: in step" in ended.out
+    assert json.loads((out / "run.json").read_text())["status"] == "failed"

@@ -20,22 +20,25 @@ from fem_deepest.spaces import Parameters
 Array = NDArray[np.float64]
 
 _NONE = np.empty(0), np.empty(0)  # no forcing
+Forcing = tuple[Array, Array]
 
 
 class ReplicaParts(NamedTuple):
     """The action of each replica and its parts, (B,); see :class:`.Parts`.
 
     Attributes:
-        action: ``A = misfit + prior``.
-        misfit: ``(1/K) sum_k Phi_T``.
+        action: ``A = misfit + model + prior``.
+        misfit: ``(1/K) sum_k Phi_T``, with a soft input its error too.
         prior: ``1/2 <w, P w>``.
         score: Sum of the scores of the samples, see :meth:`.Loss.value`.
+        model: Model error; nothing under the strong constraint.
     """
 
     action: Array
     misfit: Array
     prior: Array
     score: Array
+    model: Array
 
 
 class Replicas:
@@ -57,18 +60,15 @@ class Replicas:
     """
 
     def __init__(self, action: NetworkAction) -> None:
-        if np.isfinite(action.model_precision) or np.isfinite(action.input_precision):
-            raise InputError(
-                f"R_f = {action.model_precision:g} and R_0 = {action.input_precision:g} make states "
-                "unknowns, but replicas are of the weights alone; take R_f = R_0 = inf"
-            )
+        self._check(action)
         if action.grid.comm.size > 1:
             raise InputError(
                 f"an action on {action.grid.comm.size} ranks was given to replicas, expected one on a "
                 "single rank; make its grid on MPI.COMM_SELF"
             )
         self.network, self.samples = action.network, action.samples
-        self.size, self._prior = action.space.parameter_size, action.metric
+        self.size = self._weights = action.space.parameter_size
+        self._prior = action.metric
         self._tiles = action.tiles
 
     def value(self, w: Array) -> ReplicaParts:
@@ -76,7 +76,7 @@ class Replicas:
         parameters, totals = self._parameters(w), np.zeros((len(w), SCALARS))
         point = Point(parameters, self.network.stage_matrices(parameters.theta))
         for tile in range(len(self._tiles.inputs)):
-            self._tiles.value(tile, point, _NONE, totals)
+            self._tiles.value(tile, point, self._forcing(w, tile), totals)
         return self._parts(w, parameters, totals)[0]
 
     def gradient(self, w: Array) -> tuple[ReplicaParts, Array]:
@@ -89,10 +89,11 @@ class Replicas:
             np.zeros_like(parameters.lift),
             np.zeros((len(w), SCALARS)),
         )
+        point, g = Point(parameters, stages), np.empty(w.shape)
         for tile in range(len(tiles.inputs)):
-            tiles.gradient(tile, Point(parameters, stages), _NONE, sums, _NONE, tile == 0)
+            forcing, target_forcing = self._forcing(w, tile), self._forcing(g, tile)
+            tiles.gradient(tile, point, forcing, sums, target_forcing, tile == 0)
         parts, riesz = self._parts(w, parameters, sums.scalars)
-        g = np.empty_like(riesz)
         target = self._parameters(g)
         self.network.stage_matrices_transposed(sums.stages, target.theta)
         target.readout[...] = sums.readout
@@ -110,8 +111,21 @@ class Replicas:
 
     def _parts(self, w: Array, parameters: Parameters, totals: Array) -> tuple[ReplicaParts, Array]:
         """The parts, and ``P w``."""
-        riesz = np.empty(w.shape)
+        riesz, size = np.zeros(w.shape), self._weights
         self._prior.on_parameters(parameters, self._parameters(riesz))
-        prior = 0.5 * np.einsum("bi,bi->b", w, riesz)
-        misfit = totals[:, 0] / self.samples
-        return ReplicaParts(misfit + prior, misfit, prior, totals[:, 1]), riesz
+        prior = 0.5 * np.einsum("bi,bi->b", w[:, :size], riesz[:, :size])
+        misfit = (totals[:, 0] + totals[:, 3]) / self.samples
+        model = totals[:, 2] / self.samples
+        return ReplicaParts(misfit + model + prior, misfit, prior, totals[:, 1], model), riesz
+
+    def _check(self, action: NetworkAction) -> None:
+        """Refuse what this class is not for."""
+        if np.isfinite(action.model_precision) or np.isfinite(action.input_precision):
+            raise InputError(
+                f"R_f = {action.model_precision:g} and R_0 = {action.input_precision:g} make states "
+                "unknowns, but replicas are of the weights alone; take R_f = R_0 = inf"
+            )
+
+    def _forcing(self, w: Array, tile: int) -> Forcing:
+        """Views ``xi_0`` and ``xi`` of a tile."""
+        return _NONE

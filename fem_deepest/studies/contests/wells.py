@@ -79,7 +79,7 @@ class WellsStudy(ComparisonStudy):
 
     def __init__(self, config: WellsConfig) -> None:
         super().__init__(config)
-        check_length(config.problem.L, config.problem.cells)
+        check_length(config.problem.L)
 
     def names(self) -> tuple[str, ...]:
         """Names of the arms. Not collective."""
