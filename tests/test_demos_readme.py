@@ -12,6 +12,7 @@ import pytest
 
 from fem_deepest.configuration.anneal import AnnealConfig
 from fem_deepest.configuration.annealed_flow import AnnealedFlowConfig
+from fem_deepest.configuration.contour import ContourConfig
 from fem_deepest.configuration.flow import FlowConfig, TimeSection
 from fem_deepest.configuration.network_anneal import NetworkAnnealConfig
 from fem_deepest.configuration.sample import SampleConfig
@@ -40,6 +41,7 @@ ROWS = {
     "mark, model",
     [
         ("flow keys", FlowConfig),
+        ("contour keys", ContourConfig),
         ("annealed flow keys", AnnealedFlowConfig),
         ("anneal keys", AnnealConfig),
         ("network anneal keys", NetworkAnnealConfig),

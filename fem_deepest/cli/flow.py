@@ -12,11 +12,19 @@ from typing import Any, Protocol
 
 from mpi4py import MPI
 
-from fem_deepest.cli import annealed_figures, annealed_record, flow_figures
+from fem_deepest.cli import (
+    annealed_figures,
+    annealed_record,
+    contour_figures,
+    contour_record,
+    flow_figures,
+)
 from fem_deepest.cli.annealed_session import AnnealedSession
+from fem_deepest.cli.contour_session import ContourSession
 from fem_deepest.cli.flow_session import COLUMNS, FlowSession
 from fem_deepest.cli.progress import Reporter, Silent
 from fem_deepest.configuration.annealed_flow import AnnealedFlowConfig, load_annealed_flow
+from fem_deepest.configuration.contour import ContourConfig, load_contour
 from fem_deepest.configuration.flow import FlowConfig, load_flow
 from fem_deepest.configuration.section import Section, read
 from fem_deepest.errors import InputError
@@ -74,6 +82,15 @@ KINDS = (
         annealed_record.COLUMNS,
         AnnealedSession,
         annealed_figures.redraw,
+    ),
+    Kind(
+        "contour",
+        "active contours",
+        ContourConfig,
+        load_contour,
+        contour_record.COLUMNS,
+        ContourSession,
+        contour_figures.redraw,
     ),
 )
 
