@@ -16,7 +16,7 @@ _KINDS = ("train", "anneal", "name")
 _OWN = {
     "train": {"cells"},
     "anneal": {"R_f"},
-    "name": {"cells", "length", "diffusion", "reaction", "tilt", "start"},
+    "name": {"cells", "size", "diffusion", "reaction", "tilt", "start"},
 }
 
 
@@ -32,10 +32,11 @@ class FlowActionSection(Section):
     )
     name: Literal["double_well"] | None = Field(
         default=None,
-        description="`double_well`: `int diffusion/2 u'^2 + reaction (u^2 - 1)^2/4 - tilt u`",
+        description="`double_well`: `int diffusion/2 |grad u|^2 + reaction (u^2 - 1)^2/4 - tilt u`",
     )
     cells: Count | None = Field(
-        default=None, description="depth cells (train), elements (name); default: of the file, 64"
+        default=None,
+        description="depth cells (train), cells along a side (name); default: of the file, 64",
     )
     R_f: Positive | None = Field(
         default=None, description="precision of the model (anneal); default: the largest finite one"
@@ -44,7 +45,9 @@ class FlowActionSection(Section):
     reaction: Positive = Field(default=1.0, description="see `name`")
     tilt: Finite = Field(default=0.0, description="see `name`; prefers one well to the other")
     start: Finite = Field(default=-1.0, description="constant from which a double well starts")
-    length: Positive = Field(default=1.0, description="of the interval of a double well")
+    size: Annotated[list[Positive], Field(min_length=1, max_length=2)] = Field(
+        default=[1.0], description="sides of a double well: an interval or a rectangle"
+    )
 
     @model_validator(mode="after")
     def _one(self) -> FlowActionSection:
@@ -73,7 +76,8 @@ class StepSection(Section):
         description="which moves: all; so that `exp(-A/theta)` is kept; or as stochastic active contours",
     )
     noise: Literal["prior", "white"] = Field(
-        default="prior", description="covariance `C = P^{-1}`, or white (one dimension only)"
+        default="prior",
+        description="covariance `C = P^{-1}` (on a rectangle of the metric squared), or white (in 1D)",
     )
     minibatch: Count | None = Field(
         default=None, description="samples of a gradient (train); default: all"

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from fem_deepest.configuration.annealed_flow import ReplicasSection
 from fem_deepest.configuration.flow import Finite, FlowOutput
 from fem_deepest.configuration.noise import TemperatureSection
 from fem_deepest.configuration.section import Count, Positive, Section, read, validate
@@ -106,6 +105,14 @@ class ContourTimeSection(Section):
     descent: Count = Field(default=500, description="descent: most evaluations")
 
 
+class ContourReplicasSection(Section):
+    """``[replicas]``: contours side by side."""
+
+    number: Count = Field(
+        default=1, description="contours, each with noise of its own; the lowest one counts"
+    )
+
+
 class ContourConfig(Section):
     """A run of ``fem-deepest flow`` of contours; see the sections."""
 
@@ -116,7 +123,7 @@ class ContourConfig(Section):
     noise: NormalNoiseSection = NormalNoiseSection()
     temperature: TemperatureSection = TemperatureSection()
     time: ContourTimeSection = ContourTimeSection()
-    replicas: ReplicasSection = ReplicasSection()
+    replicas: ContourReplicasSection = ContourReplicasSection()
     output: FlowOutput = FlowOutput()
 
 

@@ -56,6 +56,9 @@ class SearchSection(TemperatureSection):
     )
 
 
+Interval = Annotated[list[Positive], Field(min_length=2, max_length=2)]
+
+
 class ShakeSection(TemperatureSection):
     """``[search]``: noise at chosen rungs of an annealing, "noise + precision annealing"."""
 
@@ -65,8 +68,21 @@ class ShakeSection(TemperatureSection):
     rounds: Count = Field(
         default=1, description="times that it is shaken there; kept only where it falls lower"
     )
-    steps: Count = Field(default=50, description="steps with noise of a round")
-    step: Positive = Field(default=0.1, description="length of a step")
+    noise: Literal["flow", "windows"] = Field(
+        default="flow",
+        description="the annealed gradient flow; or a path drawn anew in windows of depth and components",
+    )
+    width: Interval = Field(default=[0.2, 0.6], description="windows: half-widths in depth")
+    breadth: Interval = Field(
+        default=[2.0, 5.0], description="windows: half-widths in components, which stand on a ring"
+    )
+    length: Positive = Field(default=0.2, description="windows: correlation length of the noise")
+    variance: Positive = Field(default=25.0, description="windows: variance of the noise")
+    descent: Count = Field(
+        default=30, description="windows: gradients of the descent after each round"
+    )
+    steps: Count = Field(default=50, description="flow: steps with noise of a round")
+    step: Positive = Field(default=0.1, description="flow: length of a step")
     start: Positive = Field(
         default=0.3,
         description="first temperature in units of `2 A/n`: the part of `A` by which noise lifts it",

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.tri import Triangulation
 from numpy.typing import NDArray
 
-from fem_deepest.figures.flow import film
+from fem_deepest.figures.flow import film, triangles
 from fem_deepest.figures.style import LINES, styled
 from fem_deepest.io.frames import Frame
 
@@ -107,9 +106,13 @@ def draw(axes: Any, image: NDArray, frame: Frame) -> None:
 
 def edge(axes: Any, frame: Frame, colour: str, style: str) -> Any:
     """The zero level of a phase field. Not collective."""
-    mesh = Triangulation(frame.points[:, 0], frame.points[:, 1], frame.cells[:, :3])
     # A field of one sign has no contour, of which Matplotlib would warn.
     level = [0.0] if frame.values.min() < 0.0 < frame.values.max() else []
     return axes.tricontour(
-        mesh, frame.values, levels=level, colors=colour, linestyles=style, linewidths=2.2
+        triangles(frame),
+        frame.values,
+        levels=level,
+        colors=colour,
+        linestyles=style,
+        linewidths=2.2,
     )

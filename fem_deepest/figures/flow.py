@@ -18,7 +18,7 @@ from fem_deepest.errors import InputError
 from fem_deepest.figures.style import DIVERGING, LINES, SEQUENTIAL, styled, subsample
 from fem_deepest.io.frames import Frame
 
-__all__ = ["along", "animate", "film", "measures", "snapshots"]
+__all__ = ["along", "animate", "film", "measures", "snapshots", "triangles"]
 
 _SHOWN = 6
 _DPI = 80  # of the animation, whose size grows with its square
@@ -191,10 +191,16 @@ def _map(axes: Any, frame: Frame, low: float, high: float, colours: str) -> Any:
             f"the states have {frame.points.shape[1]} coordinates; figures show one or two, open "
             "fields/ in ParaView"
         )
+    axes.set_aspect("equal")
+    axes.grid(False)
+    return axes.tripcolor(
+        triangles(frame), frame.values, vmin=low, vmax=high, cmap=colours, shading="gouraud"
+    )
+
+
+def triangles(frame: Frame) -> Triangulation:
+    """The mesh of a frame in the plane, other cells cut into triangles. Not collective."""
     cells = frame.cells[:, : _CORNERS.get(frame.cells.shape[1])]
     if cells.shape[1] == 4:  # quadrilaterals, whose corners go round
         cells = np.concatenate([cells[:, [0, 1, 2]], cells[:, [0, 2, 3]]])
-    mesh = Triangulation(frame.points[:, 0], frame.points[:, 1], cells)
-    axes.set_aspect("equal")
-    axes.grid(False)
-    return axes.tripcolor(mesh, frame.values, vmin=low, vmax=high, cmap=colours, shading="gouraud")
+    return Triangulation(frame.points[:, 0], frame.points[:, 1], cells)

@@ -3,36 +3,28 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import ufl
-from dolfinx import fem
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from fem_deepest.action.form import FormAction
-from fem_deepest.annealed.columns import ActionLandscape
-from fem_deepest.annealed.descent import newton_paths, quasi_newton
+from fem_deepest.annealed.descent import newton_paths
 from fem_deepest.annealed.paths import PathsLandscape
-from fem_deepest.annealed.search import Descend
 from fem_deepest.configuration.anneal import load_annealing
 from fem_deepest.configuration.annealed_flow import AnnealedFlowConfig
 from fem_deepest.configuration.train import load
 from fem_deepest.io.annealed import row_numbers
 from fem_deepest.io.fields import write_fields
-from fem_deepest.io.frames import write_frame
-from fem_deepest.noise.keys import dof_keys
 from fem_deepest.runs.annealed_setup import FlowSetup
+from fem_deepest.runs.double_well import double_well
 from fem_deepest.runs.model import Problem, random_controls
 from fem_deepest.runs.network_search import LowestNetwork
-from fem_deepest.runs.noise import network_landscape
+from fem_deepest.runs.noise import descent, network_landscape
 from fem_deepest.runs.path_search import PathSearch
 from fem_deepest.runs.train import load_data
 from fem_deepest.solve.paths.annealing import random_starts
 from fem_deepest.spaces import ProcessGrid
-from fem_deepest.spaces.domain import create_domain
 
 Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]
@@ -51,7 +43,7 @@ def make_setup(config: AnnealedFlowConfig, comm: MPI.Intracomm) -> FlowSetup:
         return _network(config, config.action.train, comm)
     if config.action.anneal is not None:
         return _paths(config, config.action.anneal, comm)
-    return _double_well(config, comm)
+    return double_well(config, comm)
 
 
 def _network(config: AnnealedFlowConfig, path: str, comm: MPI.Intracomm) -> FlowSetup:
@@ -83,7 +75,7 @@ def _network(config: AnnealedFlowConfig, path: str, comm: MPI.Intracomm) -> Flow
         f"{network.depth.cells} depth cells, {network.shapes.size} parameters"
     )
     checksum = zlib.crc32(train.inputs.tobytes() + train.targets.tobytes())
-    descend = _descent(config, landscape)
+    descend = descent(config.descent, action)
     names = row_numbers(comm, landscape.rows)
     source = training.model_dump(by_alias=True, exclude={"output", "solve", "search"})
     return FlowSetup(
@@ -122,79 +114,4 @@ def _paths(config: AnnealedFlowConfig, path: str, comm: MPI.Intracomm) -> FlowSe
         search.checksum(),
         search.present,
         draw,
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class LowestField:
-    """A function on an interval as the user wants to see it.
-
-    Attributes:
-        x: Its nodes from left to right, (m,).
-        u: Its values there, (m,).
-    """
-
-    x: Array
-    u: Array
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """Mean and extremes."""
-        mean = float(np.trapezoid(self.u, self.x) / (self.x[-1] - self.x[0]))
-        return {"mean": mean, "min": float(self.u.min()), "max": float(self.u.max())}
-
-    @property
-    def tables(self) -> dict[str, tuple[list[str], Array]]:
-        """``u.csv``."""
-        return {"u.csv": (["x", "u"], np.column_stack([self.x, self.u]))}
-
-
-def _double_well(config: AnnealedFlowConfig, comm: MPI.Intracomm) -> FlowSetup:
-    """The Ginzburg-Landau action on an interval with free ends, spread over the ranks.
-
-    The metric has the curvature ``2 reaction`` of the wells.
-    """
-    section = config.action
-    domain = create_domain(comm, [section.length], [section.cells or 64])
-    u = fem.Function(fem.functionspace(domain, ("Lagrange", 1)))
-    slope = 0.5 * section.diffusion * ufl.inner(ufl.grad(u), ufl.grad(u))
-    well = 0.25 * section.reaction * (u**2 - 1.0) ** 2 - section.tilt * u
-    action = FormAction(slope + well, u, metric=slope + section.reaction * u**2)
-    landscape, vector = ActionLandscape(action), action.create()
-
-    def start(numbers: Numbers) -> Array:
-        return np.full((landscape.rows, numbers.size), section.start)
-
-    def fill(column: Array) -> None:
-        vector.array_w[...] = column
-        action.unpack(vector)
-
-    def show(column: Array) -> LowestField:
-        fill(column)
-        owned = u.function_space.dofmap.index_map.size_local
-        x = u.function_space.tabulate_dof_coordinates()[:owned, 0]
-        parts = comm.allgather((x, u.x.array[:owned]))
-        x, values = (np.concatenate([part[i] for part in parts]) for i in range(2))
-        order = np.argsort(x)
-        return LowestField(x[order], values[order])
-
-    def draw(folder: Path, column: Array) -> None:
-        fill(column)
-        write_frame(folder, u, 0.0, 0)
-
-    cells = domain.topology.index_map(1).size_global
-    title = f"double well on (0, {section.length:g}): {cells} cells, {cells + 1} unknowns"
-    descend = _descent(config, landscape)
-    names = dof_keys(u.function_space)
-    return FlowSetup(comm, False, title, landscape, start, descend, names, {}, 0, show, draw)
-
-
-def _descent(config: AnnealedFlowConfig, landscape: ActionLandscape) -> Descend:
-    """Quasi-Newton steps, then Newton's."""
-    section = config.descent
-    return quasi_newton(
-        landscape.action,
-        tolerance=section.tolerance,
-        iterations=section.iterations,
-        newton=section.newton,
     )

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.action.network.minibatch import Minibatches
+from fem_deepest.action.protocol import Action
 from fem_deepest.annealed.columns import ActionLandscape
+from fem_deepest.annealed.descent import quasi_newton
 from fem_deepest.annealed.minibatch import MinibatchLandscape
 from fem_deepest.annealed.schedule import (
     ByAcceptance,
@@ -18,8 +20,8 @@ from fem_deepest.annealed.schedule import (
     Logarithmic,
     Schedule,
 )
-from fem_deepest.annealed.search import Plan
-from fem_deepest.configuration.annealed_flow import AnnealedFlowConfig
+from fem_deepest.annealed.search import Descend, Plan
+from fem_deepest.configuration.annealed_flow import AnnealedFlowConfig, DescentSection
 from fem_deepest.configuration.noise import TemperatureSection
 
 Array = NDArray[np.float64]
@@ -71,6 +73,16 @@ def make_ladder(config: AnnealedFlowConfig) -> Array:
     theta, many = config.temperature, config.replicas.number
     Geometric(theta.start, theta.end, many)  # refuses what it would as a schedule
     return np.asarray(np.geomspace(theta.end, theta.start, many), dtype=np.float64)
+
+
+def descent(section: DescentSection, action: Action) -> Descend:
+    """Quasi-Newton steps, then Newton's."""
+    return quasi_newton(
+        action,
+        tolerance=section.tolerance,
+        iterations=section.iterations,
+        newton=section.newton,
+    )
 
 
 def network_landscape(

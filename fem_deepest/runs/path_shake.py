@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,24 +78,39 @@ class PathShake:
             if asked():
                 raise Interrupted("asked to leave between two steps with noise")
 
-        seed = int(np.random.SeedSequence([self.seed, *name]).generate_state(1)[0])
+        seed = seed_of(self.seed, *name)
         section = self.section
         plan = Plan(self.schedule, section.steps, section.step, ends=("last",), seed=seed)
         values = result.parts.action
         found, lower = shake(landscape, result.u.T, values, plan, descend, numbers, watch)
-        end, p = ends[0], result.parts
-        parts = type(p)(
-            *(
-                np.where(lower, getattr(end.parts, k), getattr(p, k))
-                for k in ("action", "measurement", "model", "prior")
-            )
-        )
-        work = {kind: getattr(result, kind) + getattr(end, kind) for kind in KINDS}
-        work["evaluations"] = work["evaluations"] + found.gradients.astype(np.int64)
-        return replace(
-            result,
-            u=np.where(lower[:, None], end.u, result.u),
-            parts=parts,
-            converged=result.converged | lower,
-            **work,
-        )
+        return merged(result, ends[0], lower, found.gradients)
+
+
+def seed_of(seed: int, *name: int) -> int:
+    """A seed for the noise with this name, in a run with that seed."""
+    return int(np.random.SeedSequence([seed, *name]).generate_state(1)[0])
+
+
+def merged(
+    result: PathResult, end: PathResult, lower: NDArray[np.bool_], gradients: Array
+) -> PathResult:
+    """Ends of a rung, or what a search has found where it is lower; the work of both.
+
+    Args:
+        result: Ends of the rung.
+        end: What has been found.
+        lower: Where that is kept, (B,).
+        gradients: Gradients of the search, (B,).
+    """
+    names = [f.name for f in fields(result.parts)]
+    old, new = result.parts, end.parts
+    parts = {k: np.where(lower, getattr(new, k), getattr(old, k)) for k in names}
+    work = {kind: getattr(result, kind) + getattr(end, kind) for kind in KINDS}
+    work["evaluations"] = work["evaluations"] + np.ceil(gradients).astype(np.int64)
+    return replace(
+        result,
+        u=np.where(lower[:, None], end.u, result.u),
+        parts=type(old)(**parts),
+        converged=result.converged | lower,
+        **work,
+    )

@@ -200,6 +200,23 @@ def test_a_run_goes_on_with_other_ranks(folder) -> None:
         assert two["best"] == pytest.approx(one["best"], rel=1e-6)
 
 
+def test_a_rectangle_has_smoother_noise(folder, command) -> None:
+    """The wells are those of a constant; white noise is ill-posed in the plane."""
+    out = folder / "out"
+    plane = ("--set", "action.size=[1.0, 0.5]", "--set", "action.cells=4")
+    ended = command("flow", folder / "well.toml", "--out", out, *plane)
+    assert ended.code == 0, ended.err
+    right = np.roots([1.0, 0.0, -1.0, -0.1]).real.max()
+    assert record(out)["metrics"]["action"] == pytest.approx(0.5 * well(right), rel=1e-9)
+    assert record(out)["metrics"]["mean"] == pytest.approx(right, rel=1e-6)
+    assert (out / "u.csv").read_text().startswith("x,y,u\n")
+    white = ("--set", "flow.noise=white")
+    ended = command("flow", folder / "well.toml", "--out", folder / "white", *plane, *white)
+    assert ended.code == 2
+    assert "ill-posed at any positive temperature" in ended.err
+    assert not (folder / "white").exists()
+
+
 REFUSED = {
     "temperature.end=0.5": "decreases",
     "temperature.start=-1": "temperature.start",

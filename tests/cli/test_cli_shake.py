@@ -79,6 +79,20 @@ def test_noise_takes_all_paths_to_the_lowest_level(plain, shaken, tmp_path) -> N
     assert work > 6 * 5 * 51
 
 
+WINDOWS = ("search.noise=windows", "search.rounds=20")
+
+
+def test_hops_take_all_paths_to_the_lowest_level(plain, shaken, tmp_path) -> None:
+    """Windows of depth and components that are drawn anew, descents of 30 gradients."""
+    still = fem_deepest.anneal(plain, out=tmp_path / "still")
+    hops = fem_deepest.anneal(shaken, out=tmp_path / "hops", settings=WINDOWS)
+    np.testing.assert_array_equal(hops.record[:, :2], still.record[:, :2])
+    assert hops.metrics["fraction"] == 1.0
+    assert hops.metrics["action"] == pytest.approx(still.metrics["action"], rel=1e-8)
+    work = hops.stages[2]["evaluations"] - still.stages[2]["evaluations"]
+    assert 6 * 20 * 20 < work < 6 * 20 * 31
+
+
 def test_noise_of_no_temperature_changes_nothing(plain, shaken, tmp_path) -> None:
     still = fem_deepest.anneal(plain, out=tmp_path / "still").record
     cold = ("search.start=1e-20", "search.end=1e-21", "search.rounds=1")
@@ -96,9 +110,11 @@ def test_a_stopped_run_goes_on_to_the_same_bits(shaken, tmp_path) -> None:
     same(whole, part)
 
 
-def test_the_same_levels_under_mpirun(shaken, tmp_path) -> None:
+@pytest.mark.parametrize("noise", ["flow", "windows"])
+def test_the_same_levels_under_mpirun(shaken, tmp_path, noise: str) -> None:
     for ranks in (0, 2):
-        ended = start("anneal", shaken, "--out", tmp_path / str(ranks), ranks=ranks)
+        more = ("--set", f"search.noise={noise}")
+        ended = start("anneal", shaken, "--out", tmp_path / str(ranks), *more, ranks=ranks)
         assert ended.returncode == 0, ended.stderr
     same(tmp_path / "0", tmp_path / "2")
 
@@ -108,7 +124,16 @@ REFUSED = {
     "search.end=2.0": "decreases",
     "action.form=saddle": "state form",
     "search.rounds=0": "search.rounds",
+    "search.noise=white": "search.noise",
 }
+
+
+def test_windows_of_no_size_are_refused(shaken, tmp_path, command) -> None:
+    more = ("--set", "search.noise=windows", "--set", "search.width=[0.6, 0.2]")
+    ended = command("anneal", shaken, "--out", tmp_path / "out", *more)
+    assert ended.code == 2
+    assert "smaller one first" in ended.err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("setting", REFUSED)

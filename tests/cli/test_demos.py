@@ -249,6 +249,8 @@ def test_posterior_of_a_path_has_the_true_forcing(tmp_path):
     assert abs(run.diagnostics["f"]["mean"] - 8.17) < 0.1
     assert run.metrics["state_rmse"] < 0.3
     assert (tmp_path / "out" / "figures" / "states.png").stat().st_size > 10_000
+
+
 def test_replicas_have_the_weights_of_the_wells(tmp_path, capsys):
     """The literate demo with few rounds: the lower well has its weight, and flows alone never come."""
     out = tmp_path / "replicas.png"

@@ -15,6 +15,7 @@ def test_every_study_is_here():
     here |= {"sgd_strong"}
     here |= {"escape", "compare_wells", "compare_spiral", "compare_digits", "compare_twin"}
     here |= {"escape", "compare_wells", "compare_lorenz96"}
+    here |= {"sgd_strong", "escape", "compare_wells", "compare_lorenz96"}
     assert {path.stem for path in DEMOS.glob("*.toml") if "[study]" in path.read_text()} == here
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pytest
 from contours import phase_field, problem, uniform
+from dolfinx import fem
+from mpi4py import MPI
 
 from fem_deepest.annealed.schedule import Constant, Geometric
 from fem_deepest.contours import synthetic
@@ -15,12 +18,16 @@ from fem_deepest.contours.circle import CircleLaw, circle_law
 from fem_deepest.contours.descent import descend
 from fem_deepest.contours.flow import ContourFlow, good_step
 from fem_deepest.contours.noise import check_noise, normal_noise
+from fem_deepest.contours.phasefield import PhaseField
 from fem_deepest.contours.profile import shift
 from fem_deepest.errors import InputError
 from fem_deepest.noise.white import WhiteNoise
 from fem_deepest.noise.white_covariance import WhiteCovariance
 from fem_deepest.noise.wiener import QWiener
+from fem_deepest.spaces.domain import read_domain
 from fem_deepest.spde.diffusion import Multiplication
+
+MESHES = Path(__file__).parents[2] / "meshes"
 
 
 def circles(
@@ -67,6 +74,20 @@ def test_circle_without_noise_shrinks_by_curvature() -> None:
     flow.advance(12)
     rate = (4.0 / math.pi * field.area(flow.U) - before) / (12 * flow.dt)
     assert float(rate[0]) == pytest.approx(-1.0, rel=0.5 * (field.eps / 0.5) ** 2)
+
+
+def test_circle_on_an_unstructured_mesh_from_a_file() -> None:
+    """The same law on the disc of meshes/, in its middle, to the order of ``(eps/R)^2``."""
+    pytest.importorskip("gmsh")
+    domain = read_domain(MPI.COMM_SELF, MESHES / "disc.msh")
+    field = PhaseField(fem.functionspace(domain, ("Lagrange", 1)), 0.06)
+    energy = problem(field, uniform(), nu=1.0)
+    U = field.start(synthetic.circle((0.5, 0.5), 0.3))
+    flow = ContourFlow(energy, U, dt=good_step(energy))
+    before = field.area(flow.U) / math.pi
+    flow.advance(10)
+    rate = (field.area(flow.U) / math.pi - before) / (10 * flow.dt)
+    assert float(rate[0]) == pytest.approx(-2.0, rel=(field.eps / 0.25) ** 2)
 
 
 def test_correction_is_the_one_that_ufl_derives() -> None:

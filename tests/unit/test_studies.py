@@ -38,9 +38,6 @@ ALL = {"depth": DEPTH, "neurons": NEURONS, "samples": SAMPLES, "weak_constraint"
 ALL |= {name: {"study": {"name": name, "values": [8, 16]}} for name in ("heat_strong", "heat_weak")}
 ACCEPTANCE = {"study": {"name": "acceptance", "values": [8, 16], "kernels": ["pcn", "hmc"]}}
 ALL |= {"stability": STABILITY, "multilevel": MULTILEVEL, "acceptance": ACCEPTANCE}
-ALL |= {"escape": {"study": {"name": "escape", "values": [7.0, 8.0, 9.0]}}}
-# Comparisons refine nothing; their points are tested in test_comparison.py.
-REFINED = [name for name in STUDIES if not issubclass(STUDIES[name], ComparisonStudy)]
 ALL |= {
     "sgd_strong": {
         "study": {"name": "sgd_strong", "values": [16, 64], "problems": ["quadratic"]},
@@ -218,8 +215,8 @@ def test_points_depend_on_what_they_are_made_of(name, tmp_path) -> None:
         "stability": {"study": {"mode": "mc"}},
         "multilevel": {"levels": {"steps": 8}},
         "acceptance": {"bridge": {"depth": 2.0}},
-        "escape": {"problem": {"L": 2.0}},
         "sgd_strong": {"quadratic": {"noise": 2.0}},
+        "escape": {"problem": {"L": 2.0}},
     }[name]
     assert not set(paths(**number)) & set(first)
     if name not in DETERMINISTIC:
