@@ -40,6 +40,9 @@ class DescentSection(Section):
     """``[descent]``: the quasi-Newton method that all arms end with."""
 
     tolerance: Positive = Field(default=1e-2, description="dual norm of the gradient")
+    single: Positive = Field(
+        default=1e-3, description="of plain descent, which has all the budget for one descent"
+    )
     memory: Count = Field(default=20, description="pairs of its memory")
 
 

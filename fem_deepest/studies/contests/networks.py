@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from mpi4py import MPI
@@ -95,7 +95,10 @@ class NetworkContest:
     def _arms(self) -> dict[str, Arm]:
         config, start, threshold = self.config, self.start, self.threshold
         method, section = config.descent, config.ladder
-        down = quasi_newton(self.landscape, method.tolerance, method.memory)
+        down, alone = (
+            quasi_newton(self.landscape, tolerance, method.memory)
+            for tolerance in (method.tolerance, method.single)
+        )
         rungs = [
             NetworkLandscape(self._action(section.R_f0 * section.alpha**i))
             for i in range(section.rungs)
@@ -114,7 +117,7 @@ class NetworkContest:
 
         noise = noise_plan(config.noise, config.seed)
         arms = {
-            PLAIN: once(start, down, threshold),
+            PLAIN: once(start, alone, threshold),
             MULTISTART: restarted(start, down, threshold),
             ANNEALING: annealed(None),
             NOISE: restarted(start, noisy(self.landscape, noise, down), threshold),
@@ -138,6 +141,13 @@ class NetworkContestStudy(ComparisonStudy):
         """See :class:`.ComparisonStudy`."""
         names = (PLAIN, MULTISTART, ANNEALING, NOISE, NOISE_ANNEALING)
         return names if self.config.sgd is None else (*names, SGD)
+
+    def settings(self, arm: str) -> dict[str, Any]:
+        """See :class:`.ComparisonStudy`; the tolerance of plain descent concerns no other arm."""
+        settings = super().settings(arm)
+        if arm != PLAIN:
+            del settings["descent"]["single"]
+        return settings
 
     def contest(self) -> NetworkContest:
         """See :class:`.ComparisonStudy`."""
