@@ -82,13 +82,12 @@ class PathMass:
 
     def draw(self, seed: int, step: int, numbers: Numbers, stream: int = 0) -> Array:
         """See :class:`.Mass`."""
-        return self._mass.load(normals(seed, self._keys, step, stream, numbers).T).T
+        return self._mass.load(normals(seed, self._keys, step, stream, numbers))
 
     def solve(self, R: Array) -> Array:
         """See :class:`.Mass`."""
-        return self._mass.solution(R.T).T
+        return self._mass.solution(R)
 
     def shifted(self, a: float) -> Callable[[Array], Array]:
         """See :class:`.Mass`."""
-        shifted = self._metric.with_mass(a)
-        return lambda R: shifted.solution(R.T).T
+        return self._metric.with_mass(a).solution

@@ -48,8 +48,8 @@ class NetworkLandscape:
         self._nodes, self._fields = shape[0], int(np.prod(shape))
         diagonal, off = action.metric.depth
         self._depth = np.diag(diagonal) + np.diag(off, 1) + np.diag(off, -1)
-        self._inverse: Array = np.linalg.inv(self._depth)
-        self._root: Array = np.linalg.inv(np.linalg.cholesky(self._depth)).T
+        self._inverse: Array = np.linalg.inv(self._depth).astype(np.float64)
+        self._root: Array = np.linalg.inv(np.linalg.cholesky(self._depth)).T.astype(np.float64)
         # D in the order of the unknowns of one depth node; the rest of P follows it.
         self._columns = np.tile(action.metric.columns, shape[1])
         ones, image = action.create(), action.create()

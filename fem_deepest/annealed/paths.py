@@ -68,19 +68,19 @@ class PathsLandscape:
             for part in self._parts(len(u)):
                 now, slopes[part] = self.paths.gradient(u[part], R_f)
                 values[part] = now.action
-        return values, slopes.T
+        return values, np.ascontiguousarray(slopes.T)
 
     def apply(self, D: Array) -> Array:
         """See :class:`.Landscape`."""
-        return self.metric.product(D.T).T
+        return self.metric.product(D)
 
     def solve(self, R: Array) -> Array:
         """See :class:`.Landscape`."""
-        return self.metric.solution(R.T).T
+        return self.metric.solution(R)
 
     def draw(self, seed: int, step: int, numbers: Numbers, stream: int = 0) -> Array:
         """See :class:`.Landscape`."""
-        return self.metric.inverse_root(normals(seed, self._keys, step, stream, numbers).T).T
+        return self.metric.inverse_root(normals(seed, self._keys, step, stream, numbers))
 
     def mass(self) -> PathMass:
         """``M`` of the path, see :class:`.HasMass`."""
@@ -95,5 +95,5 @@ class PathsLandscape:
 
 
 def _paths(U: Array) -> Array:
-    """Paths by rows; no copy where the flow has made ``U`` of such."""
+    """Paths by rows."""
     return np.ascontiguousarray(U.T)

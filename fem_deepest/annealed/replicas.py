@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from fem_deepest.annealed.flow import Accept, AnnealedFlow, Best, FlowState
 from fem_deepest.annealed.landscape import Landscape
 from fem_deepest.annealed.schedule import Constant
+from fem_deepest.annealed.search import Descend, Ends, Found, descended
 from fem_deepest.errors import InputError
 from fem_deepest.noise.philox import log_uniforms
 from fem_deepest.spaces.tasks import blocks, dealt
@@ -169,6 +170,32 @@ class Replicas:
         return Best(
             np.concatenate([b.values for b in found]), np.concatenate([b.U for b in found], axis=1)
         )
+
+    def search(
+        self,
+        rounds: int,
+        descend: Callable[[], Descend],
+        *,
+        ends: Ends = ("best", "last"),
+        watch: Callable[[Replicas], None] = lambda replicas: None,
+    ) -> Found:
+        """Go on to this number of rounds, then take each replica down to a stationary point.
+
+        Args:
+            rounds: Rounds, those made before included.
+            descend: Makes the solver of a rank; called for each of its batches.
+            ends: Iterates that are taken down, see :class:`.Plan`.
+            watch: Told after every round; an exception that it raises on all ranks ends the search.
+
+        Returns:
+            By the numbers of the replicas, on every rank.
+        """
+        while self.rounds < rounds:
+            self.advance()
+            watch(self)
+        found = self._told(lambda flow: descended(flow, descend(), ends))
+        columns = (np.concatenate(part, axis=-1) for part in zip(*found, strict=True))
+        return Found(*columns)
 
     def _told(self, what: Callable[[AnnealedFlow], T]) -> list[T]:
         return dealt(self._parts, lambda part: what(self._flows[part.start]), self.comm)

@@ -22,6 +22,7 @@ from fem_deepest.annealed.timestepper import FlowStepper, stay
 from fem_deepest.errors import InputError
 
 Array = NDArray[np.float64]
+Ends = tuple[Literal["best", "last"], ...]
 
 
 class Descent(NamedTuple):
@@ -74,7 +75,7 @@ class Plan:
     accept: Accept = "always"
     noise: Literal["prior", "white"] = "prior"
     look: int = 1
-    ends: tuple[Literal["best", "last"], ...] = ("best", "last")
+    ends: Ends = ("best", "last")
     seed: int = 0
 
     def obeying_options(self, prefix: str = "") -> Plan:
@@ -157,22 +158,30 @@ def search(
         stepper.solve()
     finally:
         stepper.destroy()
-    return _descended(flow, plan, descend)
+    return descended(flow, descend, plan.ends)
 
 
-def _descended(flow: AnnealedFlow, plan: Plan, descend: Descend) -> Found:
-    """The ends that were asked for, taken down in one block; the lower one of each column."""
+def descended(flow: AnnealedFlow, descend: Descend, ends: Ends = ("best", "last")) -> Found:
+    """Iterates of a flow taken down in one block; the lower end of each column.
+
+    Args:
+        flow: The flow.
+        descend: A solver.
+        ends: Which iterates.
+
+    Collective on the ranks of the landscape.
+    """
     columns: NDArray[np.int64] = np.arange(flow.numbers.size)
-    ends: dict[str, tuple[NDArray[np.int64], Array]] = {
+    starts: dict[str, tuple[NDArray[np.int64], Array]] = {
         "best": (columns, flow.best.U),
         "last": (columns, flow.U),
     }
-    if len(plan.ends) > 1 and not isinstance(flow.landscape, Minibatched):
+    if len(ends) > 1 and not isinstance(flow.landscape, Minibatched):
         # Where the last iterate is the best one there is nothing else to find.
         new = np.flatnonzero(flow.values != flow.best.values)
-        ends["last"] = new, flow.U[:, new]
-    owner = np.concatenate([ends[end][0] for end in plan.ends])
-    down = descend(np.concatenate([ends[end][1] for end in plan.ends], axis=1))
+        starts["last"] = new, flow.U[:, new]
+    owner = np.concatenate([starts[end][0] for end in ends])
+    down = descend(np.concatenate([starts[end][1] for end in ends], axis=1))
     gradients = flow.gradients + np.bincount(owner, down.gradients, columns.size)
     # Stationary points first, then by their actions.
     order = np.lexsort((down.values, ~down.converged, owner))

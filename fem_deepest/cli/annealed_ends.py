@@ -60,7 +60,7 @@ class Ends:
             setup.gathered(getattr(found, name))
             for name in ("values", "converged", "gradients", "noisy")
         )
-        best = int(np.argmin(actions))
+        best = int(np.argmin(np.where(np.isfinite(actions), actions, np.inf)))
         u = setup.column(found.U, numbers, best)
         return cls(
             actions,

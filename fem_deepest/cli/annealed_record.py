@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fem_deepest.annealed.flow import AnnealedFlow
+from fem_deepest.annealed.flow import Best, FlowState
 from fem_deepest.annealed.search import Plan
 from fem_deepest.cli.progress import Reporter
+from fem_deepest.configuration.annealed_flow import AnnealedFlowConfig
 from fem_deepest.io.rundir import RunDirectory
 from fem_deepest.runs.annealed_setup import FlowSetup
 
@@ -30,6 +32,38 @@ COLUMNS = (
 
 _ROWS = 1000  # at most about
 _TOLD = 5.0  # seconds between two lines
+
+
+class Noisy(Protocol):
+    """What is looked at in an :class:`fem_deepest.annealed.flow.AnnealedFlow`, or in replicas."""
+
+    @property
+    def iteration(self) -> int:
+        """Steps so far."""
+
+    @property
+    def temperature(self) -> Array:
+        """``theta`` of the replicas of this rank, (S,)."""
+
+    @property
+    def values(self) -> Array:
+        """Their actions, (S,)."""
+
+    @property
+    def best(self) -> Best:
+        """Their lowest iterates."""
+
+    @property
+    def acceptance(self) -> Array:
+        """Probabilities by which the last moves were accepted (or exchanges, in the mean), (S,)."""
+
+    @property
+    def gradients(self) -> Array:
+        """Gradients so far, (S,)."""
+
+    @property
+    def state(self) -> FlowState:
+        """All that is needed to go on."""
 
 
 class Record:
@@ -62,7 +96,7 @@ class Record:
         rows = np.stack([theta, values, values, np.ones(many), np.zeros(many)])
         self._write(0, self._seconds(), rows)
 
-    def keep(self, flow: AnnealedFlow) -> None:
+    def keep(self, flow: Noisy) -> None:
         """Keep a row of the replicas of this rank, if one is due. Not collective."""
         step = flow.iteration
         if step % -(-self._plan.steps // _ROWS) == 0 or step == self._plan.steps:
@@ -101,3 +135,18 @@ class Record:
                 f"step {step} of {self._plan.steps}: temperature {row['temperature']:.3g}, action "
                 f"{row['action']:.6g}, best {row['best']:.6g}, {seconds:.1f} s"
             )
+
+
+def heading(setup: FlowSetup, config: AnnealedFlowConfig, plan: Plan) -> str:
+    """One line that says what flows, and how."""
+    many, ranks, theta = config.replicas.number, setup.comm.size, config.temperature
+    every = config.replicas.exchange
+    cooled = (
+        f"temperatures from {theta.end:g} to {theta.start:g} that are exchanged every {every} steps"
+        if every
+        else f"{theta.schedule} temperatures from {theta.start:g}"
+    )
+    return (
+        f"{setup.title}; {many} replica{'s' if many > 1 else ''}, {plan.steps} steps of {plan.step:g}, "
+        f"{cooled}; {ranks} rank{'s' if ranks > 1 else ''}"
+    )

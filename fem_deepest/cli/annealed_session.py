@@ -13,7 +13,7 @@ from fem_deepest.annealed.flow import AnnealedFlow, FlowState
 from fem_deepest.annealed.search import Found, search
 from fem_deepest.cli.annealed_ends import Ends, noise_stage, write_ends
 from fem_deepest.cli.annealed_figures import redraw
-from fem_deepest.cli.annealed_record import Record
+from fem_deepest.cli.annealed_record import Noisy, Record, heading
 from fem_deepest.cli.flow_figures import draw
 from fem_deepest.cli.info import versions
 from fem_deepest.cli.interrupt import Interrupt
@@ -23,9 +23,10 @@ from fem_deepest.errors import Interrupted, NumericalFailure
 from fem_deepest.io.annealed import load_flow, save_flow
 from fem_deepest.io.rundir import RunDirectory, jsonable
 from fem_deepest.io.search import find
+from fem_deepest.runs.annealed_exchange import exchanging
 from fem_deepest.runs.annealed_flow import AnnealedFlowed
 from fem_deepest.runs.annealed_problems import make_setup
-from fem_deepest.runs.noise import make_plan
+from fem_deepest.runs.noise import make_ladder, make_plan
 
 Array = NDArray[np.float64]
 
@@ -56,7 +57,7 @@ class AnnealedSession:
         self.many = config.replicas.number
         self.numbers = self.setup.own(self.many)
         self.interrupt = Interrupt()
-        self.flow: AnnealedFlow | None = None
+        self.flow: Noisy | None = None
         self.resumed: FlowState | None = None
         self.stages: list[dict[str, Any]] = []
         self.earlier = 0.0
@@ -77,10 +78,7 @@ class AnnealedSession:
         self.begun = self.saved = self.met = time.monotonic()
         self.directory.keep_rows(meta["rows"] if meta else 0)
         self.reporter.note(
-            f"{self.setup.title}; {self.many} replica{'s' if self.many > 1 else ''}, "
-            f"{self.plan.steps} steps of {self.plan.step:g}, {self.config.temperature.schedule} "
-            f"temperatures from {self.config.temperature.start:g}; {self.comm.size} "
-            f"rank{'s' if self.comm.size > 1 else ''}"
+            heading(self.setup, self.config, self.plan)
             + (f"; resuming at step {meta['flow']['iteration']}" if meta else "")
         )
         self._write("interrupted", {})
@@ -93,14 +91,8 @@ class AnnealedSession:
         found, status = None, "failed"
         try:
             with self.interrupt:
-                found = search(
-                    self.setup.landscape,
-                    starts,
-                    self.plan,
-                    self.setup.descend,
-                    numbers=self.numbers,
-                    watch=self._watch,
-                )
+                found = self._search(starts, meta)
+            self.record.flush()
         except Interrupted:
             status = "interrupted"
             self._save()
@@ -110,6 +102,19 @@ class AnnealedSession:
         except NumericalFailure as error:
             self.reporter.note(f"Numerical failure: {error}; the last checkpoint is kept.")
         return self._finish(found, status)
+
+    def _search(self, starts: Array | FlowState, meta: dict[str, Any] | None) -> Found:
+        """Noise and descent: by columns of their own, or by replicas that exchange temperatures."""
+        setup, plan, every = self.setup, self.plan, self.config.replicas.exchange
+        if not every:
+            land, own, down = setup.landscape, self.numbers, setup.descend
+            return search(land, starts, plan, down, numbers=own, watch=self._watch)
+        theta = make_ladder(self.config)
+        kept = None
+        if meta is not None:
+            whole = load_flow(self.directory.checkpoint, meta, setup.names, np.arange(self.many))
+            kept = whole, meta["exchange"]
+        return exchanging(plan, theta, every, setup, kept, self._watch)
 
     # Steps --------------------------------------------------------------------------------------
 
@@ -144,13 +149,15 @@ class AnnealedSession:
         for key in ("train", "anneal"):  # where they are does not matter, but what they say
             values["action"].pop(key)
         values["the file of the action"] = self.setup.source
+        # Options of TS may have replaced them.
+        values["flow"] |= {"step": self.plan.step, "steps": self.plan.steps}
         values["checksum of the data"] = self.setup.checksum
         return dict(jsonable(values))
 
     def _seconds(self) -> float:
         return self.earlier + time.monotonic() - self.begun
 
-    def _watch(self, flow: AnnealedFlow) -> None:
+    def _watch(self, flow: Noisy) -> None:
         """Keep a step; when a while has passed, flush, and ask whether to save or to leave. Collective.
 
         All ranks agree on the step at which they meet next, so that those with replicas of their own
@@ -181,6 +188,7 @@ class AnnealedSession:
             return
         meta = {
             "signature": self._signature(),
+            "exchange": getattr(self.flow, "exchange", None),
             "rows": self.directory.rows,
             "seconds": self._seconds(),
         }
@@ -205,7 +213,7 @@ class AnnealedSession:
         seconds = self._write(status, metrics)
         if ends is not None and self.config.output.figures:
             draw(self.directory, redraw)
-        told = f": action {metrics['action']:.6g}" if ends is not None else ""
+        told = f": action {ends.metrics['action']:.6g}" if ends is not None else ""
         self.reporter.note(f"{status.replace('_', ' ')}{told}; {self.directory.path}")
         return AnnealedFlowed(
             self.directory.path,

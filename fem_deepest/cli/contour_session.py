@@ -11,6 +11,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from fem_deepest.cli.contour_figures import IMAGE, redraw
+from fem_deepest.cli.contour_record import ContourRecord, lowest
 from fem_deepest.cli.flow_figures import draw
 from fem_deepest.cli.info import versions
 from fem_deepest.cli.interrupt import Interrupt
@@ -26,22 +27,6 @@ from fem_deepest.noise.keys import dof_keys
 from fem_deepest.runs.contour import Contoured, ContourProblem
 
 Array = NDArray[np.float64]
-
-COLUMNS = (
-    "step",
-    "seconds",
-    "temperature",
-    "energy",
-    "mean",
-    "best",
-    "acceptance",
-    "dice",
-    "area",
-    "length",
-)
-
-_ROWS = 1000  # of the history, at most about
-_TOLD = 5.0  # seconds between two lines
 
 
 class ContourSession:
@@ -67,6 +52,7 @@ class ContourSession:
         self.u = fem.Function(self.problem.energy.field.V)
         # Wall time of earlier parts; the last frame and row written.
         self.earlier, self.frame, self.row = 0.0, -1, -1
+        self.record = ContourRecord(directory, self.problem, self.reporter)
 
     def run(self, *, resume: bool, force: bool) -> Contoured:
         """Flow from the start or the checkpoint to an end of any kind; see :func:`fem_deepest.flow`."""
@@ -77,12 +63,12 @@ class ContourSession:
             self.earlier, self.frame, self.row = (meta[k] for k in ("seconds", "frame", "row"))
         self.flow = self.problem.flow(state)
         self.directory.prepare(resume=resume, force=force)
-        self.begun = self.saved = self.told = time.monotonic()
+        self.begun = self.saved = time.monotonic()
         self.directory.keep_rows(meta["rows"] if meta else 0)
         self._keep_image()
         self._greet(bool(meta))
         self._write("interrupted", {})
-        status, end = "failed", _lowest(self.flow.U, self.flow.energies)
+        status, end = "failed", lowest(self.flow.U, self.flow.energies)
         metrics: dict[str, float] = {}
         try:
             with self.interrupt:
@@ -138,16 +124,12 @@ class ContourSession:
     def _record(self, flow: ContourFlow) -> None:
         """Keep what is due after a step. Collective."""
         step, last = flow.step, flow.step == self.steps
-        if step > self.row and (step % -(-self.steps // _ROWS) == 0 or last):
+        if step > self.row and self.record.due(step):
             self.row = step
-            acceptance = float(flow.acceptance.mean())
-            row = self._append(
-                step, flow.U, flow.energies, float(flow.temperature.mean()), acceptance
-            )
-            self._tell(step, row)
+            self.record.step(flow, self._seconds())
         frame = step * self.config.output.frames // self.steps
         if frame > self.frame:
-            self._frame(_lowest(flow.U, flow.energies), step, frame)
+            self._frame(lowest(flow.U, flow.energies), step, frame)
         due = time.monotonic() - self.saved >= 60.0 * self.config.output.checkpoint_minutes
         flags = np.array([self.interrupt.asked, due and self.comm.rank == 0], dtype=np.int32)
         self.comm.Allreduce(MPI.IN_PLACE, flags, op=MPI.MAX)
@@ -156,38 +138,10 @@ class ContourSession:
         if flags[0] and not last:
             raise Interrupted
 
-    def _append(
-        self, step: int, U: Array, energies: Array, temperature: float, acceptance: float
-    ) -> dict[str, float]:
-        """One row of the history: the lowest contour, and all together. Collective."""
-        row = {
-            "step": step,
-            "seconds": self._seconds(),
-            "temperature": temperature,
-            "energy": float(energies.min()),
-            "mean": float(energies.mean()),
-            "best": min(float(self.flow.best.values.min()), float(energies.min())),
-            "acceptance": acceptance,
-            **self.problem.measure(_lowest(U, energies)),
-        }
-        self.directory.append(row)
-        return row
-
     def _frame(self, U: Array, step: int, number: int) -> None:
         self.problem.energy.field.blocks.assign(self.u, U)
         write_frame(self.directory.fields, self.u, float(step), number)
         self.frame = number
-
-    def _tell(self, step: int, row: dict[str, float]) -> None:
-        now = time.monotonic()
-        if now - self.told < _TOLD and step < self.steps:
-            return
-        self.told = now
-        dice = f", Dice {row['dice']:.3f}" if np.isfinite(row["dice"]) else ""
-        self.reporter.note(
-            f"step {step} of {self.steps}: temperature {row['temperature']:.3g}, energy "
-            f"{row['energy']:.6g}, best {row['best']:.6g}{dice}, {self._seconds():.1f} s"
-        )
 
     def _save(self) -> None:
         """Write the checkpoint. Collective."""
@@ -211,13 +165,14 @@ class ContourSession:
         U = np.where(first, found.U[:, :many], found.U[:, many:])
         energies = np.where(first, found.energies[:many], found.energies[many:])
         converged = np.where(first, found.converged[:many], found.converged[many:])
-        self.energies, lowest = energies, _lowest(U, energies)
+        self.energies, end = energies, lowest(U, energies)
         each = self.flow.evaluations[0] + 2.0 * found.evaluations
-        row = self._append(self.steps + 2 * found.evaluations, U, energies, 0.0, 1.0)
-        self._frame(lowest, int(each) - 1, self.config.output.frames + 1)
+        evaluations = self.steps + 2 * found.evaluations
+        row = self.record.end(self.flow, evaluations, U, energies, self._seconds())
+        self._frame(end, int(each) - 1, self.config.output.frames + 1)
         status = "converged" if converged[np.argmin(energies)] else "not_converged"
         names = ("energy", "dice", "area", "length")
-        return status, lowest, {**{k: row[k] for k in names}, "evaluations": each * many}
+        return status, end, {**{k: row[k] for k in names}, "evaluations": each * many}
 
     def _finish(self, status: str, U: Array, metrics: dict[str, float]) -> Contoured:
         seconds = self._write(status, metrics)
@@ -263,9 +218,3 @@ class ContourSession:
             }
         )
         return seconds
-
-
-def _lowest(U: Array, energies: Array) -> Array:
-    """The contour of lowest energy, (owned, 1)."""
-    best = int(np.argmin(energies))
-    return U[:, best : best + 1]

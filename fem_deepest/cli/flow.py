@@ -16,10 +16,11 @@ from fem_deepest.cli import (
     annealed_figures,
     annealed_record,
     contour_figures,
-    contour_session,
+    contour_record,
     flow_figures,
 )
 from fem_deepest.cli.annealed_session import AnnealedSession
+from fem_deepest.cli.contour_session import ContourSession
 from fem_deepest.cli.flow_session import COLUMNS, FlowSession
 from fem_deepest.cli.progress import Reporter, Silent
 from fem_deepest.configuration.annealed_flow import AnnealedFlowConfig, load_annealed_flow
@@ -87,8 +88,8 @@ KINDS = (
         "active contours",
         ContourConfig,
         load_contour,
-        contour_session.COLUMNS,
-        contour_session.ContourSession,
+        contour_record.COLUMNS,
+        ContourSession,
         contour_figures.redraw,
     ),
 )

@@ -1,4 +1,4 @@
-"""The verb ``study``: from a configuration to a convergence table in a run directory."""
+"""The verb ``study``: from a configuration to tables and figures in a run directory."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def study(
     comm: MPI.Intracomm = MPI.COMM_WORLD,
     reporter: Reporter | None = None,
 ) -> StudyRun:
-    """Compute the points of a convergence study that are not there yet, and the table of all.
+    """Compute the points of a study that are not there yet, and the tables of all.
 
     A point that the run directory has already, from an earlier run with the same values for all it
     depends on, is not computed again: an interrupted study goes on by the same call.

@@ -17,7 +17,7 @@ from fem_deepest.annealed.search import Plan, search
 from fem_deepest.cli.interrupt import Interrupt
 from fem_deepest.cli.progress import Reporter
 from fem_deepest.configuration.train import Config
-from fem_deepest.errors import Interrupted
+from fem_deepest.errors import Interrupted, NumericalFailure
 from fem_deepest.io.annealed import load_flow, row_numbers, save_flow
 from fem_deepest.io.rundir import COLUMNS, RunDirectory
 from fem_deepest.io.search import find
@@ -67,7 +67,7 @@ class NoisyStart:
         self.plan = Plan(
             schedule=make_schedule(section, section.steps),
             steps=section.steps,
-            step=section.step,
+            step=section.step * config.action.strength,
             look=section.look,
             seed=config.seed,
         )
@@ -103,6 +103,7 @@ class NoisyStart:
 
         Raises:
             Interrupted: It was asked to leave; the checkpoint has been written.
+            NumericalFailure: No replica has ended where the action is finite.
         """
         begun, comm = self.seconds(), self.landscape.comm
         names = row_numbers(comm, self.landscape.rows)
@@ -142,7 +143,12 @@ class NoisyStart:
             pairs=solve.memory,
         )
         found = search(self.landscape, starts, self.plan, descend, numbers=numbers, watch=watch)
-        best = int(np.argmin(found.values))
+        if not np.isfinite(found.values).any():
+            raise NumericalFailure(
+                "the search with noise has gone to where the action is not finite; take a smaller "
+                "search.step or search.start"
+            )
+        best = int(np.nanargmin(found.values))
         started.u.array_w[...] = found.U[:, best]
         started.evaluations += int(np.ceil(found.gradients.sum()))
         self.action.value(started.u)

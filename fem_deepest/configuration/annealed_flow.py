@@ -87,6 +87,11 @@ class ReplicasSection(Section):
     """``[replicas]``: flows side by side."""
 
     number: Count = Field(default=1, description="replicas; each has a start and noise of its own")
+    exchange: Annotated[int, Field(ge=0)] = Field(
+        default=0,
+        description="steps between exchanges of the temperatures, which then are constant, from "
+        "`temperature.end` to `temperature.start`; 0: all replicas are cooled alike",
+    )
 
 
 class DescentSection(Section):
@@ -129,6 +134,17 @@ class AnnealedFlowConfig(Section):
     def _fits(self) -> AnnealedFlowConfig:
         if self.flow.minibatch is not None and self.action.train is None:
             raise ValueError("flow.minibatch needs samples: it goes with action.train only")
+        every = self.replicas.exchange
+        if every and (self.replicas.number < 2 or self.flow.steps % every):
+            raise ValueError(
+                f"replicas.exchange = {every} needs two replicas or more and divides flow.steps; got "
+                f"{self.replicas.number} and {self.flow.steps}"
+            )
+        if every and (self.flow.minibatch is not None or self.flow.noise != "prior"):
+            raise ValueError(
+                "replicas that exchange temperatures compare whole actions under the noise of the prior; "
+                "leave out flow.minibatch and flow.noise"
+            )
         return self
 
 

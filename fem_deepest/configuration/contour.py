@@ -26,7 +26,7 @@ class ContourSection(Section):
     eps: Positive | None = Field(
         default=None, description="width of the contour; default: one and a half cells"
     )
-    centre: tuple[Finite, Finite] | None = Field(
+    centre: Annotated[list[Finite], Field(min_length=2, max_length=2)] | None = Field(
         default=None, description="of the circle to start from; default: that of the image"
     )
     radius: Positive | None = Field(
@@ -44,6 +44,10 @@ class ImageSection(Section):
     path: str | None = Field(
         default=None, description="PNG file, relative to the configuration; colours become grey"
     )
+    truth: str | None = Field(
+        default=None,
+        description="PNG file with the objects in white, for Dice's coefficient (path)",
+    )
     pixels: Annotated[int, Field(ge=8, le=4096)] = Field(
         default=64, description="along a side (name)"
     )
@@ -54,6 +58,8 @@ class ImageSection(Section):
         if (self.name is None) == (self.path is None):
             given = "both name and path" if self.name else "neither name nor path"
             raise ValueError(f"got {given}, expected exactly one of them")
+        if self.name is not None and self.truth is not None:
+            raise ValueError("truth goes with path: that of a name is known; leave it out")
         return self
 
 
@@ -117,5 +123,13 @@ class ContourConfig(Section):
 def load_contour(
     source: str | Path | Mapping[str, Any] | ContourConfig, settings: Iterable[str] = ()
 ) -> ContourConfig:
-    """Read the configuration of contours; see :func:`read` and :func:`validate`. Not collective."""
-    return validate(ContourConfig, read(source, settings))
+    """Read the configuration of contours; see :func:`read` and :func:`validate`.
+
+    The files it names are looked for beside it. Not collective.
+    """
+    values = read(source, settings)
+    image = values.get("image")
+    truth = image.get("truth") if isinstance(image, dict) else None
+    if isinstance(source, str | Path) and isinstance(truth, str):
+        values["image"]["truth"] = str(Path(source).resolve().parent / truth)
+    return validate(ContourConfig, values)

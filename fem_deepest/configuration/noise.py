@@ -38,7 +38,9 @@ class SearchSection(TemperatureSection):
     steps: Annotated[int, Field(ge=0)] = Field(
         default=0, description="steps with noise before the solve; 0: none"
     )
-    step: Positive = Field(default=1e-3, description="length of a step")
+    step: Positive = Field(
+        default=0.1, description="length of a step in units of `action.lambda`: `C` has its inverse"
+    )
     replicas: Count = Field(
         default=1, description="searches side by side, each from a start of its own"
     )

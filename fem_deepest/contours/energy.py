@@ -4,9 +4,12 @@ r"""The energy of contours in an image, and what it does to them.
     n_in = H h(u) + p H 1,      n_out = H (1 - h(u)) + p H 1.
 
 Each region holds a thousandth ``p`` of the whole image besides its own, so that one that has vanished
-has the statistics of the image, and not none. Its derivative is ``nu dPer_h + h'(u) H^T (e_in -
-e_out)``, exact for the discrete energy where the statistics are optimal. The gradient flow with the
-mobility ``gamma/eps`` moves the contour outwards with
+has the statistics of the image, and not none. The derivative
+
+    dE/du = nu dPer_h/du + h'(u) H^T (e_in - e_out)
+
+is exact for the discrete energy where the statistics are optimal. The gradient flow with the mobility
+``gamma/eps`` moves the contour outwards with
 
     nu curvature + F,      F_i = - (H^T (e_in - e_out))_i / m_i,
 
@@ -29,7 +32,7 @@ from fem_deepest.errors import InputError
 
 Array = NDArray[np.float64]
 
-_PRIOR = 1e-3
+_PRIOR = 1e-3  # p
 
 
 class Evaluation(NamedTuple):

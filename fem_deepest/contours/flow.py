@@ -6,10 +6,9 @@ see :mod:`fem_deepest.contours.energy` and :mod:`fem_deepest.contours.noise`. A 
 
     u -> relax, heat, relax  (curvature, over nu dt)  -> shift by F dt + dW,
 
-each part solved exactly, so that ``|u| <= 1`` whatever the step is. The Stratonovich integral needs no
-correction, being the limit of equations with smooth noise, and here it is the shift itself. To see what
-the correction does, the equation of Ito without it can be had: the exact flow then relaxes by ``q dt /
-2`` too.
+each part solved exactly, so that ``|u| <= 1`` whatever the step is. The shift is the flow of the
+Stratonovich equation, so no correction has to be added. To see what the correction does, the equation of
+Ito without it can be had: a step then relaxes over the time ``q dt/2`` too.
 
 A step is a proposal, which is accepted with the probability ``min(1, exp(-(E(u') - E(u))/theta))``: what
 lowers the energy is always accepted (O. Juan, R. Keriven, G. Postelnicu, Stochastic motion and the level

@@ -20,22 +20,19 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 from scipy import sparse
 
-from fem_deepest._compat import point_owners
 from fem_deepest.contours.image import LEVELS, Image
 from fem_deepest.contours.phasefield import PhaseField
+from fem_deepest.contours.pixels import Pixels
 from fem_deepest.errors import InputError
-from fem_deepest.spaces.box import bounding_box
-from fem_deepest.spaces.interpolation import pull_back
 
 Array = NDArray[np.float64]
 
 _MOST = 2**24  # points
 _CHUNK = 16  # levels that are summed over the ranks together
-_PADDING = 1e-10  # of the boxes around cells, relative to the size of the mesh
 
 
 class Seen:
-    """An image on a mesh: stretched over the box around it, its first row on top.
+    """An image on a mesh, as it lies there by :mod:`fem_deepest.contours.pixels`.
 
     Args:
         field: Contours on the mesh.
@@ -53,13 +50,12 @@ class Seen:
 
     def __init__(self, field: PhaseField, image: Image) -> None:
         self._field, domain = field, field.V.mesh
-        low, widths = bounding_box(domain)
         levels, number = np.unique(image.pixels, return_inverse=True)
         self.grey: Array = levels / (LEVELS - 1.0)
         number = number.reshape(image.shape)
         parts = 1
         while number.size * parts**2 <= _MOST:
-            raw = _integrals(field, number, levels.size, low, widths, parts)
+            raw = _integrals(field, number, levels.size, parts)
             total = np.asarray(raw.sum(axis=0)).ravel()
             if domain.comm.allreduce(bool((total > 0.0).all()), MPI.LAND):
                 break
@@ -99,33 +95,15 @@ class Seen:
 
 
 def _integrals(
-    field: PhaseField, number: NDArray[Any], levels: int, low: Array, widths: Array, parts: int
+    field: PhaseField, number: NDArray[Any], levels: int, parts: int
 ) -> sparse.csr_matrix:
     """``H`` before it is scaled, (levels, owned). Collective."""
-    domain, comm, blocks = field.V.mesh, field.V.mesh.comm, field.blocks
-    rows, columns = number.shape[0] * parts, number.shape[1] * parts
-    mine = np.array_split(np.arange(rows * columns), comm.size)[comm.rank]
-    places = np.zeros((mine.size, 3))
-    places[:, 0] = low[0] + widths[0] * (mine % columns + 0.5) / columns
-    places[:, 1] = low[1] + widths[1] * (1.0 - (mine // columns + 0.5) / rows)
-    # Those outside of the mesh are nobody's.
-    _, _, x, cells = point_owners(domain, places, _PADDING * float(widths.max()))
-    # Where a point is tells its pixel: what it carries need not be sent with it.
-    column = np.floor((x[:, 0] - low[0]) / widths[0] * number.shape[1]).astype(np.int64)
-    row = np.floor((1.0 - (x[:, 1] - low[1]) / widths[1]) * number.shape[0]).astype(np.int64)
-    level = number[np.clip(row, 0, number.shape[0] - 1), np.clip(column, 0, number.shape[1] - 1)]
-    X, _ = pull_back(domain, x[:, :2], cells)
-    values = np.asarray(field.V.ufl_element().basix_element.tabulate(0, X))[0, :, :, 0]
-    dofs = np.asarray(field.V.dofmap.list)[cells]
-    local = sparse.csr_matrix(
-        (
-            np.maximum(values, 0.0).ravel(),
-            (dofs.ravel(), np.repeat(level, dofs.shape[1])),
-        ),
-        (blocks.local, levels),
-    )
+    points = Pixels(field, (number.shape[0], number.shape[1]), parts)
+    level, n = number[points.row, points.column], points.row.size
+    sorted_out = sparse.csr_matrix((np.ones(n), level, np.arange(n + 1)), (n, levels))
+    local = (points.matrix.T @ sorted_out).tocsc()
     pieces = [
-        sparse.csr_matrix(blocks.accumulate(local[:, first : first + _CHUNK].toarray()))
+        sparse.csr_matrix(field.blocks.accumulate(local[:, first : first + _CHUNK].toarray()))
         for first in range(0, levels, _CHUNK)
     ]
     return sparse.hstack(pieces).T.tocsr()

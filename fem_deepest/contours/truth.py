@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from fem_deepest.contours.image import Image
 from fem_deepest.contours.phasefield import PhaseField
-from fem_deepest.contours.seen import Seen
+from fem_deepest.contours.pixels import Pixels
 from fem_deepest.errors import InputError
 
 Array = NDArray[np.float64]
@@ -32,22 +32,24 @@ class Truth:
             raise InputError(
                 f"the truth has {levels.size} grey values, expected objects in white (255) on black (0)"
             )
-        self._field = field
-        # Area of the objects under each basis function.
-        self._objects: Array = Seen(field, image).load(np.array([[0.0], [1.0]]))
+        self._field, self._pixels = field, Pixels(field, image.shape)
+        self._objects = image.pixels[self._pixels.row, self._pixels.column][:, None] > 0
 
     def dice(self, U: Array) -> Array:
-        """``2 |A n B| / (|A| + |B|)`` of the nodes inside and the objects, (S,).
+        """``2 |A n B| / (|A| + |B|)`` of the pixels inside and those of the objects, (S,).
 
         A segmentation does not say which of its two parts is the inside: the better one counts.
 
         Args:
             U: (owned, S).
         """
-        inside = U > 0.0
-        objects = float(self._field.sum(self._objects.sum())[()])
-        both = self._field.sum((self._objects * inside).sum(axis=0))
-        size = self._field.sum((self._field.masses * inside).sum(axis=0))
-        total = float(self._field.sum(self._field.masses.sum())[()])
-        other = 2.0 * (objects - both) / (total - size + objects)
-        return np.asarray(np.maximum(2.0 * both / (size + objects), other))
+        inside = self._pixels.matrix @ self._field.blocks.ghosted(U) > 0.0
+        counts = np.empty((4, U.shape[1]))
+        counts[0] = (inside & self._objects).sum(axis=0)
+        counts[1], counts[2], counts[3] = inside.sum(axis=0), self._objects.sum(), len(inside)
+        both, size, objects, every = self._field.sum(counts)
+        one, other = (
+            2.0 * both / (size + objects),
+            2.0 * (objects - both) / (every - size + objects),
+        )
+        return np.asarray(np.maximum(one, other))

@@ -61,8 +61,8 @@ class Coupling:
         f_w[..., i, i, :] = first[..., None] * inputs[..., None, :]
         return f_x, f_w.reshape(*s.shape, -1)
 
-    def transposed(self, t: Array, x: Array, w: Array, p: Array) -> tuple[Array, Array]:
-        """See :class:`fem_deepest.dynamics.dynamics.HasTransposed`."""
+    def adjoint(self, t: Array, x: Array, w: Array, p: Array) -> tuple[Array, Array]:
+        """See :class:`fem_deepest.dynamics.dynamics.Transposable`."""
         s, inputs, kernel = self._layer(x, w)
         first = np.empty_like(s)
         self.activation.first(s, first)

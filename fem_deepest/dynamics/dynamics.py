@@ -45,17 +45,8 @@ class Dynamics(Protocol):
 
 
 @runtime_checkable
-class HasTransposed(Protocol):
-    """Dynamics that know ``F_x^T p`` and ``F_w^T p`` without the matrices: gradients are faster by far."""
+class Transposable(Protocol):
+    """Dynamics whose transposed derivatives cost as much as ``F``: no matrices are made for them."""
 
-    def transposed(self, t: Array, x: Array, w: Array, p: Array) -> tuple[Array, Array]:
+    def adjoint(self, t: Array, x: Array, w: Array, p: Array) -> tuple[Array, Array]:
         """``F_x^T p`` (..., D) and ``F_w^T p`` (..., P) of a costate ``p`` (..., D)."""
-
-
-def transposed(dynamics: Dynamics, t: Array, x: Array, w: Array, p: Array) -> tuple[Array, Array]:
-    """``F_x^T p`` and ``F_w^T p``, with the matrices where there is no other way. Not collective."""
-    if isinstance(dynamics, HasTransposed):
-        return dynamics.transposed(t, x, w, p)
-    f_x, f_w = dynamics.jacobian(t, x, w)
-    row = p[..., None, :]
-    return (row @ f_x)[..., 0, :], (row @ f_w)[..., 0, :]

@@ -59,13 +59,15 @@ def success(table: Listing, trials: Listing, title: str = "") -> Figure:
     lowest = lowest[np.isfinite(lowest)]
     if lowest.min(initial=np.inf) > 0.0 and lowest.max() > _WIDE * lowest.min():
         right.set_xscale("log")
+    # On the side of the line that has room.
+    place = right.transAxes.inverted().transform(right.transData.transform((threshold, 0.0)))[0]
     right.annotate(
-        r"$\leftarrow$ success",
+        "threshold of success",
         (threshold, 1.0),
         xycoords=("data", "axes fraction"),
-        xytext=(-4, 3),
+        xytext=(4 if place < 0.5 else -4, 3),
         textcoords="offset points",
-        ha="right",
+        ha="left" if place < 0.5 else "right",
         va="bottom",
         fontsize=12,
     )

@@ -42,15 +42,17 @@ class CrossEntropy:
 
     def value(self, y: Array, target: NDArray, gradient: Array) -> tuple[Any, Any]:
         """See :class:`Loss`."""
-        samples = np.arange(y.shape[-1])
+        # Networks side by side have targets in common, or each its own (B, K).
+        own = () if target.ndim == 1 else (np.arange(len(target))[:, None],)
+        place = (..., *own, target, np.arange(y.shape[-1]))
         right = np.count_nonzero(y.argmax(axis=-2) == target, axis=-1)
         shifted = np.subtract(y, y.max(axis=-2, keepdims=True), out=gradient)
-        value = -shifted[..., target, samples].sum(axis=-1)
+        value = -shifted[place].sum(axis=-1)
         np.exp(shifted, out=gradient)
         total = gradient.sum(axis=-2, keepdims=True)
         value += np.log(total).sum(axis=(-1, -2))
         gradient /= total
-        gradient[..., target, samples] -= 1.0
+        gradient[place] -= 1.0
         return value, right
 
     def score(self, total: float, samples: int, outputs: int) -> float:

@@ -107,10 +107,10 @@ class Network:
         return self._flows[key]
 
     def lift(self, parameters: Parameters, z: Array) -> Array:
-        """``x(0)``, shape (..., N, K), of the inputs ``z``, shape (d, K)."""
+        """``x(0)``, shape (..., N, K), of the inputs ``z``, shape (d, K) or (..., d, K)."""
         if self.linear_lift:
             return parameters.lift[..., :-1] @ z + parameters.lift[..., -1:]
-        x = np.zeros((*parameters.lead, self.index.neurons, z.shape[1]))
+        x = np.zeros((*parameters.lead, self.index.neurons, z.shape[-1]))
         x[..., : self.inputs, :] = z
         return x
 

@@ -25,6 +25,7 @@ Indices = NDArray[np.int64]
 STREAM = STREAMS - 1  # that no noise of a run uses
 _AHEAD = 64  # steps whose subsets are drawn together: NumPy takes 0.2 ms for the first one,
 _ENTRIES = 2**16  # unless they would have more entries than this
+_RUNS = 4096  # whose subsets are kept
 _NONE: Indices = np.empty((0, 0), dtype=np.int64)
 
 
@@ -66,6 +67,8 @@ class Subsets:
             _check("step", step, STEPS)
             _check("number", number, SAMPLES)
             begin, drawn = step, self._draw(range(step, min(step + self._ahead, STEPS)), number)
+            if number not in self._drawn and len(self._drawn) == _RUNS:
+                del self._drawn[next(iter(self._drawn))]
             self._drawn[number] = begin, drawn
         return drawn[step - begin]
 

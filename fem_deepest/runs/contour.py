@@ -19,7 +19,7 @@ from fem_deepest.contours import synthetic
 from fem_deepest.contours.descent import Descended, descend
 from fem_deepest.contours.energy import ContourEnergy
 from fem_deepest.contours.flow import ContourFlow, good_step
-from fem_deepest.contours.image import Image, read_image
+from fem_deepest.contours.image import Image, from_array, read_image
 from fem_deepest.contours.noise import normal_noise
 from fem_deepest.contours.phasefield import PhaseField
 from fem_deepest.contours.regions.chan_vese import ChanVese
@@ -74,7 +74,10 @@ class ContourProblem:
         V = fem.functionspace(domain, ("Lagrange", 1))
         eps = config.contour.eps
         contours = PhaseField(V, _WIDTH * _cell(domain) if eps is None else eps)
-        self.truth = None if made is None else Truth(contours, made.truth)
+        objects = None if made is None else made.truth
+        if config.image.truth is not None:
+            objects = from_array(read_image(config.image.truth).grey >= 0.5)
+        self.truth = None if objects is None else Truth(contours, objects)
         seen = Seen(contours, self.image)
         self.energy = ContourEnergy(contours, seen, _region(config, seen.grey), config.contour.nu)
         self.dt = config.time.dt or good_step(self.energy)
@@ -100,13 +103,23 @@ class ContourProblem:
         else:
             middle = low + 0.5 * widths
             self._start = synthetic.circle(
-                (float(middle[0]), float(middle[1])) if centre is None else centre,
+                (float(middle[0]), float(middle[1])) if centre is None else (centre[0], centre[1]),
                 0.25 * float(widths.min()) if radius is None else radius,
             )
 
     def flow(self, state: FlowState | None = None) -> ContourFlow:
-        """The contours at the start, or where an earlier run left them."""
+        """The contours at the start, or where an earlier run left them.
+
+        Raises:
+            InputError: The start is not on the mesh.
+        """
         start = self.energy.field.start(self._start, self.samples.size)
+        inside = self.energy.field.sum((start[:, :1] > 0.0).sum(axis=0))
+        if float(inside[0]) == 0.0:
+            raise InputError(
+                "the contour to start from has no node of the mesh inside; give contour.centre and "
+                "contour.radius of a circle on the image"
+            )
         return ContourFlow(
             self.energy,
             start if state is None else state,

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
 from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.action.network.minibatch import Minibatches
 from fem_deepest.annealed.columns import ActionLandscape
@@ -16,6 +21,8 @@ from fem_deepest.annealed.schedule import (
 from fem_deepest.annealed.search import Plan
 from fem_deepest.configuration.annealed_flow import AnnealedFlowConfig
 from fem_deepest.configuration.noise import TemperatureSection
+
+Array = NDArray[np.float64]
 
 
 def make_schedule(section: TemperatureSection, steps: int) -> Schedule:
@@ -34,14 +41,14 @@ def make_schedule(section: TemperatureSection, steps: int) -> Schedule:
 
 
 def make_plan(config: AnnealedFlowConfig) -> Plan:
-    """The numbers of the noisy part of a flow.
+    """The numbers of the noisy part of a flow; ``-ts_dt`` and ``-ts_max_steps`` come first.
 
     Raises:
         InputError: The schedule does not decrease.
     """
     section = config.flow
-    return Plan(
-        schedule=make_schedule(config.temperature, section.steps),
+    plan = Plan(
+        schedule=Constant(config.temperature.start),
         steps=section.steps,
         step=section.step,
         implicitness=section.implicitness,
@@ -49,7 +56,21 @@ def make_plan(config: AnnealedFlowConfig) -> Plan:
         noise=section.noise,
         look=section.look,
         seed=config.seed,
-    )
+    ).obeying_options()
+    if config.replicas.exchange:
+        return replace(plan, schedule=Constant(make_ladder(config)))
+    return replace(plan, schedule=make_schedule(config.temperature, plan.steps))
+
+
+def make_ladder(config: AnnealedFlowConfig) -> Array:
+    """Temperatures of replicas that exchange them, increasing, (R,).
+
+    Raises:
+        InputError: The last one of the configuration is not below the first.
+    """
+    theta, many = config.temperature, config.replicas.number
+    Geometric(theta.start, theta.end, many)  # refuses what it would as a schedule
+    return np.asarray(np.geomspace(theta.end, theta.start, many), dtype=np.float64)
 
 
 def network_landscape(

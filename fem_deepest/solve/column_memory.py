@@ -30,7 +30,9 @@ class Riesz(Protocol):
 
 
 class ColumnMemory:
-    """Pairs of many columns, (memory, n, S); a column that has none yet has the Riesz map.
+    """Pairs of many columns, (memory, S, n); a column that has none yet has the Riesz map.
+
+    The entries of a column lie together: the pairs of some columns are taken out in every step.
 
     Args:
         space: Riesz map and inner product.
@@ -42,8 +44,8 @@ class ColumnMemory:
 
     def __init__(self, space: Riesz, shape: tuple[int, int], memory: int) -> None:
         self._space, self._memory = space, memory
-        self._s: Array = np.zeros((memory, *shape))
-        self._y: Array = np.zeros((memory, *shape))
+        self._s: Array = np.zeros((memory, *shape[::-1]))
+        self._y: Array = np.zeros((memory, *shape[::-1]))
         self._rho: Array = np.zeros((memory, shape[1]))  # 1/<s, y>; 0: no pair
         self._next: Index = np.zeros(shape[1], dtype=np.int64)
         self._gamma: Array = np.ones(shape[1])
@@ -58,7 +60,7 @@ class ColumnMemory:
 
     def keep(self, columns: Index) -> None:
         """Forget all but some columns, which are numbered anew. Not collective."""
-        self._s, self._y = self._s[:, :, columns], self._y[:, :, columns]
+        self._s, self._y = self._s[:, columns], self._y[:, columns]
         self._rho, self._next = self._rho[:, columns], self._next[columns]
         self._gamma = self._gamma[columns]
 
@@ -70,26 +72,26 @@ class ColumnMemory:
         good = curvature > _CURVATURE * self._gamma[columns] * lengths
         columns, curvature, lengths = columns[good], curvature[good], lengths[good]
         slots = self._next[columns]
-        self._s[slots, :, columns] = s[:, good].T
-        self._y[slots, :, columns] = y[:, good].T
+        self._s[slots, columns] = s[:, good].T
+        self._y[slots, columns] = y[:, good].T
         self._rho[slots, columns] = 1.0 / curvature
         self._next[columns] = (slots + 1) % self._memory
         self._gamma[columns] = curvature / lengths
 
     def apply(self, columns: Index, g: Array) -> Array:
         """The inverse Hessians of some columns times a dual block."""
-        q, weights, space = g.copy(), [], self._space
+        q, weights, space = np.array(g.T), [], self._space
         newest = self._next[columns] - 1
         slots = [(newest - back) % self._memory for back in range(self._memory)]
         pairs = [
-            (self._s[slot, :, columns].T, self._y[slot, :, columns].T, self._rho[slot, columns])
+            (self._s[slot, columns], self._y[slot, columns], self._rho[slot, columns])
             for slot in slots
             if self._rho[slot, columns].any()
         ]
         for s, y, rho in pairs:
-            weights.append(rho * space.inner(s, q))
-            q -= weights[-1] * y
-        d = self._gamma[columns] * space.solve(q)
+            weights.append(rho * space.inner(s.T, q.T))
+            q -= weights[-1][:, None] * y
+        d = np.ascontiguousarray((self._gamma[columns] * space.solve(np.ascontiguousarray(q.T))).T)
         for (s, y, rho), weight in zip(reversed(pairs), reversed(weights), strict=True):
-            d += (weight - rho * space.inner(y, d)) * s
-        return d
+            d += (weight - rho * space.inner(y.T, d.T))[:, None] * s
+        return np.ascontiguousarray(d.T)

@@ -174,6 +174,11 @@ class _Search:
         self.found.converged[self.columns[new]] = norm <= self.tolerance
         d = -self.memory.apply(new, g)
         slope = self.landscape.inner(g, d)
+        up = slope >= 0.0
+        if up.any():  # pairs that are all rounding
+            self.memory.clear(new[up])
+            d[:, up] = -self.landscape.solve(g[:, up])
+            slope[up] = self.landscape.inner(g[:, up], d[:, up])
         self.d[:, new], self.slope[new] = d, slope
         with np.errstate(divide="ignore"):
             first = np.minimum(1.0, _FIRST / norm)

@@ -85,8 +85,7 @@ def advance(
             if not (np.isfinite(value) and size <= _LARGEST):
                 raise NumericalFailure(
                     f"stochastic gradient descent diverges: in step {n} the action of the batch is "
-                    f"{value:.3g} and the largest entry of the iterate {size:.3g}; take a smaller eta "
-                    f"than {gains.eta:g}"
+                    f"{value:.3g} and the largest entry of the iterate {size:.3g}; take a smaller eta"
                 )
     finally:
         g.destroy()

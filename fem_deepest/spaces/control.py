@@ -58,12 +58,13 @@ class Parameters:
     @classmethod
     def view(cls, flat: Array, shapes: Shapes) -> Parameters:
         """Views into an array (..., size) that holds theta, readout, lift one after the other."""
-        views, start = [], 0
+        views, start, lead = [], 0, flat.shape[:-1]
         for shape in shapes:
-            part = flat[..., start : start + prod(shape)]
-            views.append(part.reshape(*flat.shape[:-1], *shape))
-            start += prod(shape)
-        return cls(np.moveaxis(views[0], -3, 0), *views[1:])
+            end = start + prod(shape)
+            views.append(flat[..., start:end].reshape(*lead, *shape))
+            start = end
+        theta = np.moveaxis(views[0], -3, 0) if lead else views[0]
+        return cls(theta, *views[1:])
 
 
 class ControlSpace:
@@ -79,6 +80,9 @@ class ControlSpace:
         tiles: Numbers of samples in this rank's tiles, in order.
         initial: Whether there is a forcing ``xi_0`` of the input (soft input condition).
         forced: Whether there is a forcing ``xi`` in depth (finite ``R_f``).
+
+    Attributes:
+        has_forcings: Whether there is any of these.
     """
 
     def __init__(
@@ -96,6 +100,7 @@ class ControlSpace:
         cells, neurons = shapes.theta[0] - 1, shapes.theta[1]
         self._initial: tuple[int, ...] = (neurons,) if initial else (0,)
         self._forced: tuple[int, ...] = (cells, neurons) if forced else (0, neurons)
+        self.has_forcings = initial or forced
         self.tiles = tiles
         per_sample = prod(self._initial) + prod(self._forced)
         own = self.parameter_size if grid.owner else 0

@@ -1,4 +1,7 @@
-"""Square roots of symmetric positive definite tridiagonal matrices, ``A = L D L^T``."""
+"""Symmetric positive definite tridiagonal matrices, ``A = L D L^T``, on blocks (n, m).
+
+Nothing here is collective.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,48 @@ from scipy.linalg import lapack
 Array = NDArray[np.float64]
 
 
+class Tridiagonal:
+    """``A`` with its factor; with independent standard normals ``z`` it gives Gaussians.
+
+    Args:
+        diagonal: (n,).
+        off: Off-diagonal, (n - 1,).
+    """
+
+    def __init__(self, diagonal: Array, off: Array) -> None:
+        self.diagonal, self.off = diagonal, off
+        self._factor = lapack.dpttrf(diagonal, off)[:2]
+
+    def apply(self, x: Array) -> Array:
+        """``A x``."""
+        out = self.diagonal[:, None] * x
+        out[:-1] += self.off[:, None] * x[1:]
+        out[1:] += self.off[:, None] * x[:-1]
+        return out
+
+    def solve(self, b: Array) -> Array:
+        """``A^{-1} b``."""
+        return np.asarray(lapack.dpttrs(*self._factor, b)[0])
+
+    def root(self, z: Array) -> Array:
+        """``L D^{1/2} z``, of covariance ``A``."""
+        diagonal, below = self._factor
+        y = np.sqrt(diagonal)[:, None] * z
+        out = y.copy()
+        out[1:] += below[:, None] * y[:-1]
+        return out
+
+    def inverse_root(self, z: Array) -> Array:
+        """``L^{-T} D^{-1/2} z``, of covariance ``A^{-1}``."""
+        return inverse_root(self._factor, z)
+
+
 def inverse_root(factor: tuple[Array, Array], z: Array) -> Array:
     """``L^{-T} D^{-1/2} z``, of covariance ``A^{-1}`` if ``z`` are independent standard normals.
 
     Args:
         factor: ``D`` (n,) and the subdiagonal (n - 1,) of ``L``, as LAPACK's ``dpttrf`` gives them.
         z: (n, m).
-
-    Not collective.
     """
     diagonal, below = factor
     band = np.ones((2, diagonal.size))

@@ -27,10 +27,10 @@ class Trial:
     """What an arm has found from several seeds side by side.
 
     Attributes:
-        lowest: Lowest action of all iterates within the budget, (S,).
-        hit: Gradient evaluations when the action of an iterate first was at or below the threshold, that
-            evaluation included, (S,); infinite where it never was. Running iterates count like finished
-            ones.
+        lowest: Lowest action of all points that were evaluated within the budget, (S,).
+        hit: Gradient evaluations when the action of a point first was at or below the threshold, that
+            evaluation included, (S,); infinite where it never was. Iterates on the way count like
+            finished ones.
         used: Gradient evaluations in all, (S,), not more than the budget.
     """
 

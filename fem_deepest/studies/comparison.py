@@ -22,17 +22,8 @@ from pydantic import Field
 
 from fem_deepest.errors import InputError
 from fem_deepest.spaces.tasks import blocks, dealt
-from fem_deepest.studies.arms import (
-    HIGH,
-    LOW,
-    LOWEST,
-    MEDIAN,
-    RATE,
-    SEEDS,
-    SUCCESSES,
-    Trial,
-    summary,
-)
+from fem_deepest.studies import arms
+from fem_deepest.studies.arms import Trial, summary
 from fem_deepest.studies.listing import Listing
 from fem_deepest.studies.points import Parameters, Point
 from fem_deepest.studies.study import Check, Count, Factor, NamedSection, Study, StudyConfig
@@ -139,19 +130,19 @@ class ComparisonStudy(Study):
         """The contest, on ``MPI.COMM_SELF``. Not collective."""
 
     def settings(self, arm: str) -> dict[str, Any]:
-        """All that a trial of the arm depends on besides the budget and the seeds. Not collective."""
-        return self.config.model_dump(mode="json", exclude={"study", "check", "output"})
+        """All that a trial of the arm depends on besides the numbers of its seeds. Not collective."""
+        # Which seeds and arms there are, and how they are kept, is not what one of them depends on.
+        how = self.config.study.model_dump(exclude={"seeds", "arms", "reference", "part"})
+        rest = self.config.model_dump(mode="json", exclude={"study", "check", "output"})
+        return {"study": how, **rest}
 
     def points(self) -> list[dict[str, Any]]:
         """One for each arm and part of the seeds."""
         section = self.config.study
         return [
             {
-                "study": section.name,
                 **self.settings(arm),
                 "arm": arm,
-                "budget": section.budget,
-                "batch": section.batch,
                 "seeds": [part.start, part.stop],
             }
             for arm in self.arms
@@ -167,13 +158,13 @@ class ComparisonStudy(Study):
         """``lowest``, ``hit`` and ``used`` of some seeds. Collective."""
         if self._contest is None:
             self._contest = self.contest()
-        contest, budget = self._contest, parameters["budget"]
+        contest, section = self._contest, parameters["study"]
         arm = contest.arms[parameters["arm"]]
 
         def compute(part: range) -> Trial:
-            return arm(np.arange(part.start, part.stop, dtype=np.int64), budget)
+            return arm(np.arange(part.start, part.stop, dtype=np.int64), section["budget"])
 
-        parts = blocks(range(*parameters["seeds"]), parameters["batch"])
+        parts = blocks(range(*parameters["seeds"]), section["batch"])
         trials = dealt(parts, compute, comm)
         found = {
             name: np.concatenate([getattr(trial, name) for trial in trials])
@@ -213,15 +204,15 @@ class ComparisonStudy(Study):
         table: Listing = tables["table"]
         failures = list[str]()
         for limits, end, sign in (
-            (self.config.check.least, HIGH, 1.0),
-            (self.config.check.most, LOW, -1.0),
+            (self.config.check.least, arms.HIGH, 1.0),
+            (self.config.check.most, arms.LOW, -1.0),
         ):
             for arm, limit in limits.items():
                 if arm in self.arms and sign * (limit - table[end][self.arms.index(arm)]) > 0.0:
                     i = self.arms.index(arm)
                     failures.append(
-                        f"{arm}: success rate {table[RATE][i]:.3g} with the interval "
-                        f"[{table[LOW][i]:.3g}, {table[HIGH][i]:.3g}], expected "
+                        f"{arm}: success rate {table[arms.RATE][i]:.3g} with the interval "
+                        f"[{table[arms.LOW][i]:.3g}, {table[arms.HIGH][i]:.3g}], expected "
                         f"{'at least' if sign > 0 else 'at most'} {limit:g}"
                     )
         return failures
@@ -231,14 +222,14 @@ class ComparisonStudy(Study):
         table: Listing = tables["table"]
         lines = []
         for i, arm in enumerate(table.names):
-            median = table[MEDIAN][i]
+            median = table[arms.MEDIAN][i]
             cost = (
                 f"median {median:.0f} evaluations" if np.isfinite(median) else "median not reached"
             )
             lines.append(
-                f"{arm}: {table[SUCCESSES][i]:.0f} of {table[SEEDS][i]:.0f}, "
-                f"[{table[LOW][i]:.3f}, {table[HIGH][i]:.3f}], {cost}, "
-                f"lowest action {table[LOWEST][i]:.6g}"
+                f"{arm}: {table[arms.SUCCESSES][i]:.0f} of {table[arms.SEEDS][i]:.0f}, "
+                f"[{table[arms.LOW][i]:.3f}, {table[arms.HIGH][i]:.3f}], {cost}, "
+                f"lowest action {table[arms.LOWEST][i]:.6g}"
             )
         return lines
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from mpi4py import MPI
@@ -12,6 +12,7 @@ from pydantic import Field
 
 from fem_deepest.configuration.section import Section
 from fem_deepest.studies.kramers import check_length, effective, eyring_kramers
+from fem_deepest.studies.line import exact, line
 from fem_deepest.studies.listing import Listing
 from fem_deepest.studies.points import Parameters, Point
 from fem_deepest.studies.study import (
@@ -78,15 +79,6 @@ class EscapeConfig(StudyConfig):
     study: EscapeSection
     problem: WellSection = WellSection()
     check: EscapeCheck = EscapeCheck()
-
-
-class Line(NamedTuple):
-    """``log E tau = intercept + slope/eps``, with standard errors."""
-
-    slope: float
-    slope_error: float
-    intercept: float
-    intercept_error: float
 
 
 class EscapeStudy(Study):
@@ -166,17 +158,12 @@ class EscapeStudy(Study):
         found = table.others
         deviation = (found[HIGH] - found[LOW]) / (2.0 * NORMAL * found[MEAN])
         correction = found[LAW] / found[EFFECTIVE]
-        exact = np.zeros(deviation.size)
         lines = {
-            MEASURED: line(table.refined, found[MEAN], deviation),
-            CORRECTED: line(table.refined, found[MEAN] * correction, deviation),
+            MEASURED: line(table.refined, np.log(found[MEAN]), deviation),
+            CORRECTED: line(table.refined, np.log(found[MEAN] * correction), deviation),
             # With the same weights: what the measured line should be at these temperatures.
-            EFFECTIVE: line(table.refined, found[EFFECTIVE], deviation)._replace(
-                slope_error=0.0, intercept_error=0.0
-            ),
-            LAW: line(table.refined, found[LAW], exact + 1.0)._replace(
-                slope_error=0.0, intercept_error=0.0
-            ),
+            EFFECTIVE: exact(line(table.refined, np.log(found[EFFECTIVE]), deviation)),
+            LAW: exact(line(table.refined, np.log(found[LAW]), deviation)),
         }
         columns = dict[str, Array]()
         for name, value, error in ((SLOPE, 0, 1), (PREFACTOR, 2, 3)):
@@ -237,24 +224,3 @@ def _seed(seed: int, value: float) -> int:
     """A seed below 2^32 for each temperature."""
     bits = int(np.float64(value).view(np.uint64))
     return int(np.random.SeedSequence([seed, bits]).generate_state(1)[0])
-
-
-def line(x: Array, times: Array, deviation: Array) -> Line:
-    """Weighted least squares of ``log times`` in ``x``.
-
-    Args:
-        x: ``1/eps``, (m,).
-        times: (m,).
-        deviation: Standard errors of the logarithms, (m,).
-    """
-    w, y = deviation**-2.0, np.log(times)
-    total = w.sum()
-    centre, level = w @ x / total, w @ y / total
-    spread = w @ (x - centre) ** 2
-    slope = w @ ((x - centre) * (y - level)) / spread
-    return Line(
-        float(slope),
-        float(spread**-0.5),
-        float(level - slope * centre),
-        float(np.sqrt(1.0 / total + centre**2 / spread)),
-    )

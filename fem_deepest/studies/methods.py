@@ -9,14 +9,14 @@ Nothing here is collective: columns live on one rank.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fem_deepest.annealed.flow import AnnealedFlow
 from fem_deepest.annealed.landscape import Landscape, Minibatched
-from fem_deepest.annealed.search import Plan
+from fem_deepest.annealed.search import Descend, Plan
 from fem_deepest.solve.columns import Index, descend
 from fem_deepest.studies.arms import Trial
 from fem_deepest.studies.comparison import Arm, Numbers
@@ -57,18 +57,19 @@ class Tally:
     def note(self, columns: Index, values: Array, cost: ArrayLike = 1.0) -> None:
         """An evaluation has been made.
 
-        What is beyond the budget of a column is neither counted nor a success: block methods may go on
-        for the sake of other columns.
+        What would go beyond the budget of a column is no success, and uses the budget up: block methods
+        may go on for the sake of other columns.
 
         Args:
             columns: Of which seeds.
-            values: Their actions; infinite where only a minibatch is known.
+            values: Their actions; infinite where only that of a minibatch, or of another rung of a ladder,
+                is known.
             cost: In gradients of the whole action.
         """
-        cost = np.broadcast_to(np.asarray(cost, dtype=np.float64), columns.shape)
-        within = self.used[columns] + cost <= self._budget
+        used = self.used[columns] + np.asarray(cost, dtype=np.float64)
+        self.used[columns] = np.minimum(used, self._budget)
+        within = used <= self._budget
         columns, values = columns[within], values[within]
-        self.used[columns] += cost[within]
         self.lowest[columns] = np.fmin(self.lowest[columns], values)
         success = columns[(values <= self._threshold) & np.isinf(self.hit[columns])]
         self.hit[success] = self.used[success]
@@ -76,6 +77,26 @@ class Tally:
     def trial(self) -> Trial:
         """What was found."""
         return Trial(self.lowest, self.hit, self.used)
+
+
+class Elsewhere(Tally):
+    """Counts evaluations of other actions: they cost as much, but what they find is not compared.
+
+    Args:
+        tally: Where they are counted.
+    """
+
+    def __init__(self, tally: Tally) -> None:
+        self.numbers, self.tally = tally.numbers, tally
+
+    @property
+    def left(self) -> Array:
+        """See :class:`Tally`."""
+        return self.tally.left
+
+    def note(self, columns: Index, values: Array, cost: ArrayLike = 1.0) -> None:
+        """See :class:`Tally`."""
+        self.tally.note(columns, np.full_like(values, np.inf), cost)
 
 
 Go = Callable[[Array, Index, Tally, int], None]
@@ -99,10 +120,7 @@ def restarted(start: Start, go: Go, threshold: float) -> Arm:
     def arm(numbers: Numbers, budget: int) -> Trial:
         tally, turn = Tally(numbers, budget, threshold), 0
         while (columns := np.flatnonzero(tally.left >= 1.0)).size:
-            before = tally.used[columns].copy()
             go(start(numbers[columns], turn), columns, tally, turn)
-            if np.any(tally.used[columns] == before):
-                break  # what is left is less than the least that this way down needs
             turn += 1
         return tally.trial()
 
@@ -120,33 +138,69 @@ def gaussian(landscape: Landscape, mean: Array, spread: float, seed: int) -> Sta
 
 def quasi_newton(landscape: Landscape, tolerance: float, memory: int = 10) -> Go:
     """Quasi-Newton descent to a stationary point; see :mod:`fem_deepest.solve.columns`."""
+    return ladder([landscape], tolerance, memory)
+
+
+def ladder(
+    rungs: Sequence[Landscape], tolerance: float, memory: int = 10, most: float = np.inf
+) -> Go:
+    """Precision annealing: quasi-Newton descents on several actions, each from the end of the one before.
+
+    Args:
+        rungs: The actions; the last one is compared, the others only cost.
+        tolerance: Dual norm of the gradient at which a rung ends.
+        memory: Pairs of the quasi-Newton matrix.
+        most: Gradients after which a rung before the last one ends in any case.
+    """
 
     def go(U: Array, columns: Index, tally: Tally, turn: int) -> None:
-        descend(
-            landscape,
-            U,
-            tolerance=tolerance,
-            most=np.floor(tally.left[columns]),
-            memory=memory,
-            watch=lambda which, values: tally.note(columns[which], values),
-        )
+        for i, rung in enumerate(rungs):
+            last = i == len(rungs) - 1
+            told = tally if last else Elsewhere(tally)
+            left = np.floor(tally.left[columns])
+            U = descend(
+                rung,
+                U,
+                tolerance=tolerance,
+                most=left if last else np.minimum(left, most),
+                memory=memory,
+                watch=lambda which, values, told=told: told.note(columns[which], values),  # type: ignore[misc]
+            ).U
 
     return go
 
 
-def noisy(landscape: Landscape, plan: Plan, then: Go) -> Go:
+def solver(descend: Descend) -> Go:
+    """Any solver of blocks, which says itself what it has cost; it succeeds with its last evaluation.
+
+    Where it costs more than is left, the budget is used up and nothing found.
+
+    Args:
+        descend: The solver, see :mod:`fem_deepest.annealed.descent`.
+    """
+
+    def go(U: Array, columns: Index, tally: Tally, turn: int) -> None:
+        found = descend(U)
+        tally.note(columns, found.values, found.gradients)
+
+    return go
+
+
+def noisy(landscape: Landscape, plan: Plan, then: Go, *, counts: bool = True) -> Go:
     """The annealed gradient flow with the noise of a plan, then another way down.
 
     The noise of a seed is a function of the seed of the plan, its number, the round and the step.
 
     Args:
         landscape: The action on blocks.
-        plan: Numbers of the noisy part; it goes on from the ends that the plan names.
+        plan: Numbers of the noisy part; it goes on from the ends that the plan names, one after the other.
         then: Way down from there.
+        counts: Whether this is the action that is compared; false on a rung of a ladder.
     """
     batches = isinstance(landscape, Minibatched)
 
     def go(U: Array, columns: Index, tally: Tally, turn: int) -> None:
+        told = tally if counts else Elsewhere(tally)
         flow = AnnealedFlow(
             landscape,
             plan.schedule,
@@ -164,7 +218,7 @@ def noisy(landscape: Landscape, plan: Plan, then: Go) -> Go:
         def note() -> None:
             # With minibatches the action of all data is an evaluation more, in the steps that take it.
             looked = batches and flow.iteration % plan.look == 0
-            tally.note(columns, flow.best.values, flow.gradients - spent + looked)
+            told.note(columns, flow.best.values, flow.gradients - spent + looked)
             spent[:] = flow.gradients
 
         note()

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol
 
+import numpy as np
 from mpi4py import MPI
 from numpy.typing import ArrayLike
 from pydantic import Field, field_validator
@@ -23,6 +24,8 @@ Factor = Annotated[int, Field(ge=2)]
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 
 NORMAL = 1.959963984540054  # half-width of a 95 % interval of a Gaussian, in deviations
+EXACTLY = " exactly"  # behind the name of sampled errors: the column that they estimate
+_STRAY = 4.0  # standard errors: 1 in 15000
 
 
 class Check(Section):
@@ -204,4 +207,27 @@ def compute(
             store.get(parameters, lambda p=parameters: study.solve(p, store.comm))  # type: ignore[misc]
         )
         on_point(found[-1])
+    return found
+
+
+def strays(table: Table) -> list[str]:
+    """Sampled errors that are too far from the exact ones beside them, one sentence each.
+
+    The exact values of a column are in the one whose name has :data:`EXACTLY` behind it, where there is
+    one. Four standard errors are allowed. Not collective.
+    """
+    found = list[str]()
+    known = {name: errors.values for name, errors in table.errors.items()} | dict(table.others)
+    for name, errors in table.errors.items():
+        exact = known.get(name + EXACTLY)
+        if exact is None or errors.low is None or errors.high is None:
+            continue
+        above = exact > errors.values
+        half = np.where(above, errors.high - errors.values, errors.values - errors.low)
+        off = np.abs(exact - errors.values) / (half / NORMAL)
+        if not off.max() <= _STRAY:
+            found.append(
+                f"{name}: an error is {off.max():.2g} standard errors off the exact one, expected "
+                f"{_STRAY:g} at most"
+            )
     return found

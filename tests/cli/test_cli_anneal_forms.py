@@ -346,11 +346,13 @@ def test_interrupted_on_different_rungs_is_consistent(small, tmp_path, monkeypat
         if count[0] == 10:  # the third batch has finished two rungs
             session[0].interrupt.asked = True
 
-    from fem_deepest.cli import anneal as module
+    from fem_deepest.cli import anneal_session as module
 
-    begin = module._Session.__init__
+    begin = module.AnnealSession.__init__
     monkeypatch.setattr(
-        module._Session, "__init__", lambda self, *a: (session.append(self), begin(self, *a))[1]
+        module.AnnealSession,
+        "__init__",
+        lambda self, *a: (session.append(self), begin(self, *a))[1],
     )
     monkeypatch.setattr(module, "write_batch", counted)
     run = anneal(small, out=tmp_path / "out")

@@ -156,26 +156,31 @@ def test_what_a_run_leaves_behind(folder, command) -> None:
     assert (out / "fields" / "u_000000.xdmf").exists()
 
 
-@pytest.mark.parametrize("name", ["well", "training", "paths"])
-def test_a_stopped_run_goes_on_to_the_same_end(folder, name: str) -> None:
+EXCHANGE = ("--set", "replicas.exchange=2")
+# Columns whose rows are spread over the ranks (nodes, parameters), and columns that are dealt out.
+CASES = [("well", ()), ("training", ()), ("paths", ()), ("paths", EXCHANGE)]
+
+
+@pytest.mark.parametrize("name, more", CASES)
+def test_a_stopped_run_goes_on_to_the_same_end(folder, name: str, more: tuple[str, ...]) -> None:
     whole, part = folder / "whole", folder / "part"
-    ended = start("flow", folder / f"{name}.toml", "--out", whole)
+    ended = start("flow", folder / f"{name}.toml", "--out", whole, *more)
     assert ended.returncode == 0, ended.stderr
-    stopped = start("flow", folder / f"{name}.toml", "--out", part, script=STOPPED)
+    stopped = start("flow", folder / f"{name}.toml", "--out", part, *more, script=STOPPED)
     assert stopped.returncode == 130, stopped.stderr
     assert "go on with --resume" in stopped.stdout
     assert record(part)["status"] == "interrupted"
     assert 0 < record(part)["stages"][0]["steps"] < 200
-    resumed = start("flow", folder / f"{name}.toml", "--out", part, "--resume")
+    resumed = start("flow", folder / f"{name}.toml", "--out", part, "--resume", *more)
     assert resumed.returncode == 0, resumed.stderr
     assert timeless(part) == timeless(whole)
     assert (part / "replicas.csv").read_bytes() == (whole / "replicas.csv").read_bytes()
     assert record(part)["metrics"] == record(whole)["metrics"]
 
 
-@pytest.mark.parametrize("name", ["well", "training", "paths"])
-def test_the_same_replicas_under_mpirun(folder, name: str) -> None:
-    short = ("--set", "flow.steps=12")
+@pytest.mark.parametrize("name, more", CASES)
+def test_the_same_replicas_under_mpirun(folder, name: str, more: tuple[str, ...]) -> None:
+    short = ("--set", "flow.steps=8", *more)
     for ranks in (0, 2):
         out = folder / str(ranks)
         ended = start("flow", folder / f"{name}.toml", "--out", out, *short, ranks=ranks)
@@ -206,6 +211,9 @@ REFUSED = {
     "flow.step=0": "flow.step",
     "replicas.number=0": "replicas.number",
     "temperature.first=1.0": "nearest known key",
+    "replicas.exchange=3": "divides flow.steps",
+    "replicas.exchange=2 temperature.end=0.5": "decreases",
+    "replicas.exchange=2 flow.noise=white": "leave out",
 }
 
 
@@ -253,6 +261,31 @@ def test_a_checkpoint_belongs_to_its_configuration(folder, command) -> None:
     assert ended.code == 2
     assert "the file of the action" in ended.err
     assert contents(out) == before
+
+
+def test_hot_replicas_hand_the_lower_well_to_the_cold_one(folder, command) -> None:
+    """What crosses the barrier when it is hot ends in the lower well; rows have the mean temperature."""
+    out = folder / "out"
+    settings = ("replicas.exchange=5", "flow.accept=metropolis", "flow.steps=1000")
+    more = [word for setting in settings for word in ("--set", setting)]
+    ended = command("flow", folder / "well.toml", "--out", out, *more)
+    assert ended.code == 0, ended.err
+    rows = timeless(out)
+    mean = np.geomspace(0.003, 0.3, 3).mean()
+    assert [float(row["temperature"]) for row in rows] == pytest.approx([mean] * len(rows))
+    assert [int(row["step"]) for row in rows] == list(range(0, 1001, 5))
+    right = np.roots([1.0, 0.0, -1.0, -0.1]).real.max()
+    assert [row["action"] for row in replicas(out)] == pytest.approx([well(right)] * 3, rel=1e-9)
+
+
+def test_petsc_options_reach_the_time_stepper(folder) -> None:
+    out = folder / "out"
+    options = ("--", "-ts_dt", "0.25", "-ts_max_steps", "4", "-ts_monitor")
+    ended = start("flow", folder / "well.toml", "--out", out, *options)
+    assert ended.returncode == 0, ended.stderr
+    assert "4 TS dt 0.25 time 1." in ended.stdout
+    assert [row["time"] for row in timeless(out)] == ["0", "0.25", "0.5", "0.75", "1"]
+    assert float(timeless(out)[4]["temperature"]) == pytest.approx(0.003)
 
 
 def test_white_noise_on_an_interval_flows(folder, command) -> None:

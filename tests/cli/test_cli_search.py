@@ -10,7 +10,7 @@ from launch import TINY, history, start, timeless
 SEARCH = """\
 [search]
 steps = 30
-step = 1e-2
+step = 5.0
 start = 1e-3
 end = 1e-5
 replicas = 2
@@ -64,7 +64,7 @@ def test_noise_is_a_stage_before_the_solve(searched, tmp_path, command) -> None:
 
 def test_without_temperature_it_is_descent_from_the_same_start(searched, tmp_path, command) -> None:
     """At a temperature of nothing the gradient flow only lowers the action."""
-    cold = ("--set", "search.start=1e-30", "--set", "search.end=1e-31", "--set", "search.step=1e-3")
+    cold = ("--set", "search.start=1e-30", "--set", "search.end=1e-31", "--set", "search.step=0.5")
     out = tmp_path / "out"
     assert command("train", searched, "--out", out, *cold).code == 0
     actions = [float(row["action"]) for row in history(out)[:30]]
@@ -121,3 +121,13 @@ def test_minibatches_with_noise(searched, tmp_path, command) -> None:
     assert ended.code == 0, ended.err
     # 8 of 32 samples: a quarter of a gradient a step, and that of the start.
     assert int(history(out)[29]["evaluations"]) == 16
+
+
+def test_a_search_that_explodes_goes_on_from_its_best_iterate(searched, tmp_path, command) -> None:
+    """Steps far too long: no iterate and no end is of any use, the best one was the start."""
+    out = tmp_path / "out"
+    ended = command("train", searched, "--out", out, "--set", "search.step=1e6")
+    assert ended.code == 0, ended.err
+    noise = record(out)["stages"][0]
+    assert max(float(row["action"]) for row in history(out)[:30]) > 1e3
+    assert noise["action"] <= noise["noisy"] < 1.0

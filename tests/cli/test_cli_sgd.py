@@ -8,7 +8,7 @@ import signal
 
 import numpy as np
 import pytest
-from launch import history, timeless
+from launch import history, start, timeless
 
 from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.runs.train import Run
@@ -90,6 +90,17 @@ def test_more_epochs_may_be_asked_for_later(command, tiny, tmp_path):
     _same_end(out, whole)
 
 
+def test_it_goes_on_with_another_number_of_ranks(command, tiny, tmp_path):
+    """The batches, and so the iterates, do not depend on it to the last bit."""
+    out, whole, fewer = tmp_path / "out", tmp_path / "whole", ("--set", "solve.epochs=6")
+    one_level = ("--set", "network.cells=2")
+    assert command("train", tiny, "--out", out, *SGD, *one_level, *fewer).code == 3
+    ended = start("train", tiny, "--out", out, "--resume", *SGD, *one_level, ranks=2)
+    assert ended.returncode == 3, ended
+    assert command("train", tiny, "--out", whole, *SGD, *one_level).code == 3
+    _same_end(out, whole)
+
+
 @pytest.mark.parametrize(
     ("settings", "fragment"),
     [
@@ -132,5 +143,17 @@ def test_steps_that_are_too_long_are_a_failure(command, tiny, tmp_path):
     ended = command("train", tiny, "--out", tmp_path / "out", *SGD, *words)
     assert ended.code == 4
     assert "stochastic gradient descent diverges" in ended.out
-    assert "take a smaller eta than 10" in ended.out
+    assert "take a smaller eta" in ended.out
     assert np.abs(Run.load(tmp_path / "out").model.flat).max() < 1e10
+
+
+def test_a_study_whose_runs_diverge_has_failed(command, tmp_path):
+    config, out = tmp_path / "study.toml", tmp_path / "out"
+    config.write_text(
+        'study = {name = "sgd_strong", values = [16, 64], problems = ["quadratic"]}\n'
+        "quadratic = {eta = 200.0, runs = 10}\n"
+    )
+    ended = command("study", config, "--out", out)
+    assert ended.code == 4
+    assert "stochastic gradient descent diverges: in step" in ended.out
+    assert json.loads((out / "run.json").read_text())["status"] == "failed"

@@ -23,8 +23,10 @@ from fem_deepest.annealed.flow import AnnealedFlow
 from fem_deepest.annealed.minibatch import MinibatchLandscape
 from fem_deepest.annealed.replicas import Replicas
 from fem_deepest.annealed.schedule import Geometric
+from fem_deepest.annealed.search import Descent
 from fem_deepest.annealed.timestepper import FlowStepper
 from fem_deepest.errors import InputError
+from fem_deepest.noise.hierarchy import refine
 from fem_deepest.spaces.constrained import Clamped
 
 WORLD = MPI.COMM_WORLD
@@ -33,7 +35,8 @@ COLD = Geometric(1.0, 0.1, 6)
 
 
 def plane(comm: MPI.Intracomm) -> FormAction:
-    domain = mesh.create_unit_square(comm, 4, 3)
+    """On a refined mesh, whose cells count their vertices as the partition has it."""
+    domain = refine(mesh.create_unit_square(comm, 3, 2))
     x = fem.Function(fem.functionspace(domain, ("Lagrange", 2)))
     prior = x**2 + ufl.inner(ufl.grad(x), ufl.grad(x))
     return FormAction(
@@ -179,6 +182,9 @@ def test_replicas_do_not_depend_on_the_ranks() -> None:
     np.testing.assert_array_equal(many.at, one.at)
     np.testing.assert_array_equal(many.best().values, one.best().values)
     assert (many.at != np.arange(7)).any()
+    descend = lambda: lambda U: Descent(U, U[0], U[0] > 0.0, np.ones(U.shape[1]))  # noqa: E731
+    for a, b in zip(many.search(12, descend), one.search(12, descend), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_an_error_of_one_replica_is_raised_on_all() -> None:

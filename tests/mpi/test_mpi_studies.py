@@ -68,6 +68,21 @@ def test_a_network_study_is_that_of_one_rank(folder) -> None:
         np.testing.assert_array_equal(a.values["parameters"], b.values["parameters"])
 
 
+def test_runs_of_stochastic_descent_are_those_of_one_rank(folder) -> None:
+    study = load_study(
+        {
+            "study": {"name": "sgd_strong", "values": [4, 8], "nu": [0.5]},
+            "quadratic": {"runs": 700},
+            "sgd": {"runs": 12},
+        }
+    )
+    many = compute(study, Points(folder / "many", WORLD))
+    one = compute(study, Points(folder / f"one{WORLD.rank}", MPI.COMM_SELF))
+    for a, b in zip(many, one, strict=True):
+        np.testing.assert_array_equal(a.values["errors"], b.values["errors"])
+        assert len(a.values["errors"]) == (700 if a.parameters["problem"] == "quadratic" else 12)
+
+
 @pytest.mark.parametrize(
     "sections",
     [

@@ -178,6 +178,22 @@ def test_replicas_have_the_product_of_their_laws() -> None:
     np.testing.assert_array_equal(replicas.best().values, well.value(replicas.best().U))
 
 
+def test_replicas_search() -> None:
+    """Exchange brings the coldest to the lower well; each ends at a stationary point."""
+    well, theta = Well(2.0, 0.3), np.array([0.05, 0.2, 0.6, 1.5])
+    replicas = Replicas(
+        lambda: well, theta, lambda n: np.full((1, n.size), 0.9), step=0.4, comm=MPI.COMM_SELF
+    )
+    seen: list[int] = []
+    found = replicas.search(
+        150, lambda: newton_well(well), watch=lambda replicas: seen.append(replicas.rounds)
+    )
+    assert seen == list(range(1, 151)) and found.converged.all()
+    assert replicas.gathered()[0, 0] < 0.0 and found.values.min() < -0.29
+    assert (found.gradients >= 151.0 + 60.0).all()
+    np.testing.assert_array_equal(found.noisy, replicas.best().values)
+
+
 def test_exchanges_keep_the_law_exactly() -> None:
     """Detailed balance of one exchange, on a grid: ``pi(x) p(x -> x')`` is symmetric."""
     theta, A = np.array([0.3, 0.8]), np.array([0.1, 1.3])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from mpi4py import MPI
 from scipy import stats
 
 from fem_deepest.annealed.schedule import Constant
-from fem_deepest.annealed.search import Plan
+from fem_deepest.annealed.search import Descent, Plan
 from fem_deepest.errors import InputError
 from fem_deepest.studies import arms
 from fem_deepest.studies.arms import Trial, summary
@@ -23,11 +24,21 @@ from fem_deepest.studies.comparison import (
 )
 from fem_deepest.studies.kramers import effective, eyring_kramers
 from fem_deepest.studies.listing import Listing
-from fem_deepest.studies.methods import Tally, noisy, once, quasi_newton, restarted
+from fem_deepest.studies.methods import (
+    Tally,
+    ladder,
+    noisy,
+    once,
+    quasi_newton,
+    restarted,
+    solver,
+)
 from fem_deepest.studies.named import load_study
 from fem_deepest.studies.points import Points
 from fem_deepest.studies.proportion import censored_quantile, holm, mcnemar, wilson
 from fem_deepest.studies.study import compute
+
+DEMOS = Path(__file__).parents[2] / "demos"
 
 # Proportions ----------------------------------------------------------------------------------
 
@@ -132,12 +143,12 @@ def test_a_tally_keeps_to_the_budget() -> None:
     tally.note(both, np.array([5.0, 1.0]))
     tally.note(both, np.array([0.5, np.nan]), np.array([0.25, 1.0]))
     tally.note(both, np.array([9.0, 0.0]), 1.75)
+    np.testing.assert_array_equal(tally.used, [3.0, 0.0, 3.0])
     np.testing.assert_array_equal(
-        tally.used, [3.0, 0.0, 2.0]
-    )  # the last one of the third does not fit
-    np.testing.assert_array_equal(tally.lowest, [0.5, np.inf, 1.0])
+        tally.lowest, [0.5, np.inf, 1.0]
+    )  # the last 0 was beyond the budget
     np.testing.assert_array_equal(tally.hit, [1.25, np.inf, 1.0])
-    np.testing.assert_array_equal(tally.left, [0.0, 3.0, 1.0])
+    np.testing.assert_array_equal(tally.left, [0.0, 3.0, 0.0])
     tally.note(both, np.array([-5.0, 2.0]))
     np.testing.assert_array_equal(tally.used, [3.0, 0.0, 3.0])
     assert tally.trial().lowest[0] == 0.5
@@ -200,6 +211,44 @@ def test_arms_count_what_they_ask() -> None:
     assert bowl.asked == 65
     cut = once(start, noisy(bowl, plan, down), -0.5)(numbers, 6)
     np.testing.assert_array_equal(cut.used, 6.0)
+
+
+def test_ladders_go_on_from_where_they_are() -> None:
+    """Only the last rung can succeed; all of them cost."""
+    bowl, numbers = Bowl(), np.arange(3)
+
+    def start(numbers, turn):
+        return np.array([np.full(numbers.size, 0.5), np.ones(numbers.size)])
+
+    plan = Plan(Constant(1e-12), 10, 0.1, ends=("last",))
+    up = noisy(bowl, plan, ladder([bowl, bowl], 1e-9), counts=False)
+    found = once(start, up, -0.5)(numbers, 100)
+    # The start and ten steps, two gradients of the first rung; the second one is there at once.
+    np.testing.assert_array_equal(found.hit, 14.0)
+    np.testing.assert_array_equal(found.used, 14.0)
+    assert bowl.asked == 42
+    cut = once(start, ladder([bowl, bowl], 1e-9, most=1), -0.5)(numbers, 100)
+    np.testing.assert_array_equal(cut.hit, 2.0)
+    np.testing.assert_array_equal(cut.used, 3.0)
+    never = once(start, up, -0.5)(numbers, 13)
+    assert np.isinf(never.hit).all()
+    assert np.isinf(never.lowest).all()
+
+
+def test_solvers_that_count_themselves() -> None:
+    bowl = Bowl()
+
+    def start(numbers, turn):
+        return np.array([np.full(numbers.size, 0.5), np.ones(numbers.size)])
+
+    def halving(U):
+        cost = np.array([1.0, 4.0, 2.0, 6.0])[: U.shape[1]]
+        return Descent(U / 2, bowl.value(U / 2), np.ones(U.shape[1], dtype=bool), cost)
+
+    solved = restarted(start, solver(halving), -0.9)(np.arange(4), 5)
+    np.testing.assert_array_equal(solved.hit, [1.0, 4.0, 2.0, np.inf])
+    np.testing.assert_array_equal(solved.used, 5.0)
+    np.testing.assert_array_equal(solved.lowest, [*[0.25**2 - 1.0] * 3, np.inf])
 
 
 # The study ------------------------------------------------------------------------------------
@@ -275,6 +324,17 @@ def test_a_contest_with_a_known_chance(tmp_path) -> None:
     )
 
 
+def test_points_depend_on_what_they_are() -> None:
+    """Seeds that are added, and another reference, leave what was computed; a chance does not."""
+
+    def known(**study):
+        return [str(sorted(p.items())) for p in coins(**study).points()]
+
+    assert set(known(seeds=300)) < set(known(seeds=450, reference="coins"))
+    assert not set(known()) & set(known(chance=0.05))
+    assert not set(known()) & set(known(budget=21))
+
+
 def test_batches_and_parts_change_nothing(tmp_path) -> None:
     """A seed is what it is, whatever stands beside it."""
     found = []
@@ -301,6 +361,23 @@ def test_rates_that_are_not_as_expected(tmp_path) -> None:
         f"{PLAIN}: success rate 0 with the interval [0, 0.0713], expected at least"
     )
     assert failures[1].endswith("expected at most 0.5")
+
+
+@pytest.mark.parametrize("path", sorted(DEMOS.glob("compare_*.toml")), ids=lambda path: path.stem)
+def test_points_of_every_comparison(path) -> None:
+    """More seeds, another check or output: the same points. Another seed or budget: others."""
+
+    def known(*settings) -> list[str]:
+        study = load_study(path, settings)
+        assert study.arms == study.names()
+        return [str(p) for p in study.points()]
+
+    few = known("study.seeds=20", "study.part=10", "study.arms=[]")
+    assert len(set(few)) == len(few)
+    more = ["study.seeds=30", "study.part=10", "study.arms=[]", "output.figures=false"]
+    assert set(few) < set(known(*more, "check.least={}", "check.most={}"))
+    for other in ("seed=7", "study.budget=77"):
+        assert not set(known(*more, other)) & set(few)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from fem_deepest.contours.regions.chan_vese import ChanVese
 from fem_deepest.contours.regions.gaussian import Gaussian
 from fem_deepest.contours.regions.mixture import Mixture
 from fem_deepest.contours.seen import Seen
+from fem_deepest.contours.truth import Truth
 from fem_deepest.errors import InputError
 
 REGIONS = {
@@ -62,6 +63,23 @@ def test_a_mesh_finer_than_the_image_sees_it_too() -> None:
     field = phase_field(24)
     seen = Seen(field, from_array(np.array([[0.0, 1.0], [1.0, 0.0]])))
     assert seen.whole[:, 0] == pytest.approx([0.5, 0.5], abs=1e-3)
+
+
+def test_dice_counts_pixels() -> None:
+    """Against a contour that is known at every pixel: linear functions are exact between the nodes."""
+    field = phase_field(10)
+    made = synthetic.create("variance", 30)
+    truth = Truth(field, made.truth)
+    at = (np.arange(30) + 0.5) / 30
+    x, y = np.meshgrid(at, at[::-1])
+    objects = made.truth.pixels > 0
+    for a, b, c in ((1.0, 0.3, -0.62), (-0.2, 1.0, -0.51), (1.0, 0.0, 9.0)):
+        inside = a * x + b * y + c > 0.0
+        U = (a * field.x[:, :1] + b * field.x[:, 1:] + c) * np.ones((1, 2))
+        counts = [2.0 * (p & objects).sum() / (p.sum() + objects.sum()) for p in (inside, ~inside)]
+        assert truth.dice(U) == pytest.approx(np.full(2, max(counts)), rel=1e-14)
+    with pytest.raises(InputError, match="expected objects in white"):
+        Truth(field, made.image)
 
 
 def test_value_is_that_of_the_sum_over_pixels() -> None:

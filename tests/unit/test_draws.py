@@ -153,9 +153,14 @@ def test_paths_in_one_block(varying: bool) -> None:
     np.testing.assert_allclose(landscape.solve(P), np.eye(n), atol=1e-11)
     mass, I = landscape.metric.with_mass(0.0), np.eye(n)
     L, M = mass.load(I), mass.product(I)
-    np.testing.assert_allclose(L.T @ L, M, atol=1e-15)
+    np.testing.assert_allclose(L @ L.T, M, atol=1e-15)
     np.testing.assert_allclose(landscape.metric.with_mass(0.7).product(I), M + 0.7 * P, rtol=1e-13)
     np.testing.assert_allclose(landscape.mass().solve(M), I, atol=1e-11)
+    bad = P.copy()
+    bad[:, 1] = np.nan  # has no say in the other columns
+    np.testing.assert_array_equal(
+        np.delete(landscape.solve(bad), 1, axis=1), np.delete(landscape.solve(P), 1, axis=1)
+    )
     x = M[: paths.shapes[0][0] * paths.shapes[0][1]].sum()
     T = paths.defects.nodes[-1] - paths.defects.nodes[0]
     np.testing.assert_allclose(x, T * paths.shapes[0][1])

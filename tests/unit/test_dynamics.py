@@ -12,7 +12,7 @@ from test_defects import Oscillator
 
 from fem_deepest.dynamics.byhand import ByHand, check
 from fem_deepest.dynamics.coupling import Coupling
-from fem_deepest.dynamics.dynamics import HasTransposed
+from fem_deepest.dynamics.dynamics import Transposable
 from fem_deepest.dynamics.lorenz63 import Lorenz63
 from fem_deepest.dynamics.lorenz96 import Lorenz96
 from fem_deepest.dynamics.named import SYSTEMS, named
@@ -76,9 +76,9 @@ def test_transposed_products(system: Any, many: bool) -> None:
     lead = (2, 3) if many else ()
     x, p = rng.standard_normal((2, *lead, system.states))
     w = rng.standard_normal((*([2, 1] if many else []), len(system.parameters)))
-    assert isinstance(system, HasTransposed)
+    assert isinstance(system, Transposable)
     f_x, f_w = system.jacobian(np.zeros(()), x, w)
-    g_x, g_w = system.transposed(np.zeros(()), x, w, p)
+    g_x, g_w = system.adjoint(np.zeros(()), x, w, p)
     np.testing.assert_allclose(g_x, np.einsum("...i,...ij->...j", p, f_x), atol=1e-13)
     np.testing.assert_allclose(g_w, np.einsum("...i,...ij->...j", p, f_w), atol=1e-13)
 

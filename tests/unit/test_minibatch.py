@@ -12,9 +12,11 @@ from problems import network_action, random_control, samples
 from scipy import stats
 
 from fem_deepest.action.network.minibatch import Minibatches
+from fem_deepest.action.network.minibatch_replicas import MinibatchReplicas
 from fem_deepest.errors import InputError
 from fem_deepest.noise.philox import philox4x32
 from fem_deepest.noise.subsets import Subsets
+from fem_deepest.spaces import Parameters
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "classes": {},
@@ -64,6 +66,15 @@ def test_a_sequence_that_repeats_itself_much_is_drawn_further(
     assert len(lengths) > 1
 
 
+def test_subsets_of_few_runs_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And those of a run that was forgotten are drawn again."""
+    monkeypatch.setattr("fem_deepest.noise.subsets._RUNS", 3)
+    subsets = Subsets(7, 40, 5)
+    first = [subsets(2, number).tolist() for number in range(6)]
+    assert len(subsets._drawn) == 3
+    assert [subsets(2, number).tolist() for number in range(6)] == first
+
+
 def test_every_subset_is_as_likely_as_any_other() -> None:
     """Chi-square over all subsets of three of six, and over pairs of those of successive steps."""
     subsets, count = Subsets(1, 6, 3), 20000
@@ -93,31 +104,30 @@ def test_a_batch_is_the_action_on_these_samples(options: dict[str, Any]) -> None
         alone.hessian(u, d, h)
         np.testing.assert_allclose(g.array, h.array, rtol=0, atol=1e-12)
     assert batches.at(2, 1).value(u) != batches.at(2, 0).value(u)
+    value = batches.at(2).value(u)
+    assert batches.of(np.arange(size)).value(u) != value
+    assert batches.at(2).value(u) == value
 
 
 @all_options
-def test_the_mean_over_all_batches_is_the_gradient(
-    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_mean_over_all_batches_is_the_gradient(options: dict[str, Any]) -> None:
     """All 35 batches one by one: mean and covariance are those of sampling without replacement."""
     count, size = 7, 4
     action = network_action(count=count, **options)
     batches, every = Minibatches(action, size, 0), list(combinations(range(count), size))
     assert len(every) == comb(count, size)
-    monkeypatch.setattr(batches, "subsets", lambda step, _: np.array(every[step]))
     u, g = random_control(action, 1), action.create()
     value = action.gradient(u, g)
     full, single = g.array.copy(), np.empty((count, g.array.size))
     values, gradients = np.empty(len(every)), np.empty((len(every), g.array.size))
-    for step in range(len(every)):
-        values[step] = batches.gradient(u, g, step)
-        gradients[step] = g.array
+    for i, chosen in enumerate(every):
+        values[i] = batches.of(np.array(chosen)).gradient(u, g)
+        gradients[i] = g.array
     assert values.mean() == pytest.approx(value, rel=1e-14)
     np.testing.assert_allclose(gradients.mean(axis=0), full, rtol=0, atol=1e-14)
     ones = Minibatches(action, 1, 0)
-    monkeypatch.setattr(ones, "subsets", lambda step, _: np.array([step]))
     for k in range(count):
-        ones.gradient(u, g, k)
+        ones.of(np.array([k])).gradient(u, g)
         single[k] = g.array
     scale = (count - size) / (size * (count - 1))
     expected = scale * np.cov(single.T, bias=True)
@@ -132,6 +142,33 @@ def test_a_batch_of_all_samples_is_the_action(options: dict[str, Any]) -> None:
     u, g, h = random_control(action, 1), action.create(), action.create()
     assert batches.gradient(u, g, 4) == pytest.approx(action.gradient(u, h), rel=1e-14)
     np.testing.assert_allclose(g.array, h.array, rtol=0, atol=1e-13)
+
+
+@all_options
+def test_networks_side_by_side_have_batches_of_their_own(options: dict[str, Any]) -> None:
+    """As one after the other."""
+    action = network_action(count=11, **options)
+    batches, numbers = Minibatches(action, 4, 3), [0, 7, 2]
+    replicas, g = MinibatchReplicas(action, 4, 3, numbers), action.create()
+    u = [random_control(action, i) for i in range(3)]
+    for step in (5, 1):
+        parts, gradients = replicas.gradient(np.array([v.array for v in u]), step)
+        for i, number in enumerate(numbers):
+            value = batches.gradient(u[i], g, step, number)
+            assert parts.action[i] == pytest.approx(value, rel=1e-13)
+            np.testing.assert_allclose(gradients[i], g.array, rtol=0, atol=1e-13)
+
+
+@all_options
+def test_the_inverse_of_the_metric_side_by_side(options: dict[str, Any]) -> None:
+    action = network_action(count=2, **options)
+    prior, shapes, n = action.metric, action.network.shapes, action.create().getSize()
+    w = np.random.default_rng(0).standard_normal((3, n))
+    image, back = np.empty_like(w), np.empty_like(w)
+    views = [Parameters.view(a, shapes) for a in (w, image, back)]
+    prior.on_parameters(*views[:2])
+    prior.solve_parameters(*views[1:])
+    np.testing.assert_allclose(back, w, rtol=0, atol=1e-12)
 
 
 @all_options

@@ -121,7 +121,7 @@ def test_a_stopped_run_goes_on_with_the_same_noise() -> None:
 def test_divergence_is_a_failure_and_leaves_the_last_good_iterate() -> None:
     noisy, seen = Noisy(Quadratic(M, 100.0 * C), 0.1), list[tuple[int, float, Array]]()
     u = noisy.action.create()
-    with pytest.raises(NumericalFailure, match=r"diverges: in step \d+ .* smaller eta than 0\.05"):
+    with pytest.raises(NumericalFailure, match=r"diverges: in step \d+ .* smaller eta"):
         _descend(noisy, u, seen)
     np.testing.assert_array_equal(u.array, seen[-1][2])
     assert np.abs(u.array).max() < 1e10

@@ -23,7 +23,7 @@ from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.action.network.prior import Prior
 from fem_deepest.action.network.samples import gathered_data
 from fem_deepest.errors import InputError
-from fem_deepest.noise.subsets import Subsets
+from fem_deepest.noise.subsets import Indices, Subsets
 from fem_deepest.spaces.grid import BLOCKS, FEW
 
 Array = NDArray[np.float64]
@@ -75,15 +75,33 @@ class Minibatches:
             kappa=action.metric.kappa,
             blocks=_blocks(size),
         )
-        tiles, local = self.batch.tiles, self.batch.blocks.local
-        self._rows = [
-            np.empty((local.stop - local.start, *whole.shape[1:]), dtype=whole.dtype)
-            for whole in (self._inputs, self._targets)
-        ]
-        edges = np.concatenate([[0], np.cumsum(self.batch.space.tiles)]).astype(int)
-        for lists, rows in zip((tiles.inputs, tiles.targets), self._rows, strict=True):
-            lists[:] = [rows[a:b].T for a, b in pairwise(edges)]
+        self._rows = self.lay_out()
         self._at = (-1, 0)
+
+    def lay_out(self, lead: tuple[int, ...] = ()) -> list[NDArray]:
+        """Make the tiles of :attr:`batch` views of new arrays, and return these for :meth:`gather`.
+
+        Args:
+            lead: Shape of the axis of networks side by side, see :class:`.Flow`.
+        """
+        tiles, local = self.batch.tiles, self.batch.blocks.local
+        edges = np.concatenate([[0], np.cumsum(self.batch.space.tiles)]).astype(int)
+        found = []
+        for whole, lists in ((self._inputs, tiles.inputs), (self._targets, tiles.targets)):
+            shape = (*lead, local.stop - local.start, *whole.shape[1:])
+            # The rows of the samples, and in the tiles their columns; class numbers are numbers.
+            rows = np.empty(shape, dtype=whole.dtype)
+            columns = np.swapaxes(rows, -1, -2) if whole.ndim > 1 else rows
+            lists[:] = [columns[..., a:b] for a, b in pairwise(edges)]
+            found.append(rows)
+        return found
+
+    def gather(self, samples: Indices, rows: list[NDArray]) -> None:
+        """Fill the arrays of :meth:`lay_out` with these samples, (..., B)."""
+        own = samples[..., self.batch.blocks.local]
+        for whole, target in zip((self._inputs, self._targets), rows, strict=True):
+            # The indices are right; checking them would take a copy.
+            np.take(whole, own, axis=0, out=target, mode="clip")
 
     @property
     def metric(self) -> Prior:
@@ -102,11 +120,14 @@ class Minibatches:
             number: Number of the run among independent ones of the same seed, below 2^24.
         """
         if (step, number) != self._at:
-            own = self.subsets(step, number)[self.batch.blocks.local]
-            for whole, rows in zip((self._inputs, self._targets), self._rows, strict=True):
-                # The indices are right; checking them would take a copy.
-                np.take(whole, own, axis=0, out=rows, mode="clip")
+            self.of(self.subsets(step, number))
             self._at = step, number
+        return self.batch
+
+    def of(self, samples: Indices) -> NetworkAction:
+        """``A_B`` of these samples, (B,); the next call changes it."""
+        self._at = (-1, 0)
+        self.gather(samples, self._rows)
         return self.batch
 
     def gradient(self, u: PETSc.Vec, g: PETSc.Vec, step: int, number: int = 0) -> float:

@@ -84,7 +84,7 @@ class Prior:
 
     def solve(self, r: PETSc.Vec, d: PETSc.Vec) -> None:
         """``d = P^{-1} r``. Collective."""
-        self._inverse(r, d, lambda x: lapack.dpttrs(*self._factor, x)[0], 1.0)
+        self._inverse(r, d, self._solve_depth, 1.0)
 
     def inverse_root(self, z: PETSc.Vec, d: PETSc.Vec) -> None:
         """``d = R z`` with ``R R^T = P^{-1}``. Collective."""
@@ -94,6 +94,10 @@ class Prior:
     def root(self) -> Numbered:
         """``R``, for draws of the prior. Collective."""
         return Numbered.of(self.space.create, self.inverse_root)
+
+    def solve_parameters(self, a: Parameters, b: Parameters) -> None:
+        """``b = P^{-1} a``, the inverse of :meth:`on_parameters`. Not collective."""
+        self._inverse_on(a, b, self._solve_depth, 1.0)
 
     @property
     def depth(self) -> tuple[Array, Array]:
@@ -124,15 +128,25 @@ class Prior:
         source, target = r.array_r, d.array_w
         if self.space.grid.owner:
             a, b = self.space.parameters(source), self.space.parameters(target)
-            nodes = a.theta.shape[0]
-            b.theta.reshape(nodes, -1)[...] = in_depth(a.theta.reshape(nodes, -1))
-            if self._columns[0] != 1.0:
-                b.theta[...] /= self._columns**power
-            np.divide(a.readout, self.strength**power, out=b.readout)
-            np.divide(a.lift, self.strength**power, out=b.lift)
+            self._inverse_on(a, b, in_depth, power)
         self._forcings(source, target, lambda a, weight, out: np.divide(a, weight**power, out=out))
 
+    def _inverse_on(
+        self, a: Parameters, b: Parameters, in_depth: Callable[[Array], Array], power: float
+    ) -> None:
+        rows = a.theta.reshape(a.theta.shape[0], -1)
+        b.theta[...] = in_depth(rows).reshape(a.theta.shape)
+        if self._columns[0] != 1.0:
+            b.theta[...] /= self._columns**power
+        np.divide(a.readout, self.strength**power, out=b.readout)
+        np.divide(a.lift, self.strength**power, out=b.lift)
+
+    def _solve_depth(self, x: Array) -> Array:
+        return np.asarray(lapack.dpttrs(*self._factor, x)[0])
+
     def _forcings(self, source: Array, target: Array, operation: Callable[..., object]) -> None:
+        if not self.space.has_forcings:
+            return
         for tile in range(len(self.space.tiles)):
             (a0, a), (b0, b) = (self.space.forcing(x, tile) for x in (source, target))
             if a0.size:

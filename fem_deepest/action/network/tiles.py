@@ -83,8 +83,8 @@ class Tiles:
         input_precision: ``R_0``.
 
     A forcing is a pair ``xi_0`` (N, k), ``xi`` (n, N, k); either may have no entries. Value and gradient
-    also take networks side by side, with ``xi_0`` (B, N, k), ``xi`` (n, B, N, k). Nothing here is
-    collective.
+    also take networks side by side, with ``xi_0`` (B, N, k), ``xi`` (n, B, N, k); each may have samples of
+    its own. Nothing here is collective.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class Tiles:
         self._input_adjoint(tile, dq, sums, out[0])
 
     def _flow(self, tile: int, u: Point) -> Flow:
-        return self.network.flow(self.inputs[tile].shape[1], u.parameters.lead)
+        return self.network.flow(self.inputs[tile].shape[-1], u.parameters.lead)
 
     def _forward(
         self, tile: int, u: Point, forcing: tuple[Array, Array], scalars: Array
@@ -208,7 +208,7 @@ class Tiles:
 
     def _input_adjoint(self, tile: int, q: Array, sums: Sums, xi0_out: Array) -> None:
         if self.network.linear_lift:
-            sums.lift[..., :-1] += q @ self.inputs[tile].T
+            sums.lift[..., :-1] += q @ np.swapaxes(self.inputs[tile], -1, -2)
             sums.lift[..., -1] += q.sum(axis=-1)
         if xi0_out.size:
             xi0_out[...] = q

@@ -10,6 +10,7 @@ from fem_deepest.action.paths.action import Curvature, PathParts, Paths
 from fem_deepest.action.paths.depth import InDepth, h1
 from fem_deepest.action.root import Numbered
 from fem_deepest.errors import InputError
+from fem_deepest.spaces.tridiagonal import Tridiagonal
 
 Array = NDArray[np.float64]
 
@@ -97,21 +98,25 @@ class PathMetric(InDepth):
 
     def apply(self, d: PETSc.Vec, r: PETSc.Vec) -> None:
         """``r = P d``. Not collective."""
-        r.array_w[...] = self.product(d.array_r)
+        r.array_w[...] = self.product(d.array_r[:, None])[:, 0]
 
     def solve(self, r: PETSc.Vec, d: PETSc.Vec) -> None:
         """``d = P^{-1} r``. Not collective."""
-        d.array_w[...] = self.solution(r.array_r)
+        d.array_w[...] = self.solution(r.array_r[:, None])[:, 0]
 
     @property
     def root(self) -> Numbered:
         """``R`` with ``R R^T = P^{-1}``, for draws."""
-        return Numbered(range(self.paths.size), lambda z: self.inverse_root(z.T).T)
+        return Numbered(range(self.paths.size), self.inverse_root)
 
     def with_mass(self, a: float) -> InDepth:
         """``M + a P`` with ``M_t`` on ``x``; on ``w``, in units of its prior, ``M_t`` or 1."""
-        mass, w = h1(self._nodes, 1.0, 0.0), None
-        if self.w is not None:
-            w = h1(self._ends, 1.0, 0.0) + a * self.w
-        scale = self.scale if w is not None else (1.0 + a) * self.scale
-        return InDepth(self.paths, mass + a * self.x, w, scale)
+        x = _sum(h1(self._nodes, 1.0, 0.0), a, self.x)
+        if self.w is None:
+            return InDepth(self.paths, x, None, (1.0 + a) * self.scale)
+        return InDepth(self.paths, x, _sum(h1(self._ends, 1.0, 0.0), a, self.w), self.scale)
+
+
+def _sum(M: Tridiagonal, a: float, P: Tridiagonal) -> Tridiagonal:
+    """``M + a P``."""
+    return Tridiagonal(M.diagonal + a * P.diagonal, M.off + a * P.off)

@@ -45,15 +45,15 @@ from fem_deepest.studies.comparison import (
     ComparisonStudy,
     Numbers,
 )
+from fem_deepest.studies.contests.network_config import GoalSection, NoiseSection, noise_plan
 from fem_deepest.studies.contests.network_ways import Elsewhere
-from fem_deepest.studies.contests.networks import GoalSection, NoiseSection, noise_plan
 from fem_deepest.studies.methods import Go, Start, Tally, noisy, once, restarted
 from fem_deepest.studies.study import Count, Positive
 
 Array = NDArray[np.float64]
 
-PRODUCT = 2.0  # gradients that a product with the second variation costs
-WORTH = 12.0  # gradients that the linear system of a step costs beside them; measured, see the benchmark
+PRODUCT = 1.0  # gradients that a product with the second variation costs
+WORTH = 20.0  # gradients that the linear system of a step costs beside them; measured, see the benchmark
 
 
 class LevenbergSection(Section):
