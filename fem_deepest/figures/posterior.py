@@ -127,7 +127,7 @@ def reliability(both: Mapping[str, predictive.Reliability], title: str = "") -> 
         centres = 0.5 * (edges[1:] + edges[:-1]) + (i - 0.5) * width
         below.bar(centres, bins.samples, width, color=colour)
     axes.set(ylabel="fraction right", xlim=(0, 1), ylim=(0, 1.02), title=title)
-    axes.legend(loc="lower right")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center")
     below.set(xlabel="probability of the likeliest class", ylabel="samples", yscale="log")
     return figure
 
