@@ -28,8 +28,7 @@ _LOOK = {"point": (LINES[1], "s", "point estimate"), "posterior": (LINES[0], "o"
 @styled
 def bands(
     x: Array,
-    draws: Array,
-    point: Array,
+    both: Mapping[str, Array],
     sigma: float,
     train: Pairs,
     other: Pairs | None = None,
@@ -39,8 +38,7 @@ def bands(
 
     Args:
         x: (m,), increasing.
-        draws: Predictions without noise, (S, m).
-        point: The point estimate, (m,).
+        both: Predictions of "point" and "posterior" without noise, (S, m).
         sigma: Deviation of the noise.
         train: Inputs and targets that were learnt from.
         other: Others, if there are any, called ``name``.
@@ -48,10 +46,8 @@ def bands(
     """
     figure = Figure(figsize=(12.5, 5.2))
     rows = figure.subplots(1, 2, sharey=True)
-    for axes, ensemble, kind in zip(
-        rows, (draws, point[None]), ("posterior", "point"), strict=True
-    ):
-        colour, _, label = _LOOK[kind]
+    for axes, kind in zip(rows, ("posterior", "point"), strict=True):
+        ensemble, (colour, _, label) = both[kind], _LOOK[kind]
         for low, high, alpha in ((0.05, 0.95, 0.2), (0.25, 0.75, 0.3)):
             ends = [predictive.quantile(ensemble, sigma, p) for p in (low, high)]
             inside = f"{100 * (high - low):.0f} % of observations"
@@ -131,7 +127,7 @@ def reliability(both: Mapping[str, predictive.Reliability], title: str = "") -> 
         centres = 0.5 * (edges[1:] + edges[:-1]) + (i - 0.5) * width
         below.bar(centres, bins.samples, width, color=colour)
     axes.set(ylabel="fraction right", xlim=(0, 1), ylim=(0, 1.02), title=title)
-    axes.legend(loc="lower right")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center")
     below.set(xlabel="probability of the likeliest class", ylabel="samples", yscale="log")
     return figure
 

@@ -21,18 +21,12 @@ from fem_deepest.data import DataSet
 from fem_deepest.errors import InputError, Interrupted
 from fem_deepest.io.search import signature
 from fem_deepest.io.start import read_start, write_start
-from fem_deepest.network.loss import LeastSquares, softmax
+from fem_deepest.network.loss import LeastSquares
 from fem_deepest.runs.model import Model, Problem, initial_parameters, make_schedule
+from fem_deepest.runs.predictions import Predictions
 from fem_deepest.runs.sample import Table, Values, kernel_maker
 from fem_deepest.runs.train import load_data
 from fem_deepest.sample.network import NetworkTarget, informed, misfit_curvature, weight_precision
-from fem_deepest.sample.predictive import (
-    QUANTILES,
-    class_scores,
-    quantile,
-    regression_scores,
-    reliability,
-)
 from fem_deepest.sample.run import Setting
 from fem_deepest.solve.nested import NestedIteration
 from fem_deepest.spaces import ProcessGrid
@@ -41,9 +35,7 @@ from fem_deepest.spaces.tasks import dealt
 Array = NDArray[np.float64]
 
 RANK = 500
-_TOGETHER = 64  # draws that predict side by side
 _MOST = 2000  # draws that the predictions are made of
-_WATCHED = 6  # samples whose predictions are judged for convergence
 
 
 class NetworkPosterior:
@@ -71,9 +63,9 @@ class NetworkPosterior:
         self.config, self.training, self._trained = config, training, model
         train, test = load_data(training)
         self.problem = Problem.create(training, train, test)
-        self.shown, self.part = (train, "train") if test is None else (test, "test")
+        shown, part = (train, "train") if test is None else (test, "test")
         if section.fresh is not None:
-            self.shown, self.part = _fresh(section.fresh, training, train), "fresh"
+            shown, part = _fresh(section.fresh, training, train), "fresh"
         cells = training.network.cells if model is None else model.network.depth.cells
         self.action = self.problem.action(cells, ProcessGrid.create(MPI.COMM_SELF))
         if train.is_classification and isinstance(self.action.loss, LeastSquares):
@@ -81,14 +73,16 @@ class NetworkPosterior:
                 'action.loss = "least_squares" gives no probabilities of classes; take "cross_entropy"'
             )
         self._replicas = NetworkTarget(self.action).replicas  # refuses unknown states
+        self.predictions = Predictions(self.problem, self._replicas, shown, part)
         self._start: dict[str, Array] | None = None
 
     @property
     def title(self) -> str:
         """See :class:`Sampling`."""
         train, network = self.problem.train, self.action.network
+        shown, part = self.predictions.shown, self.predictions.part
         return (
-            f"{train.name}: {train.samples} training and {self.shown.samples} {self.part} samples; "
+            f"{train.name}: {train.samples} training and {shown.samples} {part} samples; "
             f"{network.index.neurons} neurons, {network.depth.cells} depth cells, "
             f"{network.shapes.size} weights"
         )
@@ -164,142 +158,42 @@ class NetworkPosterior:
     def numbers(self, values: Values) -> dict[str, Array]:
         """See :class:`Sampling`: the parts of ``K A``, and predictions of some samples."""
         shape = values["weights"].shape[:2]
-        where = np.linspace(0, self.shown.samples - 1, min(_WATCHED, self.shown.samples))
-        few = self.shown.take(where.round().astype(np.int64))
         found = {"misfit": values["parts"][..., 0], "prior": values["parts"][..., 1]}
-        for k, one in enumerate(self._predictions(_flat(values), few).T):
+        for k, one in enumerate(self.predictions.watched(_flat(values)).T):
             found[f"prediction_{k}"] = np.asarray(one.reshape(shape))
         return found
-
-    def _predictions(self, weights: Array, few: DataSet) -> Array:
-        """First output, or probability of the right class, of every draw: (draws, samples)."""
-        z = self.problem.inputs.apply(few.inputs).T
-        parts = []
-        for block in _blocks(weights):
-            y = self._replicas.output(block, z)
-            if few.is_classification:
-                p = np.array([softmax(one) for one in y])
-                parts.append(p[:, few.targets, np.arange(few.samples)])
-            else:
-                parts.append(self._scaled(y)[..., 0])
-        return np.concatenate(parts)
 
     def coordinates(self, values: Values) -> tuple[dict[str, Any], dict[str, list[str]]]:
         """See :class:`Sampling`."""
         axes = {"weight": np.arange(self._replicas.size), "part": np.arange(2)}
         return axes, {"weights": ["weight"], "parts": ["part"]}
 
-    # Predictions --------------------------------------------------------------------------------
-
-    @property
-    def sigma(self) -> Array:
-        """Deviation of the noise of the targets in their units, (outputs,)."""
-        return self.problem.targets.scale / np.sqrt(self.training.action.R_m)
-
-    def curves(self, weights: Array, inputs: Array) -> Array:
-        """Predictions (draws, K, outputs) without noise, or the mean probabilities (1, K, C)."""
-        z = self.problem.inputs.apply(inputs).T
-        outputs = (self._replicas.output(block, z) for block in _blocks(weights))
-        if self.shown.is_classification:
-            total: Array = np.zeros((self.shown.outputs, len(inputs)))
-            for y in outputs:
-                total += np.sum([softmax(one) for one in y], axis=0)
-            return total.T[None] / len(weights)
-        return np.concatenate([self._scaled(y) for y in outputs])
-
-    def _scaled(self, y: Array) -> Array:
-        """Outputs (S, outputs, K) as targets (S, K, outputs) in their units."""
-        targets = self.problem.targets
-        return np.asarray(np.swapaxes(y, 1, 2) * targets.scale + targets.mean)
-
-    def _both(self, values: Values) -> dict[str, Array]:
+    def _ensembles(self, values: Values) -> dict[str, Array]:
+        """Weights of the point estimate, and draws, evenly taken: more would say nothing new."""
         assert self._start is not None, "prepare comes first"
-        ensembles = {"point": self._start["mode"][None], "posterior": _some(values)}
-        return {name: self.curves(w, self.shown.inputs) for name, w in ensembles.items()}
+        w = _flat(values)
+        some = np.linspace(0, len(w) - 1, min(len(w), _MOST)).round().astype(np.int64)
+        return {"point": self._start["mode"][None], "posterior": w[some]}
 
     def findings(self, values: Values) -> tuple[dict[str, float], dict[str, Table]]:
         """See :class:`Sampling`: scores of point estimate and posterior, and all predictions."""
-        both, shown, metrics = self._both(values), self.shown, dict[str, float]()
-        for name, curves in both.items():
-            if shown.is_classification:
-                scores = class_scores(curves[0], shown.targets.astype(np.int64))
-            else:
-                scores = regression_scores(curves, self.sigma, _numbers(shown))
-            metrics |= {f"{self.part}_{key}_{name}": value for key, value in scores.items()}
-        return metrics, {"predictive.csv": self._table(both)}
-
-    def _table(self, both: dict[str, Array]) -> Table:
-        shown = self.shown
-        if shown.classes is not None:
-            names = [f"{kind} {c}" for kind in both for c in shown.classes]
-            rows = np.concatenate([curves[0] for curves in both.values()], axis=1)
-            right = [shown.classes[int(label)] for label in shown.targets]
-            table = [[c, *row] for c, row in zip(right, rows.tolist(), strict=True)]
-            return ["class", *names], table
-        point, draws = both["point"][0], both["posterior"]
-        head, columns = list(shown.columns), [*shown.inputs.T]
-        bands = [quantile(draws, self.sigma, p) for p in QUANTILES]
-        deviation = np.sqrt(draws.var(axis=0) + self.sigma**2)
-        for j in range(shown.outputs):
-            mark = str(j + 1) if shown.outputs > 1 else ""
-            head += [f"target{mark}", f"point{mark}", f"mean{mark}", f"deviation{mark}"]
-            head += [f"q{100 * p:02.0f}{mark}" for p in QUANTILES]
-            parts = [_numbers(shown), point, draws.mean(axis=0), deviation, *bands]
-            columns += [part[:, j] for part in parts]
-        return head, np.column_stack(columns).tolist()
+        metrics, table = self.predictions.findings(self._ensembles(values))
+        return metrics, {"predictive.csv": table}
 
     def figures(self, values: Values, thin: int) -> dict[str, Any]:
-        """``trace`` of the misfit, ``calibration``, and of one input and output the ``predictive``."""
-        from fem_deepest.figures import posterior as draw  # Matplotlib; see Study.figures
-        from fem_deepest.figures.chains import trace
+        """``trace`` of the misfit, and those of the predictions."""
+        from fem_deepest.figures.chains import trace  # Matplotlib; see Study.figures
 
-        parts, shown, both = values["parts"], self.shown, self._both(values)
-        iterations = np.arange(1, parts.shape[1] + 1) * thin
-        made: dict[str, Any] = {
-            "trace": trace(parts[..., 0], iterations, r"$\sum_k \Phi_T$", shown.name)
-        }
-        if shown.is_classification:
-            labels = shown.targets.astype(np.int64)
-            bins = {name: reliability(curves[0], labels) for name, curves in both.items()}
-            made["calibration"] = draw.reliability(bins, f"{shown.samples} {self.part} samples")
-            return made
-        made["calibration"] = draw.coverage(both, self.sigma, _numbers(shown))
-        if shown.features == shown.outputs == 1:
-            train = self.problem.train
-            ends = np.concatenate([train.inputs, shown.inputs])
-            x = np.linspace(ends.min(), ends.max(), 201)
-            assert self._start is not None
-            made["predictive"] = draw.bands(
-                x,
-                self.curves(_some(values), x[:, None])[..., 0],
-                self.curves(self._start["mode"][None], x[:, None])[0, :, 0],
-                float(self.sigma[0]),
-                (train.inputs[:, 0], _numbers(train)[:, 0]),
-                (shown.inputs[:, 0], _numbers(shown)[:, 0]) if self.part != "train" else None,
-                self.part,
-            )
-        return made
+        misfit, name = values["parts"][..., 0], self.problem.train.name
+        iterations = np.arange(1, misfit.shape[1] + 1) * thin
+        made = {"trace": trace(misfit, iterations, r"$\sum_k \Phi_T$", name)}
+        return made | self.predictions.figures(self._ensembles(values))
 
 
 def _flat(values: Values) -> Array:
     """All draws of the weights, (chains draws, n)."""
     w = values["weights"]
     return w.reshape(-1, w.shape[-1])
-
-
-def _numbers(shown: DataSet) -> Array:
-    """Targets of a regression, (K, outputs)."""
-    return np.asarray(shown.targets, dtype=np.float64)
-
-
-def _some(values: Values) -> Array:
-    """Draws for the predictions, evenly taken: more would say nothing that the chains know."""
-    w = _flat(values)
-    return w[np.linspace(0, len(w) - 1, min(len(w), _MOST)).round().astype(np.int64)]
-
-
-def _blocks(weights: Array) -> list[Array]:
-    return [weights[a : a + _TOGETHER] for a in range(0, len(weights), _TOGETHER)]
 
 
 def _fresh(path: str, training: Config, train: DataSet) -> DataSet:

@@ -80,6 +80,7 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "small.toml").write_text(SMALL)
     (tmp_path / "network.toml").write_text(NETWORK)
     (tmp_path / "path.toml").write_text(PATH)
+    (tmp_path / "other.csv").write_text("x,label\n0.5,0\n0.7,1\n")
     (tmp_path / "of_path.toml").write_text(SMALL.replace('train = "network', 'anneal = "path'))
     return tmp_path
 
@@ -205,6 +206,7 @@ def test_ranks_do_not_change_a_bit(folder: Path) -> None:
         ("small", 'posterior.settings=["action.R_f=3.0"]', "R_f = R_0 = inf"),
         ("small", 'posterior.settings=["action.loss=least_squares"]', "no probabilities"),
         ("small", "posterior.fresh=nowhere.csv", "nowhere.csv"),
+        ("small", "posterior.fresh=other.csv", "same columns"),
         ("small", "posterior.temperature=0.0", "temperature"),
         ("small", "sampler.kernel=spde_mala", "spde_mala"),
         ("of_path", "posterior.rank=5", "for networks"),

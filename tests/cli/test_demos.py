@@ -203,6 +203,8 @@ def test_noise_and_precision_annealing(tmp_path):
     )
     assert still.metrics["fraction"] == pytest.approx(4 / 6)
     assert run.metrics["fraction"] == 1.0
+
+
 def test_regression_with_a_gap(tmp_path):
     """Training alone; 0.2 is the deviation of the noise."""
     run = fem_deepest.train(DEMOS / "regression.toml", out=tmp_path / "out", settings=QUIET)
