@@ -137,7 +137,7 @@ class Trial:
     known_dice: float
     energies: Array
     dice: Array
-    evaluations: int
+    evaluations: Array
     U: Array
     plain: Array
 
@@ -177,12 +177,12 @@ def segment(task: Task, seeds: int, cells: int, draw: int = 0) -> Trial:
         made.image.grey,
         field,
         start[:, 0],
-        (float(plain.energies[0]), float(truth.dice(plain.U)[0]), plain.evaluations),
+        (float(plain.energies[0]), float(truth.dice(plain.U)[0]), int(plain.evaluations[0])),
         float(known.energies[0]),
         float(truth.dice(known.U)[0]),
         energies,
         truth.dice(U),
-        int(flow.evaluations[0]) + 2 * ends.evaluations,
+        flow.evaluations + ends.evaluations[:seeds] + ends.evaluations[seeds:],
         U[:, int(np.argmin(energies))],
         plain.U[:, 0],
     )
@@ -220,7 +220,7 @@ def main(
         print(
             f"{trial.task.name:9s} {energy:15.4f} {np.median(trial.energies):14.4f} {trial.known:13.4f} "
             f"| {dice:14.3f} {np.median(trial.dice):5.3f} | {found} of {seeds} [{low:.2f}, {high:.2f}], "
-            f"{trial.evaluations} evaluations each ({evaluations} without noise)"
+            f"{np.median(trial.evaluations):.0f} evaluations ({evaluations} without noise)"
         )
     if out is not None:
         from fem_deepest.figures import save

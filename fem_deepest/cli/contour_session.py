@@ -166,13 +166,15 @@ class ContourSession:
         energies = np.where(first, found.energies[:many], found.energies[many:])
         converged = np.where(first, found.converged[:many], found.converged[many:])
         self.energies, end = energies, lowest(U, energies)
-        each = self.flow.evaluations[0] + 2.0 * found.evaluations
-        evaluations = self.steps + 2 * found.evaluations
-        row = self.record.end(self.flow, evaluations, U, energies, self._seconds())
-        self._frame(end, int(each) - 1, self.config.output.frames + 1)
-        status = "converged" if converged[np.argmin(energies)] else "not_converged"
+        spent = found.evaluations[:many] + found.evaluations[many:]
+        best = int(np.argmin(energies))
+        last = self.steps + int(spent[best])
+        row = self.record.end(self.flow, last, U, energies, self._seconds())
+        self._frame(end, last, self.config.output.frames + 1)
+        status = "converged" if converged[best] else "not_converged"
+        evaluations = float(self.flow.evaluations.sum() + spent.sum())
         names = ("energy", "dice", "area", "length")
-        return status, end, {**{k: row[k] for k in names}, "evaluations": each * many}
+        return status, end, {**{k: row[k] for k in names}, "evaluations": evaluations}
 
     def _finish(self, status: str, U: Array, metrics: dict[str, float]) -> Contoured:
         seconds = self._write(status, metrics)

@@ -2,17 +2,19 @@
 
 The steps are those of :mod:`fem_deepest.contours.flow` without noise, of which only those are taken that
 lower the energy. A splitting has a stationary point of its own, off by the order of its step; so the
-step is halved when no contour gains from it any more, and the end is the stationary point of the energy.
+step is halved when a contour gains nothing from it any more, and the end is the stationary point of the
+energy.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fem_deepest.contours.energy import ContourEnergy, Evaluation
+from fem_deepest.contours.energy import ContourEnergy
 
 Array = NDArray[np.float64]
 
@@ -26,44 +28,64 @@ class Descended(NamedTuple):
     Attributes:
         U: Contours, (owned, S).
         energies: ``E``, (S,).
-        evaluations: Evaluations of the energy, the same for all.
-        converged: Whether the shortest step gained less than the tolerance for each contour, (S,).
+        evaluations: Evaluations of the energy, (S,).
+        converged: Whether the shortest step gained less than the tolerance, (S,).
     """
 
     U: Array
     energies: Array
-    evaluations: int
+    evaluations: NDArray[np.int64]
     converged: NDArray[np.bool_]
 
 
+Watch = Callable[[NDArray[np.int64], Array], None]
+"""Told of an evaluation: of which columns, and their energies."""
+
+
 def descend(
-    energy: ContourEnergy, U: Array, *, dt: float, tolerance: float = 1e-5, most: int = 500
+    energy: ContourEnergy,
+    U: Array,
+    *,
+    dt: float,
+    tolerance: float = 1e-5,
+    most: int | NDArray[np.int64] = 500,
+    watch: Watch = lambda columns, values: None,
 ) -> Descended:
-    """Descend until a step gains less than a part of the energy, for each step length.
+    """Descend until a step gains less than a part of the energy, for each step length in turn.
+
+    A contour that is done with a length waits for the others: it ends where it would alone.
 
     Args:
         energy: Energy of contours.
         U: Contours, (owned, S).
         dt: Longest step.
         tolerance: Gain of a step over ``|E|`` that is not worth it.
-        most: Evaluations at most.
+        most: Evaluations at most, of all or of each contour.
+        watch: Told of every evaluation.
 
     Collective on the mesh.
     """
-    now, evaluations, field = energy.evaluate(U), 1, energy.field
-    shortest = dt / 2**_HALVINGS
-    idle: NDArray[np.bool_] = np.zeros(U.shape[1], dtype=bool)
-    while evaluations < most:
-        moved = field.shift(field.straighten(U, energy.nu * dt), dt * now.force)
-        new = energy.evaluate(moved)
-        evaluations += 1
-        gain = now.value - new.value
-        take = gain > _LOST * np.abs(now.value)
-        U = np.where(take, moved, U)
-        now = Evaluation(np.where(take, new.value, now.value), np.where(take, new.force, now.force))
-        idle = gain <= tolerance * np.abs(now.value)
-        if idle.all():
-            if dt <= shortest:
-                break
-            dt *= 0.5
-    return Descended(U, now.value, evaluations, idle & (dt <= shortest))
+    field, every = energy.field, np.arange(U.shape[1])
+    U, now = U.copy(), energy.evaluate(U)
+    values, force = now.value.copy(), now.force.copy()
+    evaluations = np.ones(every.size, dtype=np.int64)
+    watch(every, values)
+    most = np.broadcast_to(most, every.shape)
+    for halving in range(_HALVINGS + 1):
+        step = dt / 2**halving
+        active = every[evaluations < most]
+        while active.size:
+            flat = field.straighten(U[:, active], energy.nu * step)
+            moved = field.shift(flat, step * force[:, active])
+            new = energy.evaluate(moved)
+            evaluations[active] += 1
+            watch(active, new.value)
+            size = np.abs(values[active])
+            gain = values[active] - new.value
+            take = gain > _LOST * size
+            taken = active[take]
+            U[:, taken], force[:, taken] = moved[:, take], new.force[:, take]
+            values[taken] = new.value[take]
+            active = active[(gain > tolerance * size) & (evaluations[active] < most[active])]
+    # Who was stopped by the limit has used all of it.
+    return Descended(U, values, evaluations, evaluations < most)

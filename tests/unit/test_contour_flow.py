@@ -208,7 +208,19 @@ def test_descent_ends_at_a_stationary_point_below_all_steps() -> None:
     assert (rates[1] < 1e-2 * rates[0]).all()
     short = descend(energy, U, dt=good_step(energy), most=3)
     assert not short.converged.any()
-    assert short.evaluations == 3
+    assert short.evaluations.tolist() == [3, 3]
+    seen: list[tuple[list[int], list[float]]] = []
+    alone = descend(
+        energy,
+        U[:, :1],
+        dt=good_step(energy),
+        tolerance=1e-7,
+        most=2000,
+        watch=lambda columns, values: seen.append((columns.tolist(), values.tolist())),
+    )
+    assert alone.evaluations[0] == found.evaluations[0] == len(seen)
+    assert alone.energies[0] == pytest.approx(found.energies[0], rel=1e-12)
+    assert min(values[0] for _, values in seen) == alone.energies[0]
 
 
 def test_bad_flows_are_refused() -> None:
