@@ -10,6 +10,7 @@ from typing import Any
 from fem_deepest.configuration.section import read, validate
 from fem_deepest.errors import InputError
 from fem_deepest.studies.acceptance import AcceptanceStudy
+from fem_deepest.studies.contests.contours import ContoursStudy
 from fem_deepest.studies.contests.lorenz96 import LorenzStudy
 from fem_deepest.studies.contests.networks import NetworkContestStudy
 from fem_deepest.studies.contests.twin import TwinContestStudy
@@ -40,6 +41,7 @@ STUDIES: dict[str, type[Study]] = {
     "escape": EscapeStudy,
     "compare_wells": WellsStudy,
     "compare_lorenz96": LorenzStudy,
+    "compare_contours": ContoursStudy,
     "compare_networks": NetworkContestStudy,
     "compare_twin": TwinContestStudy,
 }

@@ -16,6 +16,7 @@ def test_every_study_is_here():
     here |= {"escape", "compare_wells", "compare_spiral", "compare_digits", "compare_twin"}
     here |= {"escape", "compare_wells", "compare_lorenz96"}
     here |= {"sgd_strong", "escape", "compare_wells", "compare_lorenz96"}
+    here |= {"sgd_strong", "escape", "compare_wells", "compare_lorenz96", "compare_contours"}
     assert {path.stem for path in DEMOS.glob("*.toml") if "[study]" in path.read_text()} == here
 
 
@@ -224,3 +225,15 @@ def test_comparison_of_twins(tmp_path):
     assert run.status == "converged"
     lowest = run.tables["trials"]["plain descent: lowest"]
     assert np.all((lowest > 0.0399) & (lowest < 0.1))
+def test_comparison_on_contours(tmp_path):
+    """The variance of a disc and a square, on a coarse mesh with few seeds."""
+    settings = ["study.budget=300", "study.seeds=8", "study.part=8", "study.batch=8"]
+    settings += ["problem.image=variance", "problem.region=gaussian", "problem.nu=0.05"]
+    settings += ["problem.cells=24", "noise.strength=0.5", "noise.first=3e-2", "noise.last=3e-4"]
+    settings += ["noise.steps=100", "check.least={ noise = 0.5 }", "check.most={}"]
+    run = fem_deepest.study(
+        DEMOS / "compare_contours.toml", out=tmp_path / "out", settings=settings
+    )
+    assert run.status == "converged"
+    rates = [run.metrics[f"{arm}, success rate"] for arm in ("plain descent", "noise")]
+    assert rates[1] >= rates[0] + 0.5
