@@ -251,3 +251,11 @@ def test_posterior_of_a_path_has_the_true_forcing(tmp_path):
     assert abs(run.diagnostics["f"]["mean"] - 8.17) < 0.1
     assert run.metrics["state_rmse"] < 0.3
     assert (tmp_path / "out" / "figures" / "states.png").stat().st_size > 10_000
+
+
+def test_error_bars_are_right_on_average(tmp_path):
+    """The literate demo with few truths: 0.006 against 0.106 in full size."""
+    out = tmp_path / "calibration.png"
+    posterior, point = literate("calibration").main(truths=12, draws=60, out=out)
+    assert posterior < 0.05 < point
+    assert out.stat().st_size > 10_000
