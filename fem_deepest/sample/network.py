@@ -72,16 +72,14 @@ class NetworkTarget:
 
     def potential(self, v: Array) -> Array:
         """See :class:`.Target`."""
-        with np.errstate(over="ignore", invalid="ignore"):  # a wild proposal will be refused
-            value = self.beta * self.replicas.value(self.weights(v)).action
-            return value - 0.5 * inner(v, self.prior.precision.apply(v))
+        value = self.beta * self.replicas.value(self.weights(v)).action
+        return value - 0.5 * inner(v, self.prior.precision.apply(v))
 
     def gradient(self, v: Array) -> tuple[Array, Array]:
         """See :class:`.Target`."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            (value, *_), slope = self.replicas.gradient(self.weights(v))
-            image = self.prior.precision.apply(v)
-            return self.beta * value - 0.5 * inner(v, image), self.beta * slope.T - image
+        (value, *_), slope = self.replicas.gradient(self.weights(v))
+        image = self.prior.precision.apply(v)
+        return self.beta * value - 0.5 * inner(v, image), self.beta * slope.T - image
 
 
 def weight_precision(action: NetworkAction, temperature: float = 1.0) -> Cholesky:
