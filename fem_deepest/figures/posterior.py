@@ -6,7 +6,6 @@ Nothing in here is collective: the rank that has the arrays draws, and the other
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -73,25 +72,23 @@ def _at(draws: Array, x: Array, where: Array) -> Array:
 
 
 @styled
-def coverage(both: Mapping[str, Array], sigma: Any, y: Array) -> Figure:
+def coverage(both: Mapping[str, Array]) -> Figure:
     """Coverage of the central intervals against their probability.
 
     Args:
-        both: Draws of "point" and "posterior" at the observations, (S, K, outputs).
-        sigma: Deviation of the noise.
-        y: Observations, (K, outputs).
+        both: Predictive distribution functions of "point" and "posterior" at the observations, see
+            :func:`.cdf`.
     """
     figure = Figure(figsize=(6.4, 5.6))
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1.8)
-    for kind, draws in both.items():
+    for kind, below in both.items():
         colour, marker, label = _LOOK[kind]
-        below = predictive.cdf(draws, sigma, y)
         held = [predictive.coverage(below, p) for p in predictive.LEVELS]
         label = f"{label}, error {predictive.coverage_error(below):.3f}"
         axes.plot(predictive.LEVELS, held, color=colour, marker=marker, label=label)
     axes.set(xlabel="probability of the interval", ylabel="observations in it")
-    axes.set(xlim=(0, 1), ylim=(0, 1), title=f"{y.size} observations")
+    axes.set(xlim=(0, 1), ylim=(0, 1), title=f"{below.size} observations")
     axes.legend(loc="upper left")
     return figure
 

@@ -15,6 +15,7 @@ from fem_deepest.runs.model import Problem
 from fem_deepest.runs.sample import Table
 from fem_deepest.sample.predictive import (
     QUANTILES,
+    cdf,
     class_scores,
     quantile,
     regression_scores,
@@ -123,13 +124,16 @@ class Predictions:
             bins = {name: reliability(curves[0], labels) for name, curves in both.items()}
             made["calibration"] = draw.reliability(bins, f"{shown.samples} {self.part} samples")
             return made
-        made["calibration"] = draw.coverage(both, self.sigma, self._numbers())
+        seen = self._numbers()
+        below = {name: cdf(curves, self.sigma, seen) for name, curves in both.items()}
+        made["calibration"] = draw.coverage(below)
         if shown.features == shown.outputs == 1:
             train = self.problem.train
             ends = np.concatenate([train.inputs, shown.inputs])
             x = np.linspace(ends.min(), ends.max(), _FINE)
             curves = {name: self.curves(w, x[:, None])[..., 0] for name, w in ensembles.items()}
-            seen = train.inputs[:, 0], np.asarray(train.targets, dtype=np.float64)[:, 0]
-            other = None if self.part == "train" else (shown.inputs[:, 0], self._numbers()[:, 0])
-            made["predictive"] = draw.bands(x, curves, float(self.sigma[0]), seen, other, self.part)
+            learnt = train.inputs[:, 0], np.asarray(train.targets, dtype=np.float64)[:, 0]
+            other = None if self.part == "train" else (shown.inputs[:, 0], seen[:, 0])
+            sigma = float(self.sigma[0])
+            made["predictive"] = draw.bands(x, curves, sigma, learnt, other, self.part)
         return made

@@ -70,9 +70,9 @@ class Chains:
 
     def advance(self) -> Array:
         """One iteration; acceptance probabilities, (S,)."""
-        proposal, log_ratio = self.kernel.propose(
-            self.state, self._normals(self.iteration, _PROPOSALS)
-        )
+        z = self._normals(self.iteration, _PROPOSALS)
+        with np.errstate(over="ignore", invalid="ignore"):  # a wild proposal is refused
+            proposal, log_ratio = self.kernel.propose(self.state, z)
         log_uniform = log_uniforms(self.seed, self.iteration, _DECISIONS, self.numbers)
         log_ratio = np.where(np.isnan(log_ratio), -np.inf, log_ratio)
         self.state = metropolis(self.state, proposal, log_ratio, log_uniform)
