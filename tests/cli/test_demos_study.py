@@ -236,4 +236,5 @@ def test_comparison_on_contours(tmp_path):
     )
     assert run.status == "converged"
     rates = [run.metrics[f"{arm}, success rate"] for arm in ("plain descent", "noise")]
-    assert rates[1] >= rates[0] + 0.5
+    assert rates[0] == 0.0
+    assert rates[1] >= 0.25
