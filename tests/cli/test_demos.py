@@ -113,6 +113,13 @@ def test_energy_of_two_gauss_points_drifts_at_order_four(tmp_path):
     assert out.stat().st_size > 10_000
 
 
+def test_minima_of_a_small_network(tmp_path):
+    """The literate demo with a third of the starts: giving up is logistic regression to a thousandth."""
+    out = tmp_path / "minima.png"
+    assert literate("spiral_minima").main(starts=33, out=out) == pytest.approx(1.0, abs=2e-3)
+    assert out.stat().st_size > 10_000
+
+
 def test_twin_experiments(tmp_path, capsys):
     """The literate demo, with few layers and pairs."""
     ratio = literate("twin").main(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from launch import DEMOS
 
@@ -12,6 +13,7 @@ def test_every_study_is_here():
     here = {"study_depth", "study_layers", "study_neurons", "study_samples"}
     here |= {"heat_strong", "heat_weak", "heat_sampled", "stability", "mlmc", "acceptance"}
     here |= {"escape", "compare_wells", "compare_lorenz96"}
+    here |= {"escape", "compare_wells", "compare_spiral", "compare_digits", "compare_twin"}
     assert {path.stem for path in DEMOS.glob("*.toml") if "[study]" in path.read_text()} == here
 
 
@@ -164,3 +166,34 @@ def test_comparison_on_the_wells(tmp_path):
     computed = [stage["point"] for stage in more.stages if stage["computed"]]
     assert len(computed) == 5
     assert all(point.endswith("seeds 24 to 35") for point in computed)
+
+
+@pytest.mark.parametrize("name", ["spiral", "digits"])
+def test_comparison_of_networks(tmp_path, name):
+    """Six seeds and half a descent or so: multistart repeats plain descent where that is cut off."""
+    out, budget = tmp_path / "out", {"spiral": 300, "digits": 60}[name]
+    settings = [f"study.budget={budget}", "study.seeds=6", "study.part=6", "study.batch=6"]
+    run = fem_deepest.study(DEMOS / f"compare_{name}.toml", out=out, settings=settings)
+    assert run.status == "converged"
+    arms = ["plain descent", "multistart", "precision annealing", "noise"]
+    arms += ["noise + precision annealing", "stochastic gradient descent"]
+    assert list(run.table.names) == arms
+    assert np.all(run.table["evaluations used, mean"] <= budget)
+    trials = run.tables["trials"]
+    plain, multi = (trials[f"{arm}: lowest"] for arm in arms[:2])
+    cut = trials["plain descent: used"] >= budget
+    np.testing.assert_array_equal(plain[cut], multi[cut])
+    assert np.all(multi <= plain)
+    assert (out / "figures" / "success.png").stat().st_size > 10_000
+    if name == "spiral":  # some give up: logistic regression, see test_network_contests.py
+        np.testing.assert_allclose(plain[plain > 0.5], 0.6347, atol=5e-4)
+        assert 1 <= np.sum(plain > 0.5) <= 5
+
+
+def test_comparison_of_twins(tmp_path):
+    """Two seeds of plain descent, in full: at and above the lowest known level."""
+    settings = ["study.seeds=2", 'study.arms=["plain descent"]', "output.figures=false"]
+    run = fem_deepest.study(DEMOS / "compare_twin.toml", out=tmp_path / "out", settings=settings)
+    assert run.status == "converged"
+    lowest = run.tables["trials"]["plain descent: lowest"]
+    assert np.all((lowest > 0.0399) & (lowest < 0.1))

@@ -45,8 +45,8 @@ from fem_deepest.studies.comparison import (
     ComparisonStudy,
     Numbers,
 )
+from fem_deepest.studies.contests.network_config import GoalSection, NoiseSection, noise_plan
 from fem_deepest.studies.contests.network_ways import Elsewhere
-from fem_deepest.studies.contests.networks import GoalSection, NoiseSection, noise_plan
 from fem_deepest.studies.methods import Go, Start, Tally, noisy, once, restarted
 from fem_deepest.studies.study import Count, Positive
 
