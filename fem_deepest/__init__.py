@@ -46,6 +46,8 @@ from fem_deepest.errors import (
 )
 from fem_deepest.configuration.flow import FlowConfig
 from fem_deepest.configuration.network_anneal import NetworkAnnealConfig
+from fem_deepest.configuration.annealed_flow import AnnealedFlowConfig
+from fem_deepest.runs.annealed_flow import AnnealedFlowed
 from fem_deepest.runs.flow import Flowed
 from fem_deepest.runs.train import Run
 from fem_deepest.studies.run import StudyRun
@@ -53,6 +55,8 @@ from fem_deepest.studies.run import StudyRun
 __all__ = [
     "AnnealConfig",
     "Annealed",
+    "AnnealedFlowConfig",
+    "AnnealedFlowed",
     "Config",
     "FemDeepestError",
     "FlowConfig",

@@ -46,7 +46,10 @@ class Noise(Protocol):
 
 
 class ByPrior:
-    """``N = P``: noise of covariance ``C``, which is trace class in any dimension.
+    """``N = P``: noise of covariance ``C``.
+
+    It is trace class where the order of ``P`` is above the dimension of the domain: H1 in one
+    dimension, its square in two and three.
 
     Args:
         landscape: The landscape.

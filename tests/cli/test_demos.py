@@ -258,6 +258,8 @@ def test_replicas_have_the_weights_of_the_wells(tmp_path, capsys):
     out = tmp_path / "replicas.png"
     assert literate("replicas").main(rounds=1000, out=out) < 4.0
     assert "8 flows alone:        0.0000" in capsys.readouterr().out
+
+
 def test_error_bars_are_right_on_average(tmp_path):
     """The literate demo with few truths: 0.006 against 0.106 in full size."""
     out = tmp_path / "calibration.png"

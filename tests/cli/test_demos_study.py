@@ -225,6 +225,8 @@ def test_comparison_of_twins(tmp_path):
     assert run.status == "converged"
     lowest = run.tables["trials"]["plain descent: lowest"]
     assert np.all((lowest > 0.0399) & (lowest < 0.1))
+
+
 def test_comparison_on_contours(tmp_path):
     """The variance of a disc and a square, on a coarse mesh with few seeds."""
     settings = ["study.budget=300", "study.seeds=8", "study.part=8", "study.batch=8"]
