@@ -116,7 +116,7 @@ def _sample(
     force: Force = False,
     settings: Settings = None,
 ) -> None:
-    """Markov chains for exp(-A): bridges, posteriors of networks and paths; for ArviZ, with predictions."""
+    """Markov chains for exp(-A): bridges, posteriors of networks and paths, and predictions."""
     _run(sample_posterior, config, out=out, resume=resume, force=force, settings=settings)
 
 
