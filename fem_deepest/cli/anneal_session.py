@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from fem_deepest.cli.anneal_report import entry, summary, tell
-from fem_deepest.cli.info import versions
 from fem_deepest.cli.interrupt import Interrupt
 from fem_deepest.cli.levels import draw_levels, write_tables
 from fem_deepest.cli.progress import Reporter, Silent
+from fem_deepest.cli.record import write_run
 from fem_deepest.configuration.anneal import AnnealConfig
 from fem_deepest.configuration.network_anneal import NetworkAnnealConfig
 from fem_deepest.errors import InputError, Interrupted, NumericalFailure
@@ -24,6 +24,7 @@ from fem_deepest.io.search import check_signature
 from fem_deepest.runs.anneal import Annealed
 from fem_deepest.solve.annealing.levels import levels
 from fem_deepest.solve.annealing.search import Batch, Lowest, Search, assemble
+from fem_deepest.spaces.tasks import on_root
 
 _OWN = ("batches", "levels.csv")
 
@@ -79,18 +80,12 @@ class AnnealSession:
         Raises:
             InputError: It cannot: the disk is full, say.
         """
-        problem = None
-        if self.comm.rank == 0:
-            try:
-                work()
-            except OSError as error:
-                problem = (
-                    f"cannot write into {self.directory.path} ({error}); make room and go on with "
-                    "--resume"
-                )
-        problem = self.comm.bcast(problem, root=0)
-        if problem:
-            raise InputError(problem)
+        path = self.directory.path
+        on_root(
+            work,
+            self.comm,
+            lambda error: f"cannot write into {path} ({error}); make room and go on with --resume",
+        )
 
     def _begin(self, first: int) -> Batch:
         return self.search.begin(
@@ -220,17 +215,7 @@ class AnnealSession:
     def _write(
         self, status: str, stages: list[dict[str, Any]], metrics: dict[str, float]
     ) -> dict[str, Any]:
-        values = {
-            "verb": "anneal",
-            "status": status,
-            "config": self.config.model_dump(mode="python", by_alias=True),
-            "seed": self.config.seed,
-            "ranks": self.comm.size,
-            "grid": f"1x{self.comm.size}",
-            "versions": versions(),
-            "stages": stages,
-            "metrics": metrics,
-            "seconds": self.comm.bcast(time.monotonic() - self.begun, root=0),
-        }
-        self._on_root(lambda: self.directory.write_json(values))
-        return values
+        seconds = float(self.comm.bcast(time.monotonic() - self.begun, root=0))
+        return write_run(
+            self.directory, "anneal", status, self.config, seconds, stages=stages, metrics=metrics
+        )

@@ -15,9 +15,9 @@ from fem_deepest.cli.annealed_ends import Ends, noise_stage, write_ends
 from fem_deepest.cli.annealed_figures import redraw
 from fem_deepest.cli.annealed_record import Noisy, Record, heading
 from fem_deepest.cli.flow_figures import draw
-from fem_deepest.cli.info import versions
 from fem_deepest.cli.interrupt import Interrupt
 from fem_deepest.cli.progress import Reporter, Silent
+from fem_deepest.cli.record import write_run
 from fem_deepest.configuration.annealed_flow import AnnealedFlowConfig
 from fem_deepest.errors import Interrupted, NumericalFailure
 from fem_deepest.io.annealed import load_flow, save_flow
@@ -228,19 +228,14 @@ class AnnealedSession:
 
     def _write(self, status: str, metrics: dict[str, float]) -> float:
         seconds = float(self.comm.bcast(self._seconds(), root=0))
-        self.directory.write_json(
-            {
-                "verb": "flow",
-                "status": status,
-                "config": self.config.model_dump(mode="python", by_alias=True),
-                "seed": self.config.seed,
-                "ranks": self.comm.size,
-                "grid": f"1x{self.comm.size}",
-                "versions": versions(),
-                "problem": self.setup.title,
-                "stages": self.stages,
-                "metrics": metrics,
-                "seconds": seconds,
-            }
+        write_run(
+            self.directory,
+            "flow",
+            status,
+            self.config,
+            seconds,
+            stages=self.stages,
+            metrics=metrics,
+            problem=self.setup.title,
         )
         return seconds

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from fem_deepest.cli.contour_figures import IMAGE, redraw
 from fem_deepest.cli.contour_record import ContourRecord, lowest
 from fem_deepest.cli.flow_figures import draw
-from fem_deepest.cli.info import versions
 from fem_deepest.cli.interrupt import Interrupt
 from fem_deepest.cli.progress import Reporter, Silent
+from fem_deepest.cli.record import write_run
 from fem_deepest.configuration.contour import ContourConfig
 from fem_deepest.contours.flow import ContourFlow
 from fem_deepest.errors import Interrupted, NumericalFailure
@@ -197,26 +197,14 @@ class ContourSession:
 
     def _write(self, status: str, metrics: dict[str, float]) -> float:
         seconds = self._seconds()
-        self.directory.write_json(
-            {
-                "verb": "flow",
-                "status": status,
-                "config": self.config.model_dump(mode="python", by_alias=True),
-                "seed": self.config.seed,
-                "ranks": self.comm.size,
-                "grid": f"1x{self.comm.size}",
-                "versions": versions(),
-                "stages": [
-                    {
-                        "stage": "noise",
-                        "steps": self.flow.step,
-                        "replicas": int(self.problem.samples.size),
-                        "best": float(self.flow.best.values.min()),
-                        "evaluations": float(self.flow.evaluations.sum()),
-                    }
-                ],
-                "metrics": metrics,
-                "seconds": seconds,
-            }
+        stage = {
+            "stage": "noise",
+            "steps": self.flow.step,
+            "replicas": int(self.problem.samples.size),
+            "best": float(self.flow.best.values.min()),
+            "evaluations": float(self.flow.evaluations.sum()),
+        }
+        write_run(
+            self.directory, "flow", status, self.config, seconds, stages=[stage], metrics=metrics
         )
         return seconds

@@ -8,6 +8,7 @@ from pathlib import Path
 from fem_deepest.errors import InputError
 from fem_deepest.io.frames import read_frames
 from fem_deepest.io.rundir import RunDirectory
+from fem_deepest.spaces.tasks import on_root
 
 
 def redraw(directory: RunDirectory) -> list[Path]:
@@ -37,12 +38,11 @@ def draw(directory: RunDirectory, redraw: Callable[[RunDirectory], object]) -> N
 
     Collective.
     """
-    problem = None
-    if directory.comm.rank == 0:
+
+    def complete() -> None:
         try:
             redraw(directory)
         except (InputError, OSError) as error:
-            problem = f"the run is complete, but its figures are not: {error}"
-    problem = directory.comm.bcast(problem, root=0)
-    if problem:
-        raise InputError(problem)
+            raise InputError(f"the run is complete, but its figures are not: {error}") from None
+
+    on_root(complete, directory.comm)

@@ -11,9 +11,9 @@ from mpi4py import MPI
 
 from fem_deepest._petsc import PETSc
 from fem_deepest.cli.flow_figures import draw, redraw
-from fem_deepest.cli.info import versions
 from fem_deepest.cli.interrupt import Interrupt
 from fem_deepest.cli.progress import Reporter, Silent
+from fem_deepest.cli.record import write_run
 from fem_deepest.configuration.flow import FlowConfig
 from fem_deepest.errors import Interrupted, NotConverged, NumericalFailure
 from fem_deepest.io.frames import write_frame
@@ -217,27 +217,21 @@ class FlowSession:
 
     def _write(self, status: str, metrics: dict[str, float], reached: float = 0.0) -> float:
         seconds = self._seconds()
-        self.directory.write_json(
-            {
-                "verb": "flow",
-                "status": status,
-                "config": self.config.model_dump(mode="python", by_alias=True),
-                "seed": self.config.seed,
-                "ranks": self.comm.size,
-                "grid": f"1x{self.comm.size}",
-                "versions": versions(),
-                "scheme": self.problem.scheme.name,
-                "stages": [
-                    {
-                        "cells": self.config.mesh.cells,
-                        "time": reached,
-                        "steps": self.done,
-                        "rejected": self.stepper.rejected,
-                        "seconds": seconds,
-                    }
-                ],
-                "metrics": {"time": reached, **metrics},
-                "seconds": seconds,
-            }
+        stage = {
+            "cells": self.config.mesh.cells,
+            "time": reached,
+            "steps": self.done,
+            "rejected": self.stepper.rejected,
+            "seconds": seconds,
+        }
+        write_run(
+            self.directory,
+            "flow",
+            status,
+            self.config,
+            seconds,
+            stages=[stage],
+            metrics={"time": reached, **metrics},
+            scheme=self.problem.scheme.name,
         )
         return seconds

@@ -12,9 +12,9 @@ from typing import Any
 from mpi4py import MPI
 
 from fem_deepest.cli.chains import BATCHES, CHAINS, DIAGNOSTICS, draw_chains, write_chains
-from fem_deepest.cli.info import versions
 from fem_deepest.cli.interrupt import Interrupt
 from fem_deepest.cli.progress import Reporter, Silent
+from fem_deepest.cli.record import write_run
 from fem_deepest.configuration.sample import PosteriorConfig, SampleConfig, load_sampling
 from fem_deepest.errors import Interrupted, NumericalFailure
 from fem_deepest.io.chains import ChainFiles
@@ -195,18 +195,8 @@ class _Session:
         metrics: Mapping[str, float],
     ) -> float:
         seconds = float(self.comm.bcast(time.monotonic() - self.begun, root=0))
-        self.directory.write_json(
-            {
-                "verb": "sample",
-                "status": status,
-                "config": self.config.model_dump(mode="python", by_alias=True),
-                "seed": self.config.seed,
-                "ranks": self.comm.size,
-                "grid": f"1x{self.comm.size}",
-                "versions": versions(),
-                "stages": [{"quantity": name, **row} for name, row in table.items()],
-                "metrics": metrics,
-                "seconds": seconds,
-            }
+        stages = [{"quantity": name, **row} for name, row in table.items()]
+        write_run(
+            self.directory, "sample", status, self.config, seconds, stages=stages, metrics=metrics
         )
         return seconds

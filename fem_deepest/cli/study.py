@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from fem_deepest.cli.info import version, versions
+from fem_deepest.cli.info import version
 from fem_deepest.cli.interrupt import Interrupt
 from fem_deepest.cli.progress import Reporter, Silent
+from fem_deepest.cli.record import write_run
 from fem_deepest.errors import InputError, Interrupted, NotConverged, NumericalFailure
 from fem_deepest.io.rundir import RunDirectory, run_path, write_text
 from fem_deepest.studies.named import STUDIES, load_study
@@ -203,20 +204,14 @@ class _Session:
 
     def _write(self, status: str, failures: list[str], metrics: dict[str, float]) -> float:
         seconds = time.monotonic() - self.begun
-        config = self.study.config
-        self.directory.write_json(
-            {
-                "verb": "study",
-                "status": status,
-                "config": config.model_dump(mode="python", by_alias=True),
-                "seed": config.seed,
-                "ranks": self.comm.size,
-                "grid": f"1x{self.comm.size}",
-                "versions": versions(),
-                "stages": self.stages,
-                "failures": failures,
-                "metrics": metrics,
-                "seconds": seconds,
-            }
+        write_run(
+            self.directory,
+            "study",
+            status,
+            self.study.config,
+            seconds,
+            stages=self.stages,
+            metrics=metrics,
+            failures=failures,
         )
         return seconds

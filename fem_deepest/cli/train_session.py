@@ -10,9 +10,9 @@ from mpi4py import MPI
 
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.network.action import NetworkAction
-from fem_deepest.cli.info import versions
 from fem_deepest.cli.interrupt import Interrupt
 from fem_deepest.cli.progress import Progress, Reporter, Silent
+from fem_deepest.cli.record import write_run
 from fem_deepest.cli.train_noise import NoisyStart
 from fem_deepest.cli.train_report import description, draw, entry, line
 from fem_deepest.errors import Interrupted, NumericalFailure
@@ -224,18 +224,14 @@ class TrainSession:
         return run
 
     def _write(self, status: str, metrics: dict[str, float], evaluations: int) -> dict[str, Any]:
-        values = {
-            "verb": "train",
-            "status": status,
-            "config": self.config.model_dump(mode="python", by_alias=True),
-            "seed": self.config.seed,
-            "ranks": self.comm.size,
-            "grid": str(self.grid),
-            "versions": versions(),
-            "stages": self.stages,
-            "evaluations": evaluations,
-            "metrics": metrics,
-            "seconds": self._seconds(),
-        }
-        self.directory.write_json(values)
-        return values
+        return write_run(
+            self.directory,
+            "train",
+            status,
+            self.config,
+            self._seconds(),
+            stages=self.stages,
+            metrics=metrics,
+            grid=str(self.grid),
+            evaluations=evaluations,
+        )

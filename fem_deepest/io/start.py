@@ -12,6 +12,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from fem_deepest.errors import InputError
+from fem_deepest.spaces.tasks import on_root
 
 Array = NDArray[np.float64]
 
@@ -24,17 +25,20 @@ def read_start(folder: Path, comm: MPI.Intracomm) -> dict[str, Array] | None:
     Raises:
         InputError: The file cannot be read.
     """
-    path, found, problem = folder / _NAME, None, None
-    if comm.rank == 0 and path.exists():
+    path = folder / _NAME
+
+    def read() -> dict[str, Array] | None:
+        if not path.exists():
+            return None
         try:
             with np.load(path, allow_pickle=False) as file:
-                found = {name: file[name] for name in file.files}
+                return {name: file[name] for name in file.files}
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            problem = f"{path} holds no start of chains ({error}); begin again with --force"
-    found, problem = comm.bcast((found, problem), root=0)
-    if problem:
-        raise InputError(problem)
-    return found
+            raise InputError(
+                f"{path} holds no start of chains ({error}); begin again with --force"
+            ) from None
+
+    return on_root(read, comm)
 
 
 def write_start(folder: Path, arrays: Mapping[str, Array], comm: MPI.Intracomm) -> None:

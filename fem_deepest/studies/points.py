@@ -21,7 +21,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import ArrayLike, NDArray
 
-from fem_deepest.errors import InputError
+from fem_deepest.spaces.tasks import on_root
 
 Parameters = Mapping[str, Any]
 Values = dict[str, NDArray[np.float64]]
@@ -88,15 +88,11 @@ class Points:
         begun = time.monotonic()
         values = {name: np.asarray(v, dtype=np.float64) for name, v in compute().items()}
         seconds = float(self.comm.bcast(time.monotonic() - begun, root=0))
-        problem = None
-        if self.comm.rank == 0:
-            try:
-                _write(path, self._text(parameters), values, seconds)
-            except OSError as error:
-                problem = f"cannot keep a point of the study in {path}: {error}; give another --out"
-        problem = self.comm.bcast(problem, root=0)
-        if problem:
-            raise InputError(problem)
+        on_root(
+            lambda: _write(path, self._text(parameters), values, seconds),
+            self.comm,
+            lambda error: f"cannot keep a point of the study in {path}: {error}; give another --out",
+        )
         return Point(parameters, values, seconds, fresh=True)
 
     def path(self, parameters: Parameters) -> Path:
