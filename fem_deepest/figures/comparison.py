@@ -59,6 +59,8 @@ def success(table: Listing, trials: Listing, title: str = "") -> Figure:
     lowest = lowest[np.isfinite(lowest)]
     if lowest.min(initial=np.inf) > 0.0 and lowest.max() > _WIDE * lowest.min():
         right.set_xscale("log")
+    else:
+        right.locator_params(axis="x", nbins=5)
     # On the side of the line that has room.
     place = right.transAxes.inverted().transform(right.transData.transform((threshold, 0.0)))[0]
     right.annotate(
