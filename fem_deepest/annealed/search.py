@@ -78,6 +78,31 @@ class Plan:
     ends: Ends = ("best", "last")
     seed: int = 0
 
+    def flow(
+        self,
+        landscape: Landscape,
+        U0: Array | FlowState,
+        numbers: Numbers | None = None,
+        seed: int | None = None,
+    ) -> AnnealedFlow:
+        """The flow with these numbers, see :class:`.AnnealedFlow`; its columns are 0, 1, .. if None.
+
+        Collective on the ranks of the landscape.
+        """
+        block = U0.U if isinstance(U0, FlowState) else U0
+        return AnnealedFlow(
+            landscape,
+            self.schedule,
+            step=self.step,
+            U0=U0,
+            implicitness=self.implicitness,
+            accept=self.accept,
+            noise=self.noise,
+            numbers=range(block.shape[1]) if numbers is None else numbers,
+            seed=self.seed if seed is None else seed,
+            look=self.look,
+        )
+
     def obeying_options(self, prefix: str = "") -> Plan:
         """The plan with the numbers that ``-ts_dt`` and ``-ts_max_steps`` give instead. Not collective."""
         data = PETSc.Options(prefix)
@@ -140,19 +165,7 @@ def search(
 
     Collective on the ranks of the landscape.
     """
-    block = starts.U if isinstance(starts, FlowState) else starts
-    flow = AnnealedFlow(
-        landscape,
-        plan.schedule,
-        step=plan.step,
-        U0=starts,
-        implicitness=plan.implicitness,
-        accept=plan.accept,
-        noise=plan.noise,
-        numbers=range(block.shape[1]) if numbers is None else numbers,
-        seed=plan.seed,
-        look=plan.look,
-    )
+    flow = plan.flow(landscape, starts, numbers)
     stepper = FlowStepper(flow, plan.steps, watch=watch)
     try:
         stepper.solve()

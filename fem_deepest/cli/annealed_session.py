@@ -9,7 +9,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from fem_deepest.annealed.flow import AnnealedFlow, FlowState
+from fem_deepest.annealed.flow import FlowState
 from fem_deepest.annealed.search import Found, search
 from fem_deepest.cli.annealed_ends import Ends, noise_stage, write_ends
 from fem_deepest.cli.annealed_figures import redraw
@@ -131,17 +131,7 @@ class AnnealedSession:
                 f"the action of replica {int(np.argmin(np.isfinite(self.first)))} is not finite where it "
                 "starts"
             )
-        AnnealedFlow(
-            self.setup.landscape,
-            self.plan.schedule,
-            step=self.plan.step,
-            U0=first,
-            implicitness=self.plan.implicitness,
-            accept=self.plan.accept,
-            noise=self.plan.noise,
-            numbers=self.numbers,
-            look=self.plan.look,
-        )
+        self.plan.flow(self.setup.landscape, first, self.numbers)
 
     def _signature(self) -> dict[str, Any]:
         """What a checkpoint and a configuration must agree in."""

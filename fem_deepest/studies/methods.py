@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fem_deepest.annealed.flow import AnnealedFlow
 from fem_deepest.annealed.landscape import Landscape, Minibatched
 from fem_deepest.annealed.search import Descend, Plan
 from fem_deepest.solve.columns import Index, descend
@@ -201,18 +200,7 @@ def noisy(landscape: Landscape, plan: Plan, then: Go, *, counts: bool = True) ->
 
     def go(U: Array, columns: Index, tally: Tally, turn: int) -> None:
         told = tally if counts else Elsewhere(tally)
-        flow = AnnealedFlow(
-            landscape,
-            plan.schedule,
-            step=plan.step,
-            U0=U,
-            implicitness=plan.implicitness,
-            accept=plan.accept,
-            noise=plan.noise,
-            numbers=tally.numbers[columns],
-            seed=turn_seed(plan.seed, turn),
-            look=plan.look,
-        )
+        flow = plan.flow(landscape, U, tally.numbers[columns], turn_seed(plan.seed, turn))
         spent = np.zeros(columns.size)
 
         def note() -> None:

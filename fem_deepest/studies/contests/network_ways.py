@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.network.action import NetworkAction
@@ -19,29 +19,9 @@ from fem_deepest.errors import NumericalFailure
 from fem_deepest.solve.columns import Index, descend
 from fem_deepest.solve.lmvm import Iterate
 from fem_deepest.solve.network.sgd import BatchDescent
-from fem_deepest.studies.methods import Go, Tally, noisy, turn_seed
+from fem_deepest.studies.methods import Elsewhere, Go, Tally, noisy, turn_seed
 
 Array = NDArray[np.float64]
-
-
-class Elsewhere(Tally):
-    """Counts evaluations of other actions: they cost as much, but what they find is not compared.
-
-    Args:
-        tally: Where they are counted.
-    """
-
-    def __init__(self, tally: Tally) -> None:
-        self.numbers, self.tally = tally.numbers, tally
-
-    @property
-    def left(self) -> Array:
-        """See :class:`.Tally`."""
-        return self.tally.left
-
-    def note(self, columns: Index, values: Array, cost: ArrayLike = 1.0) -> None:
-        """See :class:`.Tally`."""
-        self.tally.note(columns, np.full_like(values, np.inf), cost)
 
 
 def ladder(

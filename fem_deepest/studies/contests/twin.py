@@ -46,8 +46,7 @@ from fem_deepest.studies.comparison import (
     Numbers,
 )
 from fem_deepest.studies.contests.network_config import GoalSection, NoiseSection, noise_plan
-from fem_deepest.studies.contests.network_ways import Elsewhere
-from fem_deepest.studies.methods import Go, Start, Tally, noisy, once, restarted
+from fem_deepest.studies.methods import Elsewhere, Go, Start, Tally, noisy, once, restarted
 from fem_deepest.studies.study import Count, Positive
 
 Array = NDArray[np.float64]
