@@ -317,6 +317,22 @@ def test_ts_goes_on_and_stops_in_time(options: Any) -> None:
     np.testing.assert_allclose(short.flow.U, by_hand.U, rtol=1e-12)
 
 
+@pytest.mark.parametrize(("step", "end"), [(0.1, 5.049), (0.03, 2.005)])
+def test_a_shorter_last_step_is_the_same_after_a_restart(
+    options: Any, step: float, end: float
+) -> None:
+    """Bit for bit, where the sum of the steps and their number times the step differ by rounding."""
+    options(ts_max_time=end)
+    whole = FlowStepper(flow_of(step), 10**6).solve()
+    half = flow_of(step)
+    while half.iteration < whole.iteration - 3:
+        half.advance()
+    again = AnnealedFlow(half.landscape, COLD, step=step, U0=half.state, accept="contour")
+    stepper = FlowStepper(again, 10**6)
+    assert stepper.solve().iteration == whole.iteration and stepper.time == end
+    np.testing.assert_array_equal(again.U, whole.U)
+
+
 @pytest.mark.parametrize(
     ("option", "words"),
     [
