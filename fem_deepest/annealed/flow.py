@@ -13,7 +13,7 @@ with ``A'' = P``. A move ``u'`` is accepted
   contours: what lowers the action is accepted, the density of the proposal is not corrected for. O.
   Juan, R. Keriven, G. Postelnicu, Int. J. Comput. Vis. 69 (2006) 7-25, doi:10.1007/s11263-006-6849-5.
 
-A move to where the action is not a number is refused by all of them. The noise of column ``s`` in step
+A move to where the action is not finite is refused by all of them. The noise of column ``s`` in step
 ``n`` is a function of the seed, ``numbers[s]`` and ``n`` alone, so a flow that was interrupted goes on bit
 for bit.
 """
@@ -179,7 +179,7 @@ class AnnealedFlow:
             take = ratio == 0.0
         else:
             ratio = self._log_ratio(k, d, values, G, riesz) / theta
-            ratio = np.where(np.isnan(ratio), -np.inf, ratio)
+            ratio = np.where(np.isfinite(values) & ~np.isnan(ratio), ratio, -np.inf)
             take = log_uniforms(self.seed, number, _DECISIONS, self.numbers) < ratio
         if take.all():
             self.U, self.values, self._G, self._riesz = U, values, G, riesz
