@@ -249,6 +249,15 @@ def test_ladders_that_cannot_be(theta: list[float]) -> None:
         Replicas(Well, np.array(theta), lambda n: np.zeros((1, n.size)), step=0.1)
 
 
+@pytest.mark.parametrize(("many", "batch"), [(5, 1), (5, 3), (4, 2), (6, 2)])
+def test_a_state_of_other_replicas_is_refused(many: int, batch: int) -> None:
+    options: Any = {"step": 0.4, "comm": MPI.COMM_SELF}
+    theta = np.geomspace(0.1, 1.0, 6)
+    state = Replicas(Well, theta[:5], lambda n: np.zeros((1, n.size)), batch=2, **options).state
+    with pytest.raises(InputError, match=r"in batches of \[2, 2, 1\], but"):
+        Replicas(Well, theta[:many], state, batch=batch, **options)
+
+
 def test_a_bad_start_of_a_replica_is_told() -> None:
     with pytest.raises(NumericalFailure, match="not finite"):
         Replicas(Well, np.array([1.0, 2.0]), lambda n: np.full((1, n.size), np.nan), step=0.1)
