@@ -91,7 +91,7 @@ class AnnealedFlow:
         U: Where the columns are, (n, S).
         values: ``A``, (S,); with minibatches of the last minibatch.
         best: Lowest iterates so far.
-        gradients: Gradients of each column so far in units of a full one, (S,).
+        gradients: Gradients of each column so far in units of a full one, (S,); looks are not among them.
         iteration: Number of the next step.
         memory: What the schedule remembers.
         acceptance: Acceptance probabilities of the last step, (S,).
@@ -185,6 +185,7 @@ class AnnealedFlow:
             self.U, self.values, self._G, self._riesz = U, values, G, riesz
         elif self._batches:  # also where it stays it has to see the next minibatch
             self.U = np.where(take, U, self.U)
+            self.gradients += np.where(take, 0.0, self._cost)
             self.values, self._G = self.landscape.gradient(self.U, number + 1)
             self._riesz = self._noise.riesz(self._G)
         elif take.any():

@@ -427,6 +427,24 @@ def test_minus_infinity_is_refused(accept: Any) -> None:
     assert refused.sum() > 10
 
 
+def test_a_refused_column_pays_for_its_next_minibatch() -> None:
+    """Where it stays it takes one more gradient, that of the next batch."""
+
+    class Walls(Well):
+        fraction = 0.25
+
+        def value(self, U: Array) -> Array:
+            return np.where(np.abs(U[0]) > 1.5, np.inf, super().value(U))
+
+    flow = AnnealedFlow(Walls(2.0), Constant(1.0), step=0.2, U0=np.zeros((1, 9)), numbers=range(9))
+    refused = np.zeros(9)
+    for _ in range(40):
+        flow.advance()
+        refused += flow.acceptance == 0.0
+    assert refused.min() != refused.max()
+    np.testing.assert_array_equal(flow.gradients, 0.25 * (41.0 + refused))
+
+
 def test_minibatches_are_not_compared() -> None:
     landscape, _ = landscapes("batches")
     with pytest.raises(InputError, match="one number for each column"):
