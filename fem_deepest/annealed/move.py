@@ -46,7 +46,10 @@ class Noise(Protocol):
 
 
 class ByPrior:
-    """``N = P``: noise of covariance ``C``, which is trace class in any dimension.
+    """``N = P``: noise of covariance ``C``.
+
+    It has to be trace class: an H1 metric is enough in one dimension, in two or three its square is; see
+    :mod:`fem_deepest.action.form.squared`. This is not checked: a metric does not tell its order.
 
     Args:
         landscape: The landscape.
