@@ -111,29 +111,37 @@ def contract(step: Callable[[Array, Array], None], y: Array) -> bool:
         y: Start, overwritten by the last iterate.
 
     Returns:
-        Whether the change came down to rounding; ``False`` as soon as it contracts too slowly.
+        Whether the change came down to rounding, for networks side by side that of each; ``False`` as
+        soon as it contracts too slowly.
     """
-    last, new = np.inf, np.empty_like(y)
-    size = max(1.0, _largest(y))
+    last, new, done = np.asarray(np.inf), np.empty_like(y), np.asarray(False)
+    size = np.maximum(1.0, _largest(y))
     for turn in range(_SWEEPS):
         step(y, new)
         np.subtract(new, y, out=y)
         change = _largest(y)
         y[...] = new
-        if not np.isfinite(change):
+        if not np.isfinite(change).all():
             return False
-        # Near rounding the change stops falling before it reaches the last bit.
-        if change <= _ROUNDING * size or (change <= 100 * _ROUNDING * size and change >= last):
+        done = done | _small(change, last, size)
+        if done.all():
             return True
-        if turn > 2 and change > _SLOW * last:
+        if turn > 2 and (~done & (change > _SLOW * last)).any():
             return False
         last = change
     return False
 
 
-def _largest(y: Array) -> float:
-    """Largest absolute value."""
-    return max(float(y.max(initial=0.0)), -float(y.min(initial=0.0)))
+def _largest(y: Array) -> Array:
+    """Largest absolute value of each network, (...): they may be of very different sizes."""
+    return np.maximum(y.max(axis=(-2, -1), initial=0.0), -y.min(axis=(-2, -1), initial=0.0))
+
+
+def _small(change: Array, last: Array, size: Array) -> NDArray[np.bool_]:
+    """Whether it is rounding; near that the change stops falling before it reaches the last bit."""
+    return np.asarray(
+        (change <= _ROUNDING * size) | ((change <= 100 * _ROUNDING * size) & (change >= last))
+    )
 
 
 def direct(
@@ -190,13 +198,13 @@ def newton(
     Raises:
         NumericalFailure: No convergence: the steps in depth are too long.
     """
-    last = np.inf
+    last, done = np.asarray(np.inf), np.asarray(False)
     r, slope = residual(x)
     for _ in range(_NEWTON):
         d = direct(slope, matrix, factor, shift, r, adjoint=False)
-        change = float(np.max(np.abs(d), initial=0.0))
-        size = max(1.0, float(np.max(np.abs(x), initial=0.0)))
-        if change <= _ROUNDING * size or (change <= 100 * _ROUNDING * size and change >= last):
+        change, size = _largest(d), np.maximum(1.0, _largest(x))
+        done = done | _small(change, last, size)
+        if done.all():
             return
         last = change
         norm, start = np.linalg.norm(r, axis=-2, keepdims=True), x.copy()
@@ -205,11 +213,11 @@ def newton(
             x[...] = start - damping * d
             r, slope = residual(x)
             left = np.linalg.norm(r, axis=-2, keepdims=True)
-            worse = left > (1.0 - 0.25 * damping) * norm + _ROUNDING * size
+            worse = left > (1.0 - 0.25 * damping) * norm + _ROUNDING * size[..., None, None]
             if not worse.any():
                 break
             damping[worse] *= 0.5
     raise NumericalFailure(
-        f"the implicit stage did not converge in {_NEWTON} Newton steps (last change {last:.1e}); "
+        f"the implicit stage did not converge in {_NEWTON} Newton steps (last change {np.max(last):.1e}); "
         "the steps in depth are too long for these weights: take more cells"
     )
