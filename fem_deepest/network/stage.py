@@ -9,6 +9,7 @@ two.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ _SWEEPS = 40
 _NEWTON = 50
 _HALVINGS = 12
 _SLOW = 0.6  # contraction per turn above which a direct solve is cheaper
-_ROUNDING = 4.0 * np.finfo(np.float64).eps
+_ROUNDING = 4.0 * float(np.finfo(np.float64).eps)
 
 
 def solve(
@@ -111,37 +112,50 @@ def contract(step: Callable[[Array, Array], None], y: Array) -> bool:
         y: Start, overwritten by the last iterate.
 
     Returns:
-        Whether the change came down to rounding, for networks side by side that of each; ``False`` as
+        Whether the change came down to rounding, that of each of the networks side by side; ``False`` as
         soon as it contracts too slowly.
     """
-    last, new, done = np.asarray(np.inf), np.empty_like(y), np.asarray(False)
-    size = np.maximum(1.0, _largest(y))
+    last, new = np.inf, np.empty_like(y)
+    size = _size(y)
     for turn in range(_SWEEPS):
         step(y, new)
         np.subtract(new, y, out=y)
-        change = _largest(y)
+        change = _relative(y, size)
         y[...] = new
-        if not np.isfinite(change).all():
+        if not isfinite(change):
             return False
-        done = done | _small(change, last, size)
-        if done.all():
+        if _small(change, last):
             return True
-        if turn > 2 and (~done & (change > _SLOW * last)).any():
+        if turn > 2 and change > _SLOW * last:
             return False
         last = change
     return False
 
 
-def _largest(y: Array) -> Array:
+def _largest(y: Array) -> Array | float:
     """Largest absolute value of each network, (...): they may be of very different sizes."""
+    if y.ndim == 2:  # faster without axes
+        return max(float(y.max(initial=0.0)), -float(y.min(initial=0.0)))
     return np.maximum(y.max(axis=(-2, -1), initial=0.0), -y.min(axis=(-2, -1), initial=0.0))
 
 
-def _small(change: Array, last: Array, size: Array) -> NDArray[np.bool_]:
+def _size(y: Array) -> Array | float:
+    """What a change of a network is compared with, (...)."""
+    largest = _largest(y)
+    return max(1.0, largest) if isinstance(largest, float) else np.maximum(1.0, largest)
+
+
+def _relative(y: Array, size: Array | float) -> float:
+    """The largest value of ``y`` in units of the size of its network."""
+    largest = _largest(y)
+    if isinstance(largest, float):
+        return largest / size  # type: ignore[return-value]
+    return float(np.divide(largest, size).max(initial=0.0))
+
+
+def _small(change: float, last: float) -> bool:
     """Whether it is rounding; near that the change stops falling before it reaches the last bit."""
-    return np.asarray(
-        (change <= _ROUNDING * size) | ((change <= 100 * _ROUNDING * size) & (change >= last))
-    )
+    return change <= _ROUNDING or (change <= 100 * _ROUNDING and change >= last)
 
 
 def direct(
@@ -198,13 +212,13 @@ def newton(
     Raises:
         NumericalFailure: No convergence: the steps in depth are too long.
     """
-    last, done = np.asarray(np.inf), np.asarray(False)
+    last = np.inf
     r, slope = residual(x)
     for _ in range(_NEWTON):
         d = direct(slope, matrix, factor, shift, r, adjoint=False)
-        change, size = _largest(d), np.maximum(1.0, _largest(x))
-        done = done | _small(change, last, size)
-        if done.all():
+        size = _size(x)
+        change = _relative(d, size)
+        if _small(change, last):
             return
         last = change
         norm, start = np.linalg.norm(r, axis=-2, keepdims=True), x.copy()
@@ -213,11 +227,13 @@ def newton(
             x[...] = start - damping * d
             r, slope = residual(x)
             left = np.linalg.norm(r, axis=-2, keepdims=True)
-            worse = left > (1.0 - 0.25 * damping) * norm + _ROUNDING * size[..., None, None]
+            worse = (
+                left > (1.0 - 0.25 * damping) * norm + _ROUNDING * np.asarray(size)[..., None, None]
+            )
             if not worse.any():
                 break
             damping[worse] *= 0.5
     raise NumericalFailure(
-        f"the implicit stage did not converge in {_NEWTON} Newton steps (last change {np.max(last):.1e}); "
+        f"the implicit stage did not converge in {_NEWTON} Newton steps (last change {last:.1e}); "
         "the steps in depth are too long for these weights: take more cells"
     )
