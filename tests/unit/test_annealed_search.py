@@ -135,6 +135,19 @@ def test_failed_descents_are_not_called_converged() -> None:
     assert not found.converged.any() and found.values < landscape.value(start)
 
 
+def test_a_column_where_the_action_fails_does_not_stop_the_others() -> None:
+    """As the last iterate under minibatches may: an implicit stage that the other samples do not have."""
+    action = network_action(
+        count=5, scheme_name="midpoint", lift="linear", activation_name="softplus"
+    )
+    U = np.zeros((action.create().getSize(), 3))
+    U[:, 1] = 1e3 * np.random.default_rng(0).standard_normal(len(U))
+    down = quasi_newton(action, tolerance=1e-6)(U)
+    assert down.converged.tolist() == [True, False, True] and np.isnan(down.values[1])
+    np.testing.assert_array_equal(down.U[:, 1], U[:, 1])
+    assert down.values[0] == down.values[2] < ActionLandscape(action).value(U[:, :1])[0]
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [({"steps": -1}, "-1 steps"), ({"ends": ()}, "descends from"), ({"ends": ("x",)}, "'best'")],
