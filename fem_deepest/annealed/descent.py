@@ -95,8 +95,8 @@ def by_columns(action: Counted, solve: Callable[[Action, PETSc.Vec], bool]) -> D
     Args:
         action: The action, see :func:`counted`.
         solve: ``solve(action, u)`` goes from ``u`` to a stationary point, in place, and says whether it is
-            one. Where it fails (``NotConverged``, ``NumericalFailure``) the column is where it was left, and its
-            value is no number where the action fails there too.
+            one. Where it fails (``NotConverged``, ``NumericalFailure``) the column is where it was left,
+            and its value is no number where the action fails there too.
     """
     u = action.create()
 
