@@ -95,7 +95,8 @@ def by_columns(action: Counted, solve: Callable[[Action, PETSc.Vec], bool]) -> D
     Args:
         action: The action, see :func:`counted`.
         solve: ``solve(action, u)`` goes from ``u`` to a stationary point, in place, and says whether it is
-            one. Where it fails (``NotConverged``, ``NumericalFailure``) the column is where it was left.
+            one. Where it fails (``NotConverged``, ``NumericalFailure``) the column is where it was left,
+            and its value is no number where the action fails there too.
     """
     u = action.create()
 
@@ -110,7 +111,11 @@ def by_columns(action: Counted, solve: Callable[[Action, PETSc.Vec], bool]) -> D
                 converged[s] = solve(action, u)
             except (NotConverged, NumericalFailure):
                 converged[s] = False
-            out[:, s], values[s] = u.array_r, action.value(u)
+            out[:, s] = u.array_r
+            try:
+                values[s] = action.value(u)
+            except NumericalFailure:  # as it did at the start of this column
+                values[s] = np.nan
             gradients[s] = action.gradients - before
         return Descent(out, values, converged, gradients)
 

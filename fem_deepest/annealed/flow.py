@@ -13,7 +13,7 @@ with ``A'' = P``. A move ``u'`` is accepted
   contours: what lowers the action is accepted, the density of the proposal is not corrected for. O.
   Juan, R. Keriven, G. Postelnicu, Int. J. Comput. Vis. 69 (2006) 7-25, doi:10.1007/s11263-006-6849-5.
 
-A move to where the action is not a number is refused by all of them. The noise of column ``s`` in step
+A move to where the action is not finite is refused by all of them. The noise of column ``s`` in step
 ``n`` is a function of the seed, ``numbers[s]`` and ``n`` alone, so a flow that was interrupted goes on bit
 for bit.
 """
@@ -91,7 +91,7 @@ class AnnealedFlow:
         U: Where the columns are, (n, S).
         values: ``A``, (S,); with minibatches of the last minibatch.
         best: Lowest iterates so far.
-        gradients: Gradients of each column so far in units of a full one, (S,).
+        gradients: Gradients of each column so far in units of a full one, (S,); looks are not among them.
         iteration: Number of the next step.
         memory: What the schedule remembers.
         acceptance: Acceptance probabilities of the last step, (S,).
@@ -179,12 +179,13 @@ class AnnealedFlow:
             take = ratio == 0.0
         else:
             ratio = self._log_ratio(k, d, values, G, riesz) / theta
-            ratio = np.where(np.isnan(ratio), -np.inf, ratio)
+            ratio = np.where(np.isfinite(values) & ~np.isnan(ratio), ratio, -np.inf)
             take = log_uniforms(self.seed, number, _DECISIONS, self.numbers) < ratio
         if take.all():
             self.U, self.values, self._G, self._riesz = U, values, G, riesz
         elif self._batches:  # also where it stays it has to see the next minibatch
             self.U = np.where(take, U, self.U)
+            self.gradients += np.where(take, 0.0, self._cost)
             self.values, self._G = self.landscape.gradient(self.U, number + 1)
             self._riesz = self._noise.riesz(self._G)
         elif take.any():

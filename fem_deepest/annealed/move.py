@@ -48,8 +48,8 @@ class Noise(Protocol):
 class ByPrior:
     """``N = P``: noise of covariance ``C``.
 
-    It is trace class where the order of ``P`` is above the dimension of the domain: H1 in one
-    dimension, its square in two and three.
+    It has to be trace class: an H1 metric is enough in one dimension, in two or three its square is; see
+    :mod:`fem_deepest.action.form.squared`. This is not checked: a metric does not tell its order.
 
     Args:
         landscape: The landscape.

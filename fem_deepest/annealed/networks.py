@@ -9,6 +9,8 @@ factor in depth, its inverse and a root of that:
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.action.network.forced import ForcedReplicas
 from fem_deepest.annealed.landscape import Numbers
+from fem_deepest.errors import NumericalFailure
 from fem_deepest.noise.philox import normals
 
 Array = NDArray[np.float64]
@@ -24,7 +27,8 @@ Array = NDArray[np.float64]
 class NetworkLandscape:
     """``A(w)``, or ``A(w, xi)`` with finite ``R_f`` or ``R_0``, of a network on blocks.
 
-    The normals of a draw are named by the number of the unknown. What overflows is infinite.
+    The normals of a draw are named by the number of the unknown. What overflows is infinite, and where an
+    implicit stage has no solution the action is no number; the other columns do not notice.
 
     Args:
         action: The action, on one rank.
@@ -67,14 +71,17 @@ class NetworkLandscape:
 
     def value(self, U: Array) -> Array:
         """See :class:`.Landscape`."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            return self._replicas.value(_rows(U)).action
+        return self._tried(_rows(U), lambda w: (self._replicas.value(w).action,))[0]
 
     def gradient(self, U: Array, step: int | None = None) -> tuple[Array, Array]:
         """See :class:`.Landscape`."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            parts, slope = self._replicas.gradient(_rows(U))
-        return parts.action, slope.T
+
+        def gradient(w: Array) -> tuple[Array, ...]:
+            parts, slope = self._replicas.gradient(w)
+            return parts.action, slope
+
+        values, slopes = self._tried(_rows(U), gradient)
+        return values, slopes.T
 
     def score(self, U: Array) -> Array:
         """Fraction of samples classified rightly, or root mean square error, (S,)."""
@@ -100,6 +107,18 @@ class NetworkLandscape:
     def inner(self, a: Array, b: Array) -> Array:
         """See :class:`.Landscape`."""
         return np.asarray(np.einsum("is,is->s", a, b))
+
+    def _tried(self, w: Array, evaluate: Callable[[Array], tuple[Array, ...]]) -> tuple[Array, ...]:
+        """What ``evaluate`` gives of rows (B, n); no numbers for those where it fails alone."""
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):
+                return evaluate(w)
+        except NumericalFailure:
+            if len(w) == 1:
+                return np.full(1, np.nan), np.full(w.shape, np.nan)
+        half = len(w) // 2
+        parts = [self._tried(part, evaluate) for part in (w[:half], w[half:])]
+        return tuple(np.concatenate(both) for both in zip(*parts, strict=False))
 
     def _mapped(self, block: Array, depth: Array, columns: Array, rest: Array) -> Array:
         """A matrix in depth times a diagonal one, and a diagonal one on the rest."""

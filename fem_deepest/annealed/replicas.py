@@ -75,7 +75,8 @@ class Replicas:
         rounds: Rounds so far.
 
     Raises:
-        InputError: The temperatures do not increase or are not positive, or a number is wrong.
+        InputError: The temperatures do not increase or are not positive, a number is wrong, or a state
+            has others.
         NumericalFailure: The action of a start is not finite.
 
     Collective on ``comm``: construction and every method.
@@ -112,6 +113,11 @@ class Replicas:
         self.at: Numbers = given.at.copy() if given else np.arange(many)
         self._exchanges: Array = given.exchanges.copy() if given else np.zeros((2, many - 1))
         self._parts, self._flows = blocks(range(many), batch), dict[int, AnnealedFlow]()
+        if given and [flow.U.shape[1] for flow in given.flows] != [len(p) for p in self._parts]:
+            raise InputError(
+                f"replicas go on from a state in batches of {[f.U.shape[1] for f in given.flows]}, but "
+                f"{many} temperatures in batches of {batch} were asked for; take those of the state"
+            )
         landscape, own = cache(make), self._own_temperatures()
 
         def begin(part: range) -> None:

@@ -50,7 +50,7 @@ class Constant(_OfStep):
         theta: Temperature, or one for each column.
 
     Raises:
-        InputError: It is not positive.
+        InputError: It is not positive, or there is neither one nor one for each column.
     """
 
     theta: ArrayLike
@@ -61,8 +61,13 @@ class Constant(_OfStep):
 
     def temperature(self, step: int, memory: Array) -> Array:
         """See :class:`Schedule`."""
-        theta = np.asarray(self.theta, dtype=np.float64)
-        return np.broadcast_to(theta, memory.shape[1:])
+        theta, columns = np.asarray(self.theta, dtype=np.float64), memory.shape[1]
+        if theta.shape not in ((), (1,), (columns,)):
+            raise InputError(
+                f"a schedule got temperatures of shape {theta.shape} for {columns} columns, expected one, "
+                "or one for each column"
+            )
+        return np.broadcast_to(theta, (columns,))
 
 
 @dataclass(frozen=True)

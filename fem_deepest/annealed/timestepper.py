@@ -99,8 +99,9 @@ class _Step(OneStep):
 
     def advance(self, ts: PETSc.TS) -> None:
         """One step of the flow, shorter where the final time is near."""
-        flow, t, last = self._flow, ts.getTime(), ts.getMaxTime()
-        end = min(t + flow.step, last)
+        flow, last = self._flow, ts.getMaxTime()
+        # Not the sum of the steps, which would round otherwise after a restart.
+        t, end = flow.iteration * flow.step, min((flow.iteration + 1) * flow.step, last)
         if last - end < NEAR * flow.step:
             end = last
         flow.advance(end - t if abs(end - t - flow.step) > NEAR * flow.step else None)

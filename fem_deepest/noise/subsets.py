@@ -24,7 +24,8 @@ Indices = NDArray[np.int64]
 
 STREAM = STREAMS - 1  # that no noise of a run uses
 _AHEAD = 64  # steps whose subsets are drawn together: NumPy takes 0.2 ms for the first one,
-_ENTRIES = 2**16  # unless they would have more entries than this
+_ENTRIES = 2**16  # unless they would have more entries than this,
+_KEPT = 2**22  # or those of all runs more than this
 _RUNS = 4096  # whose subsets are kept
 _NONE: Indices = np.empty((0, 0), dtype=np.int64)
 
@@ -49,7 +50,6 @@ class Subsets:
                 "there are"
             )
         self.seed, self.total, self.size = seed, total, size
-        self._ahead = min(max(_ENTRIES // size, 1), _AHEAD)
         self._drawn: dict[int, tuple[int, Indices]] = {}
 
     def __call__(self, step: int, number: int = 0) -> Indices:
@@ -66,7 +66,9 @@ class Subsets:
         if not 0 <= step - begin < len(drawn):
             _check("step", step, STEPS)
             _check("number", number, SAMPLES)
-            begin, drawn = step, self._draw(range(step, min(step + self._ahead, STEPS)), number)
+            entries = min(_ENTRIES, _KEPT // (len(self._drawn) + 1))
+            ahead = min(max(entries // self.size, 1), _AHEAD)
+            begin, drawn = step, self._draw(range(step, min(step + ahead, STEPS)), number)
             if number not in self._drawn and len(self._drawn) == _RUNS:
                 del self._drawn[next(iter(self._drawn))]
             self._drawn[number] = begin, drawn

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
+from fem_deepest.errors import InputError
+
 Array = NDArray[np.float64]
 
 
@@ -18,11 +20,21 @@ class Tridiagonal:
     Args:
         diagonal: (n,).
         off: Off-diagonal, (n - 1,).
+
+    Raises:
+        InputError: ``A`` is not positive definite.
     """
 
     def __init__(self, diagonal: Array, off: Array) -> None:
         self.diagonal, self.off = diagonal, off
-        self._factor = lapack.dpttrf(diagonal, off)[:2]
+        # SciPy wants an entry beside the diagonal even where there is none.
+        pivots, below, failed = lapack.dpttrf(diagonal, off if off.size else np.zeros(1))
+        if failed:
+            raise InputError(
+                f"a tridiagonal matrix is not positive definite (pivot {failed} of {diagonal.size}); take "
+                "positive coefficients"
+            )
+        self._factor: tuple[Array, Array] = pivots, below
 
     def apply(self, x: Array) -> Array:
         """``A x``."""
@@ -40,7 +52,7 @@ class Tridiagonal:
         diagonal, below = self._factor
         y = np.sqrt(diagonal)[:, None] * z
         out = y.copy()
-        out[1:] += below[:, None] * y[:-1]
+        out[1:] += below[: len(y) - 1, None] * y[:-1]
         return out
 
     def inverse_root(self, z: Array) -> Array:
@@ -57,6 +69,6 @@ def inverse_root(factor: tuple[Array, Array], z: Array) -> Array:
     """
     diagonal, below = factor
     band = np.ones((2, diagonal.size))
-    band[1, :-1] = below
+    band[1, :-1] = below[: diagonal.size - 1]
     x, _ = lapack.dtbtrs(band, z / np.sqrt(diagonal)[:, None], uplo="L", trans="T", diag="U")
     return np.asarray(x)

@@ -382,12 +382,14 @@ def test_white_noise_is_ill_posed_in_the_plane() -> None:
         ({"look": 0}, "once in 0"),
         ({"U0": np.zeros((2, 1))}, "shape"),
         ({"numbers": [-1]}, "samples of a noise"),
+        ({"schedule": Constant([1.0, 2.0])}, r"shape \(2,\) for 1 columns"),
+        ({"schedule": Constant([])}, r"shape \(0,\)"),
     ],
 )
 def test_flows_that_cannot_be(options: Any, words: str) -> None:
-    given = {"step": 0.1, "U0": np.zeros((1, 1))} | options
+    given = {"schedule": Constant(1.0), "step": 0.1, "U0": np.zeros((1, 1))} | options
     with pytest.raises(InputError, match=words):
-        AnnealedFlow(Well(), Constant(1.0), **given).advance()
+        AnnealedFlow(Well(), **given).advance()
 
 
 def test_what_is_no_number_is_refused() -> None:
@@ -401,6 +403,46 @@ def test_what_is_no_number_is_refused() -> None:
     np.testing.assert_array_equal(flow.acceptance, 0.0)
     with pytest.raises(NumericalFailure, match="column 1"):
         AnnealedFlow(well, Constant(1.0), step=0.1, U0=np.array([[0.0, np.nan]]), numbers=[0, 1])
+
+
+@pytest.mark.parametrize("accept", ["always", "metropolis", "contour"])
+def test_minus_infinity_is_refused(accept: Any) -> None:
+    """An action that overflows downwards is no lowest one: the column would never leave it."""
+
+    class Hole(Well):
+        def value(self, U: Array) -> Array:
+            return np.where(U[0] > 0.5, -np.inf, 0.5 * U[0] ** 2)
+
+        def gradient(self, U: Array, step: int | None = None) -> tuple[Array, Array]:
+            return self.value(U), U
+
+    flow = AnnealedFlow(
+        Hole(), Constant(5.0), step=1.0, U0=np.zeros((1, 20)), numbers=range(20), accept=accept
+    )
+    refused = np.zeros(20)
+    for _ in range(5):
+        flow.advance()
+        refused += flow.acceptance == 0.0
+    assert np.isfinite(flow.values).all() and np.isfinite(flow.best.values).all()
+    assert refused.sum() > 10
+
+
+def test_a_refused_column_pays_for_its_next_minibatch() -> None:
+    """Where it stays it takes one more gradient, that of the next batch."""
+
+    class Walls(Well):
+        fraction = 0.25
+
+        def value(self, U: Array) -> Array:
+            return np.where(np.abs(U[0]) > 1.5, np.inf, super().value(U))
+
+    flow = AnnealedFlow(Walls(2.0), Constant(1.0), step=0.2, U0=np.zeros((1, 9)), numbers=range(9))
+    refused = np.zeros(9)
+    for _ in range(40):
+        flow.advance()
+        refused += flow.acceptance == 0.0
+    assert refused.min() != refused.max()
+    np.testing.assert_array_equal(flow.gradients, 0.25 * (41.0 + refused))
 
 
 def test_minibatches_are_not_compared() -> None:

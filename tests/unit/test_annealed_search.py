@@ -135,6 +135,19 @@ def test_failed_descents_are_not_called_converged() -> None:
     assert not found.converged.any() and found.values < landscape.value(start)
 
 
+def test_a_column_where_the_action_fails_does_not_stop_the_others() -> None:
+    """As the last iterate under minibatches may: an implicit stage that the other samples do not have."""
+    action = network_action(
+        count=5, scheme_name="midpoint", lift="linear", activation_name="softplus"
+    )
+    U = np.zeros((action.create().getSize(), 3))
+    U[:, 1] = 1e3 * np.random.default_rng(0).standard_normal(len(U))
+    down = quasi_newton(action, tolerance=1e-6)(U)
+    assert down.converged.tolist() == [True, False, True] and np.isnan(down.values[1])
+    np.testing.assert_array_equal(down.U[:, 1], U[:, 1])
+    assert down.values[0] == down.values[2] < ActionLandscape(action).value(U[:, :1])[0]
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [({"steps": -1}, "-1 steps"), ({"ends": ()}, "descends from"), ({"ends": ("x",)}, "'best'")],
@@ -249,6 +262,15 @@ def test_ladders_that_cannot_be(theta: list[float]) -> None:
         Replicas(Well, np.array(theta), lambda n: np.zeros((1, n.size)), step=0.1)
 
 
+@pytest.mark.parametrize(("many", "batch"), [(5, 1), (5, 3), (4, 2), (6, 2)])
+def test_a_state_of_other_replicas_is_refused(many: int, batch: int) -> None:
+    options: Any = {"step": 0.4, "comm": MPI.COMM_SELF}
+    theta = np.geomspace(0.1, 1.0, 6)
+    state = Replicas(Well, theta[:5], lambda n: np.zeros((1, n.size)), batch=2, **options).state
+    with pytest.raises(InputError, match=r"in batches of \[2, 2, 1\], but"):
+        Replicas(Well, theta[:many], state, batch=batch, **options)
+
+
 def test_a_bad_start_of_a_replica_is_told() -> None:
     with pytest.raises(NumericalFailure, match="not finite"):
         Replicas(Well, np.array([1.0, 2.0]), lambda n: np.full((1, n.size), np.nan), step=0.1)
@@ -315,6 +337,22 @@ def test_ts_goes_on_and_stops_in_time(options: Any) -> None:
     for k in (0.1, 0.1, 0.05):
         by_hand.advance(k)
     np.testing.assert_allclose(short.flow.U, by_hand.U, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("step", "end"), [(0.1, 5.049), (0.03, 2.005)])
+def test_a_shorter_last_step_is_the_same_after_a_restart(
+    options: Any, step: float, end: float
+) -> None:
+    """Bit for bit, where the sum of the steps and their number times the step differ by rounding."""
+    options(ts_max_time=end)
+    whole = FlowStepper(flow_of(step), 10**6).solve()
+    half = flow_of(step)
+    while half.iteration < whole.iteration - 3:
+        half.advance()
+    again = AnnealedFlow(half.landscape, COLD, step=step, U0=half.state, accept="contour")
+    stepper = FlowStepper(again, 10**6)
+    assert stepper.solve().iteration == whole.iteration and stepper.time == end
+    np.testing.assert_array_equal(again.U, whole.U)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from fem_deepest.annealed.root import root_of
 from fem_deepest.errors import InputError
 from fem_deepest.spaces.constrained import Clamped
 from fem_deepest.spaces.semidefinite import factors
+from fem_deepest.spaces.tridiagonal import Tridiagonal
 
 Array = NDArray[np.float64]
 EPS = float(np.finfo(np.float64).eps)
@@ -97,6 +98,7 @@ OTHERS: dict[str, Callable[[], Any]] = {
     "network": lambda: network_action(lift="linear", scheme_name="rk2"),
     "network soft": lambda: network_action(R_f=3.0, R_0=5.0, index="interval"),
     "states": lambda: StateAction(network_action(R_f=3.0, lift="linear", scheme_name="midpoint")),
+    "states one cell": lambda: StateAction(network_action(R_f=3.0, cells=1)),
     "states soft": lambda: StateAction(network_action(R_f=3.0, R_0=5.0, index="interval")),
     "path": lambda: PathAction(oscillator("midpoint", False), 2.0),
     "path varying": lambda: PathAction(oscillator("midpoint", True), 2.0),
@@ -198,6 +200,25 @@ def test_facets_inside_need_one_rank() -> None:
     P = dense(action.metric.apply, action)
     R = root_of(action, action.create())(np.eye(len(P)))
     np.testing.assert_allclose(R @ R.T @ P, np.eye(len(P)), atol=1e-12)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_tridiagonal_matrices(n: int) -> None:
+    """``L L^T = A``, ``R R^T = A^{-1}``, also of a single entry; an indefinite one is refused."""
+    diagonal, off = np.linspace(2.0, 3.0, n), np.linspace(-1.0, 0.5, n)[: n - 1]
+    A = Tridiagonal(diagonal, off)
+    dense = np.diag(diagonal) + np.diag(off, 1) + np.diag(off, -1)
+    one = np.eye(n)
+    L, R = A.root(one), A.inverse_root(one)
+    for got, exact in (
+        (A.apply(one), dense),
+        (A.solve(one), np.linalg.inv(dense)),
+        (L @ L.T, dense),
+        (R @ R.T, np.linalg.inv(dense)),
+    ):
+        np.testing.assert_allclose(got, exact, atol=20 * EPS * np.linalg.cond(dense))
+    with pytest.raises(InputError, match="positive definite"):
+        Tridiagonal(diagonal - 4.0, off)
 
 
 def test_semidefinite_factors() -> None:

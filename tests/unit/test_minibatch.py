@@ -75,6 +75,17 @@ def test_subsets_of_few_runs_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [subsets(2, number).tolist() for number in range(6)] == first
 
 
+def test_many_runs_with_wide_batches_take_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The entries kept grow like the logarithm of the number of runs, as long as one step fits."""
+    monkeypatch.setattr("fem_deepest.noise.subsets._KEPT", 2**10)
+    subsets = Subsets(7, 40, 8)
+    first = [[subsets(step, run).tolist() for run in range(128)] for step in range(3)]
+    assert sum(drawn.size for _, drawn in subsets._drawn.values()) <= 2**10 * (1 + np.log(128))
+    assert first == [
+        [Subsets(7, 40, 8)(step, run).tolist() for run in range(128)] for step in range(3)
+    ]
+
+
 def test_every_subset_is_as_likely_as_any_other() -> None:
     """Chi-square over all subsets of three of six, and over pairs of those of successive steps."""
     subsets, count = Subsets(1, 6, 3), 20000

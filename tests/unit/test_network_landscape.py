@@ -47,6 +47,23 @@ def test_blocks_are_the_action_column_by_column(options: dict[str, Any]) -> None
         assert landscape.score(U)[s] == pytest.approx(action.parts.score, rel=1e-14)
 
 
+@pytest.mark.parametrize("bad", [[1], [0, 4], [0, 1, 2, 3, 4]])
+def test_a_column_without_a_stage_does_not_stop_the_others(bad: list[int]) -> None:
+    """Too long a step of the implicit midpoint rule with softplus: no number there, either way."""
+    action = network_action(
+        count=5, scheme_name="midpoint", lift="linear", activation_name="softplus"
+    )
+    landscape, single = NetworkLandscape(action), ActionLandscape(action)
+    U = 0.1 * np.random.default_rng(0).standard_normal((landscape.rows, 5))
+    U[:, bad] *= 1e3
+    (values, G), (expected, H) = (L.gradient(U) for L in (landscape, single))
+    good = np.setdiff1d(np.arange(5), bad)
+    assert np.isnan(values[bad]).all() and np.isnan(expected[bad]).all()
+    np.testing.assert_allclose(values[good], expected[good], rtol=1e-12)
+    np.testing.assert_allclose(G[:, good], H[:, good], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(landscape.value(U), values, rtol=1e-12)
+
+
 @all_cases
 def test_the_covariance_of_draws_is_the_inverse_metric(
     options: dict[str, Any], monkeypatch: pytest.MonkeyPatch

@@ -8,6 +8,7 @@ from problems import network_action
 
 from fem_deepest.action.network.replicas import Replicas
 from fem_deepest.errors import InputError
+from fem_deepest.spaces import Parameters
 
 CASES = [
     {},
@@ -42,6 +43,21 @@ def test_replicas_are_networks(options: dict) -> None:
     z = np.random.default_rng(1).standard_normal((action.network.inputs, 7))
     outputs = [action.network.output(action.space.parameters(row.copy()), z) for row in w]
     np.testing.assert_allclose(replicas.output(w, z), outputs, rtol=0, atol=1e-12 * scale)
+
+
+@pytest.mark.parametrize("depth", [2.0, 9.0])  # fixed point and Newton's method
+def test_a_large_neighbour_takes_no_digits(depth: float) -> None:
+    """Implicit stages are solved to the rounding of each network, not to that of the largest one."""
+    replicas = Replicas(
+        network_action(count=5, scheme_name="midpoint", lift="linear", depth=depth, leak=0.2)
+    )
+    w = np.zeros((2, replicas.size))
+    w[0] = 0.2 * np.random.default_rng(0).standard_normal(replicas.size)
+    alone, g = replicas.gradient(w[:1])
+    Parameters.view(w[1:], replicas.network.shapes).lift[...] = 1e12  # its states are as large
+    both, h = replicas.gradient(w)
+    assert both.action[0] == pytest.approx(alone.action[0], rel=1e-12)
+    np.testing.assert_allclose(h[0], g[0], rtol=0, atol=1e-12 * np.abs(g).max())
 
 
 @pytest.mark.parametrize("options", CASES[:5], ids=str)

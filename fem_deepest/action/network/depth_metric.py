@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
-from scipy.linalg import lapack
 
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.network.samples import weight_prior
 from fem_deepest.action.root import Numbered
-from fem_deepest.spaces.tridiagonal import inverse_root
+from fem_deepest.spaces.tridiagonal import Tridiagonal
 
 if TYPE_CHECKING:
     from fem_deepest.action.network.states import StateAction
@@ -62,26 +61,26 @@ class DepthMetric:
             diagonal[0] += forcing.input_precision * measure / samples
         else:
             diagonal, off = diagonal[1:], off[1:]
-        self._diagonal, self._off = diagonal, off
-        self._factor = lapack.dpttrf(diagonal, off)[:2]
+        self._depth = Tridiagonal(diagonal, off)
         self._r, self._d = self.space.create(), self.space.create()
 
     def apply(self, d: PETSc.Vec, r: PETSc.Vec) -> None:
         """``r = P d``."""
         source, target = d.array_r, r.array_w
         a, b = self._action.states(source), self._action.states(target)
-        np.multiply(self._diagonal[:, None], a, out=b)
-        b[:, :-1] += self._off[:, None] * a[:, 1:]
-        b[:, 1:] += self._off[:, None] * a[:, :-1]
+        diagonal, off = self._depth.diagonal[:, None], self._depth.off[:, None]
+        np.multiply(diagonal, a, out=b)
+        b[:, :-1] += off * a[:, 1:]
+        b[:, 1:] += off * a[:, :-1]
         self._on_weights(self.weights.apply, source, target)
 
     def solve(self, r: PETSc.Vec, d: PETSc.Vec) -> None:
         """``d = P^{-1} r``."""
-        self._inverse(r, d, lambda x: lapack.dpttrs(*self._factor, x)[0], self.weights.solve)
+        self._inverse(r, d, self._depth.solve, self.weights.solve)
 
     def inverse_root(self, z: PETSc.Vec, d: PETSc.Vec) -> None:
         """``d = R z`` with ``R R^T = P^{-1}``."""
-        self._inverse(z, d, lambda x: inverse_root(self._factor, x), self.weights.inverse_root)
+        self._inverse(z, d, self._depth.inverse_root, self.weights.inverse_root)
 
     @property
     def root(self) -> Numbered:

@@ -40,7 +40,8 @@ class MinibatchReplicas:
         numbers: Sequence[int] | NDArray[np.integer],
     ) -> None:
         self._batches = Minibatches(action, size, seed)
-        self._replicas = Replicas(self._batches.batch)
+        batch = self._batches.batch
+        self._replicas = Replicas(batch, batch.tiles)  # those that a batch is gathered into
         self._rows = self._batches.lay_out((len(numbers),))
         self.numbers, self.size = numbers, self._replicas.size
 

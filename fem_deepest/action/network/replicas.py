@@ -48,6 +48,7 @@ class Replicas:
 
     Args:
         action: The action: data, network and prior.
+        tiles: Its samples in tiles, whose data may change later; if None they are copied into few.
 
     Attributes:
         network: The network.
@@ -61,7 +62,7 @@ class Replicas:
     Nothing here is collective.
     """
 
-    def __init__(self, action: NetworkAction) -> None:
+    def __init__(self, action: NetworkAction, tiles: Tiles | None = None) -> None:
         self._check(action)
         if action.grid.comm.size > 1:
             raise InputError(
@@ -71,8 +72,10 @@ class Replicas:
         self.network, self.samples = action.network, action.samples
         self.size = self._weights = action.space.parameter_size
         self._prior = action.metric
-        forced = action.space.local_size > self._weights
-        self._tiles = action.tiles if forced else _merged(action)
+        if tiles is None:
+            forced = action.space.local_size > self._weights
+            tiles = action.tiles if forced else _merged(action)
+        self._tiles = tiles
 
     def value(self, w: Array) -> ReplicaParts:
         """The action of ``w``, (B, size)."""
