@@ -318,7 +318,7 @@ def test_a_contest_with_a_known_chance(tmp_path) -> None:
     low, high = (np.log(1 - q) / np.log(0.96) for q in (0.4, 0.54))
     assert low < table[arms.MEDIAN][1] < high + 1
     # Runs without memory that are begun anew cost 1/0.04 tosses in the mean, wherever they are cut off;
-    # the deviation of the estimate is 25 over the root of the successes, 1.7. Tosses go on after a success.
+    # the deviation of the estimate is 25 over the root of the successes, 1.7. Tosses go on after it.
     assert abs(table[arms.EXPECTED][1] - 25.0) < 6.8
     np.testing.assert_array_equal(trials["coins: used"], 20.0)
     assert table[arms.P][1] < 1e-50
