@@ -74,7 +74,7 @@ def summary(trials: Mapping[str, Trial], reference: str | None = None) -> dict[s
         (MIDDLE, 0.5),
         ("action, third quartile", 0.75),
     ):
-        columns[name] = np.array([np.quantile(t.lowest, share) for t in rows])
+        columns[name] = np.array([_quantile(t.lowest, share) for t in rows])
     if reference is not None:
         known = np.isfinite(trials[reference].hit)
         others = np.array([name != reference for name in trials])
@@ -84,3 +84,12 @@ def summary(trials: Mapping[str, Trial], reference: str | None = None) -> dict[s
         columns[P], columns[HOLM] = p, np.full_like(p, np.nan)
         columns[HOLM][others] = holm(p[others])
     return columns
+
+
+def _quantile(lowest: Array, share: float) -> float:
+    """The quantile, interpolated; NumPy's is not a number beside an infinite one."""
+    ordered, at = np.sort(lowest), share * (lowest.size - 1)
+    below = int(at)
+    if at == below or np.isinf(ordered[below + 1]):
+        return float(ordered[below if at == below else below + 1])
+    return float(ordered[below] + (at - below) * (ordered[below + 1] - ordered[below]))

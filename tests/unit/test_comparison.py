@@ -116,6 +116,32 @@ def test_summary_of_arms() -> None:
     assert np.isnan(found[arms.P][1])
 
 
+@pytest.mark.filterwarnings("error")
+def test_seeds_that_have_found_nothing() -> None:
+    """They count as infinite: in quantiles, and in the median that is drawn from the files."""
+    from fem_deepest.figures.comparison import success
+
+    some, most = np.array([1.0, 2.0, 4.0, np.inf, np.inf]), np.array([1.0, *[np.inf] * 4])
+    hit, used = np.full(5, np.inf), np.full(5, 3.0)
+    found = summary({"some": Trial(some, hit, used), "most": Trial(most, hit, used)})
+    assert list(found[arms.MIDDLE]) == [4.0, np.inf]
+    assert list(found["action, quartile"]) == [2.0, np.inf]
+    finite = np.random.default_rng(0).random(8)
+    known = summary({"a": Trial(finite, np.full(8, np.inf), np.full(8, 3.0))})
+    for name, share in (("action, quartile", 0.25), (arms.MIDDLE, 0.5)):
+        assert known[name][0] == pytest.approx(np.quantile(finite, share), rel=1e-14)
+    assert list(found["action, third quartile"]) == [np.inf, np.inf]
+    table = Listing("arm", ("some", "most"), {**found, "threshold": np.zeros(2)})
+    columns = {"some: lowest": some, "most: lowest": most}
+    trials = Listing.from_csv(Listing("seed", tuple("01234"), columns).to_csv())
+    medians = [
+        line.get_xdata()[0]
+        for line in success(table, trials).axes[1].lines
+        if np.ptp(line.get_ydata()) == pytest.approx(0.72) and line.get_marker() == "None"
+    ]
+    assert medians == [4.0]
+
+
 def test_listing_in_files() -> None:
     listing = Listing(
         "arm", ("x", "y, z"), {"p": np.array([0.1, np.inf]), "q": np.array([1e-30, 2.0])}
