@@ -116,7 +116,10 @@ def _strip(axes: Axes, lowest: Array, row: int) -> None:
     """All seeds as points, spread in a fixed order so that they do not hide each other."""
     spread = 0.56 * (((np.arange(lowest.size) * 0.618034) % 1.0) - 0.5)
     axes.plot(lowest, row + spread, ".", color=_colour(row), alpha=0.55, markersize=7)
-    axes.plot([np.nanmedian(lowest)] * 2, [row - 0.36, row + 0.36], color=_colour(row), linewidth=3)
+    # What is left empty in the file was infinite: a seed that never came to the action that is compared.
+    middle = np.median(np.where(np.isnan(lowest), np.inf, lowest))
+    if np.isfinite(middle):
+        axes.plot([middle] * 2, [row - 0.36, row + 0.36], color=_colour(row), linewidth=3)
 
 
 def _colour(i: int) -> str:

@@ -44,7 +44,9 @@ def summary(trials: Mapping[str, Trial], reference: str | None = None) -> dict[s
 
     * numbers of seeds and successes, the success rate with Wilson's 95 % interval;
     * quartiles of the evaluations to success over *all* seeds, infinite where fewer than that share
-      succeed; evaluations used in all by all seeds for one success;
+      succeed; evaluations of all seeds until each has succeeded or ended, for one success: the expected
+      cost of independent runs until the first success (A. Auger, N. Hansen 2005,
+      doi:10.1109/CEC.2005.1554902). What an arm does after its success is not counted there;
     * the lowest action of all seeds, and quantiles of the lowest of each seed;
     * level of McNemar's exact test against the reference, on the same seeds, and by Holm for all arms
       together.
@@ -62,8 +64,9 @@ def summary(trials: Mapping[str, Trial], reference: str | None = None) -> dict[s
     for name, share in ((FIRST, 0.25), (MEDIAN, 0.5), (THIRD, 0.75)):
         columns[name] = np.array([censored_quantile(t.hit, share) for t in rows])
     used = np.array([t.used.sum() for t in rows])
+    until = np.array([np.minimum(t.hit, t.used).sum() for t in rows])
     with np.errstate(divide="ignore"):
-        columns[EXPECTED] = used / successes
+        columns[EXPECTED] = until / successes
     columns[USED] = used / seeds
     columns[LOWEST] = np.array([t.lowest.min() for t in rows])
     for name, share in (
@@ -71,7 +74,7 @@ def summary(trials: Mapping[str, Trial], reference: str | None = None) -> dict[s
         (MIDDLE, 0.5),
         ("action, third quartile", 0.75),
     ):
-        columns[name] = np.array([np.quantile(t.lowest, share) for t in rows])
+        columns[name] = np.array([_quantile(t.lowest, share) for t in rows])
     if reference is not None:
         known = np.isfinite(trials[reference].hit)
         others = np.array([name != reference for name in trials])
@@ -81,3 +84,12 @@ def summary(trials: Mapping[str, Trial], reference: str | None = None) -> dict[s
         columns[P], columns[HOLM] = p, np.full_like(p, np.nan)
         columns[HOLM][others] = holm(p[others])
     return columns
+
+
+def _quantile(lowest: Array, share: float) -> float:
+    """The quantile, interpolated; NumPy's is not a number beside an infinite one."""
+    ordered, at = np.sort(lowest), share * (lowest.size - 1)
+    below = int(at)
+    if at == below or np.isinf(ordered[below + 1]):
+        return float(ordered[below if at == below else below + 1])
+    return float(ordered[below] + (at - below) * (ordered[below + 1] - ordered[below]))

@@ -35,6 +35,7 @@ Array = NDArray[np.float64]
 
 _FLOOR = -2.5  # the mean is never lower: A/eps is larger than 15 L there for eps < 1/2
 _POINTS = 4001
+_LATE = 0.5825971579  # -zeta(1/2)/sqrt(2 pi)
 
 
 def potential(m: Array | float, tilt: float = 0.0) -> Array:
@@ -77,10 +78,17 @@ def eyring_kramers(L: float, eps: float, cells: int | None = None, tilt: float =
     return float(2.0 * np.pi / np.abs(top) * np.exp(0.5 * np.log(ratios).sum() + barrier / eps))
 
 
-def effective(L: float, eps: float, cells: int, target: float, tilt: float = 0.0) -> float:
+def effective(
+    L: float, eps: float, cells: int, target: float, tilt: float = 0.0, step: float = 0.0
+) -> float:
     """Expected time until the mean, which starts at -1, reaches ``target``, in its effective potential.
 
         E tau = (L/eps) int_{-1}^{target} e^{F(y)/eps} int_{-inf}^y e^{-F(z)/eps} dz dy
+
+    Who looks once in a step sees the mean at the target later, as if the target were higher by
+    ``-zeta(1/2)/sqrt(2 pi) = 0.5826`` deviations ``sqrt(2 eps step/L)`` of a step: D. Siegmund, Adv. Appl.
+    Probab. 11 (1979) 701-719, doi:10.2307/1426855; M. Broadie, P. Glasserman, S. Kou 1997,
+    doi:10.1111/1467-9965.00035.
 
     Args:
         L: Length, below pi.
@@ -88,11 +96,13 @@ def effective(L: float, eps: float, cells: int, target: float, tilt: float = 0.0
         cells: Number of cells.
         target: Mean at which the path counts as escaped.
         tilt: ``b``.
+        step: Time between two looks; 0: always.
 
     Raises:
         InputError: The length is not between 0 and pi.
     """
     check_length(L)
+    target += _LATE * np.sqrt(2.0 * eps * step / L)
     lam, start = eigenvalues(L, cells)[1:, None], curvature(-1.0, tilt)
 
     def over_eps(m: Array) -> Array:

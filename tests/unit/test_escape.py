@@ -73,6 +73,36 @@ def test_escape_in_the_effective_potential(tilt) -> None:
     assert effective(L, eps, n, 0.8, tilt) == pytest.approx(L / eps * outer, rel=1e-6)
 
 
+@pytest.mark.parametrize(("inverse", "late"), [(8.0, 0.026), (14.0, 0.006)])
+def test_escape_that_is_seen_once_a_step(inverse, late) -> None:
+    """The chain of the steps of the mean, as a matrix ``Q`` on a grid: ``(1 - Q) T = step``.
+
+    The scheme is Heun's, as in the study. Cells of 0.006 are a tenth of the deviation of a step or less.
+    """
+    L, n, step, eps, target = 1.0, 4, 0.1, 1.0 / inverse, 0.8
+    lam = eigenvalues(L, n)[1:, None]
+    edges = np.linspace(-2.2, target, 501)
+    centres = 0.5 * (edges[1:] + edges[:-1])
+    z = np.linspace(-7.0, 7.0, 4001)
+    weights = np.exp(-(z**2) / 2)
+    weights /= weights.sum()
+
+    def drift(m):
+        return m - m**3 - eps / (2 * L) * (6 * m / (lam + 3 * m**2 - 1)).sum(axis=0)
+
+    noise, inside = np.sqrt(2 * eps * step / L) * z, np.concatenate([[-np.inf], edges[1:]])
+    rows = []
+    for m in centres:
+        slope = drift(np.array([m]))
+        ends = m + step / 2 * (slope + drift(m + step * slope + noise)) + noise
+        rows.append(np.histogram(ends, inside, weights=weights)[0])
+    times = np.linalg.solve(np.eye(centres.size) - np.array(rows), np.full(centres.size, step))
+    expected = np.interp(-1.0, centres, times)
+    assert effective(L, eps, n, target, step=step) == pytest.approx(expected, rel=3e-3)
+    always = effective(L, eps, n, target)
+    assert expected / always - 1.0 == pytest.approx(late, abs=3e-3)
+
+
 def test_line_is_weighted_least_squares() -> None:
     rng = np.random.default_rng(2)
     x, s = np.array([1.0, 2.0, 4.0, 7.0]), np.array([0.1, 0.3, 0.2, 0.1])
