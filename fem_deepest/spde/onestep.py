@@ -75,8 +75,8 @@ def refuse(data: PETSc.Options) -> None:
             "scheme is not an option of TS"
         )
     kind = data.getString("ts_exact_final_time", "matchstep")
-    if kind == "interpolate":
+    if kind != "matchstep":
         raise InputError(
-            "-ts_exact_final_time interpolate was given, but between two times the path is random, not "
-            "interpolated; take matchstep or stepover"
+            f"-ts_exact_final_time {kind} was given, but a path ends at its final time, in a shorter step "
+            "if need be; leave it out"
         )

@@ -25,7 +25,7 @@ from fem_deepest.spaces.tasks import blocks, dealt
 from fem_deepest.studies import arms
 from fem_deepest.studies.arms import Trial, summary
 from fem_deepest.studies.listing import Listing
-from fem_deepest.studies.points import Parameters, Point
+from fem_deepest.studies.points import Parameters, Point, checksum
 from fem_deepest.studies.study import Check, Count, Factor, NamedSection, Study, StudyConfig
 from fem_deepest.studies.table import SECONDS
 
@@ -130,10 +130,17 @@ class ComparisonStudy(Study):
         """The contest, on ``MPI.COMM_SELF``. Not collective."""
 
     def settings(self, arm: str) -> dict[str, Any]:
-        """All that a trial of the arm depends on besides the numbers of its seeds. Not collective."""
+        """All that a trial of the arm depends on besides the numbers of its seeds. Not collective.
+
+        Raises:
+            InputError: A file of data cannot be read; it is its contents that count.
+        """
         # Which seeds and arms there are, and how they are kept, is not what one of them depends on.
         how = self.config.study.model_dump(exclude={"seeds", "arms", "reference", "part"})
         rest = self.config.model_dump(mode="json", exclude={"study", "check", "output"})
+        for section in rest.values():
+            if isinstance(section, dict) and section.get("path") is not None:
+                section["path"] = checksum(section["path"])
         return {"study": how, **rest}
 
     def points(self) -> list[dict[str, Any]]:

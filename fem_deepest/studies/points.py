@@ -21,6 +21,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import ArrayLike, NDArray
 
+from fem_deepest.errors import InputError
 from fem_deepest.spaces.tasks import on_root
 
 Parameters = Mapping[str, Any]
@@ -53,6 +54,18 @@ class Point:
     def __getitem__(self, name: str) -> float:
         """A value that is a number."""
         return float(self.values[name])
+
+
+def checksum(path: str | Path) -> str:
+    """What tells the contents of a file from others, wherever it lies. Not collective: every rank reads.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as error:
+        raise InputError(f"cannot read {path} ({error}); give the path of a file") from None
 
 
 class Points:

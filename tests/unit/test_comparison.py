@@ -394,11 +394,14 @@ def test_rates_that_are_not_as_expected(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("path", sorted(DEMOS.glob("compare_*.toml")), ids=lambda path: path.stem)
-def test_points_of_every_comparison(path) -> None:
+def test_points_of_every_comparison(path, tmp_path) -> None:
     """More seeds, another check or output: the same points. Another seed or budget: others."""
+    data = tmp_path / "data.csv"
+    data.write_text("t,x0\n")
+    read = [f"problem.path={data}"] if "\npath =" in path.read_text() else []
 
     def known(*settings) -> list[str]:
-        study = load_study(path, settings)
+        study = load_study(path, [*read, *settings])
         assert study.arms == study.names()
         return [str(p) for p in study.points()]
 

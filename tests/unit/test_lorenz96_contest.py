@@ -111,6 +111,17 @@ def test_missing_data_are_refused_with_the_reason(tmp_path: Path) -> None:
         study.contest()
 
 
+def test_kept_points_belong_to_the_contents_of_the_data(tmp_path: Path) -> None:
+    found = []
+    for folder, text in (("a", "t,x0\n"), ("b", "t,x0\n"), ("c", "t,x1\n")):
+        (tmp_path / folder).mkdir()
+        path = tmp_path / folder / "series.csv"
+        path.write_text(text)
+        found.append(load_study(DEMO, [f"problem.path={path}"]).points())
+    assert found[0] == found[1]  # wherever it lies
+    assert found[0] != found[2]
+
+
 def test_components_that_are_not_there_are_refused(contest: LorenzContest, tmp_path: Path) -> None:
     path = contest.config.problem.path
     study = load_study(DEMO, [f"problem.path={path}", "problem.components=[0,6]"])
