@@ -205,6 +205,8 @@ def test_ranks_do_not_change_a_bit(folder: Path) -> None:
         ("small", "posterior.train=nowhere.toml", "no configuration file"),
         ("small", 'posterior.settings=["action.R_f=3.0"]', "R_f = R_0 = inf"),
         ("small", 'posterior.settings=["action.loss=least_squares"]', "no probabilities"),
+        ("small", 'posterior.settings=["solve.method=sgd"]', "out of 30 samples"),
+        ("small", 'posterior.settings=["search.steps=5"]', "posterior.run"),
         ("small", "posterior.fresh=nowhere.csv", "nowhere.csv"),
         ("small", "posterior.fresh=other.csv", "same columns"),
         ("small", "posterior.temperature=0.0", "temperature"),
@@ -212,6 +214,7 @@ def test_ranks_do_not_change_a_bit(folder: Path) -> None:
         ("of_path", "posterior.rank=5", "for networks"),
         ("of_path", 'posterior.settings=["action.normalisation=minaone"]', "integral"),
         ("of_path", 'posterior.settings=["ends.start=clamped"]', "start_value"),
+        ("of_path", 'posterior.settings=["search.rungs=[0]"]', "posterior.run"),
     ],
 )
 def test_bad_input(folder: Path, command, name: str, setting: str, reason: str) -> None:
@@ -220,6 +223,36 @@ def test_bad_input(folder: Path, command, name: str, setting: str, reason: str) 
     assert ended.code == 2
     assert reason in ended.err
     assert not out.exists()
+
+
+def test_a_refused_resumption_leaves_everything_as_it_was(folder: Path, command) -> None:
+    out = folder / "out"
+    assert command("sample", folder / "small.toml", "--out", out).code == 0
+    batch = out / "batches" / "chains000002.npz"
+
+    def contents() -> dict[str, bytes]:
+        return {str(p): p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()}
+
+    before = contents()
+    ended = command(
+        "sample", folder / "small.toml", "--out", out, "--resume", "--set", "chains.draws=20"
+    )
+    assert ended.code == 2 and "40 iterations" in ended.err
+    assert contents() == before
+    batch.write_bytes(b"nothing")
+    before = contents()
+    ended = command("sample", folder / "small.toml", "--out", out, "--resume")
+    assert ended.code == 2 and "holds no chains" in ended.err
+    assert contents() == before
+
+
+def test_a_point_estimate_that_is_no_minimum_is_named(folder: Path, command) -> None:
+    """The chains are right wherever they start, but what they are compared with is not."""
+    out, few = folder / "out", ("--set", 'posterior.settings=["solve.iterations=1"]')
+    ended = command("sample", folder / "small.toml", "--out", out, *few)
+    assert ended.code == 3
+    assert "no minimum" in ended.out and "take more draws" not in ended.out
+    assert json.loads((out / "run.json").read_text())["status"] == "not_converged"
 
 
 def test_directories_that_hold_no_posterior(folder: Path) -> None:
