@@ -214,7 +214,7 @@ def test_a_flow_that_explodes_is_named(folder, command, step: str) -> None:
     # The same length is none too long where bad moves are refused.
     settings += ["--force", "--set", "flow.accept=metropolis"]
     ended = command("flow", folder / "well.toml", "--out", out, *settings)
-    assert ended.code == 0 and "exploded" not in ended.out
+    assert ended.code == 0 and "noise has exploded" not in ended.out
 
 
 def test_a_rectangle_has_smoother_noise(folder, command) -> None:
