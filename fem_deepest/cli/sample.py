@@ -82,6 +82,9 @@ def _signature(config: SampleConfig | PosteriorConfig) -> dict[str, Any]:
     """What a resumed run must share with the one before it."""
     values = config.model_dump(mode="python", by_alias=True, exclude={"output", "check"})
     values["chains"].pop("draws")
+    for key in ("train", "anneal", "run", "settings", "fresh"):
+        # Where these are does not matter, but what they say, which the sampling knows.
+        values.get("posterior", {}).pop(key, None)
     return dict(json.loads(json.dumps(jsonable(values))))
 
 

@@ -255,6 +255,22 @@ def test_a_point_estimate_that_is_no_minimum_is_named(folder: Path, command) -> 
     assert json.loads((out / "run.json").read_text())["status"] == "not_converged"
 
 
+def test_a_run_goes_on_where_it_has_been_moved_to(folder: Path, command) -> None:
+    """Chains belong to what their files say, not to where these are."""
+    here, there = folder / "here", folder / "there"
+    here.mkdir()
+    for name in ("small.toml", "network.toml"):
+        (folder / name).rename(here / name)
+    assert command("sample", here / "small.toml", "--out", here / "out").code == 0
+    here.rename(there)
+    more = ("--resume", "--set", "chains.draws=50")
+    ended = command("sample", there / "small.toml", "--out", there / "out", *more)
+    assert ended.code == 0, ended.err
+    other = ("--resume", "--set", 'posterior.settings=["action.lambda=0.1"]')
+    ended = command("sample", there / "small.toml", "--out", there / "out", *other)
+    assert ended.code == 2 and "lambda" in ended.err
+
+
 def test_directories_that_hold_no_posterior(folder: Path) -> None:
     with pytest.raises(InputError, match="no run"):
         sample_posterior({"posterior": {"run": str(folder)}}, out=folder / "no")
