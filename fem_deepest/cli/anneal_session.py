@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -56,7 +55,7 @@ class AnnealSession:
             check_signature(self.batches / "signature.json", self._signature(), missing, self.comm)
             begun = self._kept(begun)
         self.directory.prepare(resume=resume, force=force)
-        self._on_root(lambda: self._open(resume))
+        self.directory.on_root(lambda: self._open(resume))
         self._describe(sum(b.rung > 0 for b in begun))
         self._write("interrupted", [], {})
         with self.interrupt:
@@ -72,25 +71,6 @@ class AnnealSession:
             self._clear()
         self.batches.mkdir(exist_ok=True)
         write_text(self.batches / "signature.json", json.dumps(self._signature()))
-
-    def _on_root(self, work: Callable[[], object]) -> None:
-        """Let rank 0 write; where it cannot, all ranks refuse. Collective.
-
-        Raises:
-            InputError: It cannot: the disk is full, say.
-        """
-        problem = None
-        if self.comm.rank == 0:
-            try:
-                work()
-            except OSError as error:
-                problem = (
-                    f"cannot write into {self.directory.path} ({error}); make room and go on with "
-                    "--resume"
-                )
-        problem = self.comm.bcast(problem, root=0)
-        if problem:
-            raise InputError(problem)
 
     def _begin(self, first: int) -> Batch:
         return self.search.begin(
@@ -207,7 +187,7 @@ class AnnealSession:
             lowest,
         )
         if lowest is not None:
-            self._on_root(lambda: self._results(run))
+            self.directory.on_root(lambda: self._results(run))
             tell(self.reporter, run, converged)
         return run
 
@@ -232,5 +212,5 @@ class AnnealSession:
             "metrics": metrics,
             "seconds": self.comm.bcast(time.monotonic() - self.begun, root=0),
         }
-        self._on_root(lambda: self.directory.write_json(values))
+        self.directory.on_root(lambda: self.directory.write_json(values))
         return values

@@ -12,6 +12,7 @@ from typing import Any
 from mpi4py import MPI
 
 from fem_deepest.cli.chains import BATCHES, CHAINS, DIAGNOSTICS, draw_chains, write_chains
+from fem_deepest.cli.flow_figures import draw
 from fem_deepest.cli.info import versions
 from fem_deepest.cli.interrupt import Interrupt
 from fem_deepest.cli.progress import Reporter, Silent
@@ -131,16 +132,19 @@ class _Session:
             metrics = self._metrics(chains, table) | found
             good = sampling.solved and self._mixed(metrics)
             status = "converged" if good else "not_converged"
-            if self.comm.rank == 0:
-                write_chains(path, sampling, self.config.sampler.kernel, chains, table, tables)
-                if self.config.output.figures:
-                    draw_chains(path / "figures", sampling, chains.values, section.thin)
+            kernel, kept = sampler.kernel, chains
+            self.directory.on_root(
+                lambda: write_chains(path, sampling, kernel, kept, table, tables)
+            )
         except Interrupted:
             status = "interrupted"
             self.reporter.note(f"Interrupted; go on with --resume --out {self.directory.path}")
         except NumericalFailure as error:
             self.reporter.note(f"Numerical failure: {error}.")
         seconds = self._write(status, table, metrics)
+        if chains is not None and self.config.output.figures:
+            values = chains.values
+            draw(self.directory, lambda at: draw_chains(at.figures, sampling, values, section.thin))
         self._tell(status, table, metrics)
         self.comm.barrier()
         return Sampled(self.directory.path, status, self.config, table, metrics, seconds, chains)

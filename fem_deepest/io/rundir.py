@@ -7,7 +7,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +135,24 @@ class RunDirectory:
             write_text(
                 self.path / "run.json", json.dumps(jsonable(values), indent=2, allow_nan=False)
             )
+
+    def on_root(self, work: Callable[[], object]) -> None:
+        """Let rank 0 write; where it cannot, all ranks refuse. Collective.
+
+        Raises:
+            InputError: It cannot: the disk is full, say.
+        """
+        problem = None
+        if self.comm.rank == 0:
+            try:
+                work()
+            except OSError as error:
+                problem = (
+                    f"cannot write into {self.path} ({error}); make room and go on with --resume"
+                )
+        problem = self.comm.bcast(problem, root=0)
+        if problem:
+            raise InputError(problem)
 
     def read_json(self) -> dict[str, Any]:
         """Contents of ``run.json``.

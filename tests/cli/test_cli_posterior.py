@@ -271,6 +271,18 @@ def test_a_run_goes_on_where_it_has_been_moved_to(folder: Path, command) -> None
     assert ended.code == 2 and "lambda" in ended.err
 
 
+def test_figures_that_cannot_be_written_hold_up_no_rank(folder: Path) -> None:
+    """The run is complete; only its figures are missed."""
+    out = folder / "out"
+    out.mkdir()
+    (out / "figures").write_text("a file, where the folder should be")
+    ended = start("sample", folder / "small.toml", "--out", out, "--force", ranks=2)
+    assert ended.returncode == 2
+    assert "the run is complete, but its figures are not" in ended.stderr
+    assert json.loads((out / "run.json").read_text())["status"] == "converged"
+    assert (out / "chains.nc").exists()
+
+
 def test_directories_that_hold_no_posterior(folder: Path) -> None:
     with pytest.raises(InputError, match="no run"):
         sample_posterior({"posterior": {"run": str(folder)}}, out=folder / "no")
