@@ -39,8 +39,11 @@ def cooling(history: Mapping[str, NDArray], end: float | None = None) -> Figure:
         upper.set_yscale("log")
     upper.set_ylabel("action $A$")
     upper.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    lower.plot(t, history["temperature"], color=LINES[3])
+    theta = history["temperature"]
+    lower.plot(t, theta, color=LINES[3])
     lower.set_yscale("log")
+    if theta.max() < 1.01 * theta.min():  # a mean of exchanged ones differs by rounding alone
+        lower.set_ylim(0.1 * theta.min(), 10.0 * theta.max())
     lower.set_ylabel(r"temperature $\theta$")
     lower.set_xlabel(r"time $\tau$")
     for axes in (upper, lower):
