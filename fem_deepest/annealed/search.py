@@ -24,6 +24,8 @@ from fem_deepest.errors import InputError
 Array = NDArray[np.float64]
 Ends = tuple[Literal["best", "last"], ...]
 
+_FAR = 1e3  # an action so many times above what noise can lift it to is of an explosion
+
 
 class Descent(NamedTuple):
     """Ends of a descent.
@@ -128,6 +130,7 @@ class Found(NamedTuple):
         converged: Whether the descent reached its tolerance, (S,).
         gradients: All gradients, noise and descents, (S,).
         noisy: Lowest action of the noisy part, (S,).
+        lost: Whether the noisy part has exploded, see :func:`exploded`, (S,).
     """
 
     U: Array
@@ -135,6 +138,7 @@ class Found(NamedTuple):
     converged: NDArray[np.bool_]
     gradients: Array
     noisy: Array
+    lost: NDArray[np.bool_]
 
 
 def search(
@@ -174,6 +178,24 @@ def search(
     return descended(flow, descend, plan.ends)
 
 
+def exploded(flow: AnnealedFlow) -> NDArray[np.bool_]:
+    """Where a flow has left all that its temperature explains, (S,).
+
+    Noise at ``theta`` lifts the action of a quadratic well by ``theta/2`` for each of the ``n`` unknowns,
+    in the mean. A column whose action is not finite, or a thousand times above both its lowest and
+    ``n theta`` of the first step, has exploded: the step is too long for the part of the gradient that
+    is explicit. From there it cannot move, or only further away.
+
+    Collective on the ranks of the landscape.
+    """
+    many = flow.numbers.size
+    one = np.ones((flow.landscape.rows, many))
+    theta = flow.schedule.temperature(0, flow.schedule.start(many))
+    scale = np.abs(flow.best.values) + theta * flow.landscape.inner(one, one)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(~(flow.values - flow.best.values <= _FAR * scale))
+
+
 def descended(flow: AnnealedFlow, descend: Descend, ends: Ends = ("best", "last")) -> Found:
     """Iterates of a flow taken down in one block; the lower end of each column.
 
@@ -205,4 +227,5 @@ def descended(flow: AnnealedFlow, descend: Descend, ends: Ends = ("best", "last"
         down.converged[lowest],
         gradients,
         flow.best.values,
+        exploded(flow),
     )

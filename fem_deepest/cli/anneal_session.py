@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,6 @@ from fem_deepest.io.search import check_signature
 from fem_deepest.runs.anneal import Annealed
 from fem_deepest.solve.annealing.levels import levels
 from fem_deepest.solve.annealing.search import Batch, Lowest, Search, assemble
-from fem_deepest.spaces.tasks import on_root
 
 _OWN = ("batches", "levels.csv")
 
@@ -57,7 +55,7 @@ class AnnealSession:
             check_signature(self.batches / "signature.json", self._signature(), missing, self.comm)
             begun = self._kept(begun)
         self.directory.prepare(resume=resume, force=force)
-        self._on_root(lambda: self._open(resume))
+        self.directory.on_root(lambda: self._open(resume))
         self._describe(sum(b.rung > 0 for b in begun))
         self._write("interrupted", [], {})
         with self.interrupt:
@@ -73,19 +71,6 @@ class AnnealSession:
             self._clear()
         self.batches.mkdir(exist_ok=True)
         write_text(self.batches / "signature.json", json.dumps(self._signature()))
-
-    def _on_root(self, work: Callable[[], object]) -> None:
-        """Let rank 0 write; where it cannot, all ranks refuse. Collective.
-
-        Raises:
-            InputError: It cannot: the disk is full, say.
-        """
-        path = self.directory.path
-        on_root(
-            work,
-            self.comm,
-            lambda error: f"cannot write into {path} ({error}); make room and go on with --resume",
-        )
 
     def _begin(self, first: int) -> Batch:
         return self.search.begin(
@@ -202,7 +187,7 @@ class AnnealSession:
             lowest,
         )
         if lowest is not None:
-            self._on_root(lambda: self._results(run))
+            self.directory.on_root(lambda: self._results(run))
             tell(self.reporter, run, converged)
         return run
 

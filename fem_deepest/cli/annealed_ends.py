@@ -38,6 +38,7 @@ class Ends:
         converged: Whether that is a stationary point, (R,).
         work: Gradients, (R,).
         noisy: Lowest action with noise, (R,).
+        lost: Whether the noise has exploded, (R,).
         best: Number of the lowest end.
         u: Its rows of this rank, (n,).
         gradient: Dual norm of its gradient.
@@ -48,6 +49,7 @@ class Ends:
     converged: NDArray[np.bool_]
     work: Array
     noisy: Array
+    lost: NDArray[np.bool_]
     best: int
     u: Array
     gradient: float
@@ -56,9 +58,9 @@ class Ends:
     @classmethod
     def of(cls, setup: FlowSetup, numbers: NDArray[np.int64], found: Found) -> Ends:
         """What the replicas of this rank and of the others have found. Collective."""
-        actions, converged, work, noisy = (
+        actions, converged, work, noisy, lost = (
             setup.gathered(getattr(found, name))
-            for name in ("values", "converged", "gradients", "noisy")
+            for name in ("values", "converged", "gradients", "noisy", "lost")
         )
         best = int(np.argmin(np.where(np.isfinite(actions), actions, np.inf)))
         u = setup.column(found.U, numbers, best)
@@ -67,6 +69,7 @@ class Ends:
             converged.astype(bool),
             work,
             noisy,
+            lost.astype(bool),
             best,
             u,
             setup.gradient(u),
@@ -75,8 +78,9 @@ class Ends:
 
     @property
     def status(self) -> str:
-        """Whether the lowest end is a stationary point."""
-        return "converged" if self.converged[self.best] else "not_converged"
+        """Whether the lowest end is a stationary point, and no flow has exploded on the way."""
+        good = self.converged[self.best] and not self.lost.any()
+        return "converged" if good else "not_converged"
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -121,6 +125,7 @@ def write_ends(
             "action": ends.actions,
             "converged": ends.converged.astype(int),
             "evaluations": ends.work,
+            "exploded": ends.lost.astype(int),
         }
         rows = [list(row) for row in zip(*columns.values(), strict=True)]
         write_table(directory.path / "replicas.csv", list(columns), rows)

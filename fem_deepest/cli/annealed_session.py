@@ -82,10 +82,6 @@ class AnnealedSession:
             + (f"; resuming at step {meta['flow']['iteration']}" if meta else "")
         )
         self._write("interrupted", {})
-        if not np.isfinite(self.first).all():
-            raise NumericalFailure(
-                "the action is not finite at a start; take other bounds or weights"
-            )
         if not meta:
             self.record.first(self.first)
         found, status = None, "failed"
@@ -197,6 +193,12 @@ class AnnealedSession:
         if found is not None:
             ends = Ends.of(self.setup, self.numbers, found)
             status = ends.status
+            if ends.lost.any():
+                self.reporter.note(
+                    f"NOT CONVERGED: the noise has exploded in {int(ends.lost.sum())} of {self.many} "
+                    "replicas, so their descents have only found what is near the starts; take a smaller "
+                    "flow.step or temperature.start"
+                )
             self.stages.append(ends.stage(self.stages[-1]["evaluations"]))
             metrics |= ends.metrics
             write_ends(self.directory, self.setup, ends, self.first, self.config.output.fields)

@@ -12,12 +12,13 @@ from typing import Any
 from mpi4py import MPI
 
 from fem_deepest.cli.chains import BATCHES, CHAINS, DIAGNOSTICS, draw_chains, write_chains
+from fem_deepest.cli.flow_figures import draw
 from fem_deepest.cli.interrupt import Interrupt
 from fem_deepest.cli.progress import Reporter, Silent
 from fem_deepest.cli.record import write_run
 from fem_deepest.configuration.sample import PosteriorConfig, SampleConfig, load_sampling
 from fem_deepest.errors import Interrupted, NumericalFailure
-from fem_deepest.io.chains import ChainFiles
+from fem_deepest.io.chains import ChainFiles, check_chains
 from fem_deepest.io.rundir import RunDirectory, jsonable, run_path, write_text
 from fem_deepest.io.search import check_signature
 from fem_deepest.runs.sample import Sampled, Sampling, make_sampling
@@ -65,6 +66,7 @@ def sample_posterior(
     if resume:
         missing = f"{path} holds no chains; begin without --resume"
         check_signature(path / BATCHES / "signature.json", signature, missing, comm)
+        check_chains(path / BATCHES, settled.chains.draws * settled.chains.thin, comm)
     directory.prepare(resume=resume, force=force)
     if comm.rank == 0:
         for stale in _OWN:
@@ -81,6 +83,9 @@ def _signature(config: SampleConfig | PosteriorConfig) -> dict[str, Any]:
     """What a resumed run must share with the one before it."""
     values = config.model_dump(mode="python", by_alias=True, exclude={"output", "check"})
     values["chains"].pop("draws")
+    for key in ("train", "anneal", "run", "settings", "fresh"):
+        # Where these are does not matter, but what they say, which the sampling knows.
+        values.get("posterior", {}).pop(key, None)
     return dict(json.loads(json.dumps(jsonable(values))))
 
 
@@ -125,19 +130,21 @@ class _Session:
             table = self._diagnose(chains)
             found, tables = sampling.findings(chains.values)
             metrics = self._metrics(chains, table) | found
-            check = self.config.check
-            good = metrics["r_hat"] <= check.r_hat and metrics["ess"] >= check.ess
+            good = sampling.solved and self._mixed(metrics)
             status = "converged" if good else "not_converged"
-            if self.comm.rank == 0:
-                write_chains(path, sampling, self.config.sampler.kernel, chains, table, tables)
-                if self.config.output.figures:
-                    draw_chains(path / "figures", sampling, chains.values, section.thin)
+            kernel, kept = sampler.kernel, chains
+            self.directory.on_root(
+                lambda: write_chains(path, sampling, kernel, kept, table, tables)
+            )
         except Interrupted:
             status = "interrupted"
             self.reporter.note(f"Interrupted; go on with --resume --out {self.directory.path}")
         except NumericalFailure as error:
             self.reporter.note(f"Numerical failure: {error}.")
         seconds = self._write(status, table, metrics)
+        if chains is not None and self.config.output.figures:
+            values = chains.values
+            draw(self.directory, lambda at: draw_chains(at.figures, sampling, values, section.thin))
         self._tell(status, table, metrics)
         self.comm.barrier()
         return Sampled(self.directory.path, status, self.config, table, metrics, seconds, chains)
@@ -166,6 +173,10 @@ class _Session:
             **{name: row["mean"] for name, row in table.items()},
         }
 
+    def _mixed(self, metrics: Mapping[str, float]) -> bool:
+        check = self.config.check
+        return metrics["r_hat"] <= check.r_hat and metrics["ess"] >= check.ess
+
     def _tell(
         self,
         status: str,
@@ -180,8 +191,13 @@ class _Session:
         told = [name for name in metrics if name not in table and name not in _CHAINS]
         if told:
             self.reporter.note(", ".join(f"{name} {metrics[name]:.4g}" for name in told[:_TOLD]))
-        if status == "not_converged":
-            check = self.config.check
+        check = self.config.check
+        if status == "not_converged" and not self.sampling.solved:
+            self.reporter.note(
+                "NOT CONVERGED: the solver has stopped before its tolerance, so that the start of the "
+                "chains and the point estimate are no minimum; give it more iterations"
+            )
+        if status == "not_converged" and not self._mixed(metrics):
             self.reporter.note(
                 f"NOT CONVERGED: R-hat {metrics['r_hat']:.3f} (at most {check.r_hat}), ESS "
                 f"{metrics['ess']:.0f} (at least {check.ess:.0f}); take more draws"

@@ -148,6 +148,11 @@ class NoisyStart:
                 "the search with noise has gone to where the action is not finite; take a smaller "
                 "search.step or search.start"
             )
+        if found.lost.any():
+            self.reporter.note(
+                f"the noise has exploded in {int(found.lost.sum())} of {numbers.size} replicas, which go "
+                "on from their best iterates; take a smaller search.step or search.start"
+            )
         best = int(np.nanargmin(found.values))
         started.u.array_w[...] = found.U[:, best]
         started.evaluations += int(np.ceil(found.gradients.sum()))
@@ -168,6 +173,7 @@ class NoisyStart:
             "score": parts.score,
             "replicas": numbers.size,
             "noisy": float(found.noisy.min()),
+            "exploded": int(found.lost.sum()),
             "iterations": self.plan.steps,
             "evaluations": started.evaluations,
             "seconds": self.seconds() - begun,

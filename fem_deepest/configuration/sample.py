@@ -207,4 +207,6 @@ def load_sampling(
         for key in ("train", "anneal", "fresh"):
             if isinstance(section.get(key), str):
                 section[key] = str(folder / section[key])
+    if isinstance(section, dict) and isinstance(section.get("run"), str):
+        section["run"] = str(Path(section["run"]).resolve())  # for `plot` from elsewhere
     return validate(PosteriorConfig, values)

@@ -7,7 +7,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -139,8 +139,16 @@ class RunDirectory:
             InputError: It cannot be written: the disk is full, say.
         """
         text = json.dumps(jsonable(values), indent=2, allow_nan=False)
+        self.on_root(lambda: write_text(self.path / "run.json", text))
+
+    def on_root(self, work: Callable[[], object]) -> None:
+        """Let rank 0 write; where it cannot, all ranks refuse. Collective.
+
+        Raises:
+            InputError: It cannot: the disk is full, say.
+        """
         on_root(
-            lambda: write_text(self.path / "run.json", text),
+            work,
             self.comm,
             lambda error: (
                 f"cannot write into {self.path} ({error}); make room and go on with --resume"

@@ -119,4 +119,5 @@ def exchanging(
         found.converged[own],
         found.gradients[own],
         found.noisy[own],
+        found.lost[own],
     )

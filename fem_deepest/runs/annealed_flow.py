@@ -19,8 +19,8 @@ class AnnealedFlowed:
 
     Attributes:
         directory: The run directory.
-        status: "converged" (the lowest replica ends at a stationary point), "not_converged",
-            "interrupted" or "failed".
+        status: "converged" (the lowest replica ends at a stationary point and the noise of none has
+            exploded), "not_converged", "interrupted" or "failed".
         config: The configuration with all defaults filled in.
         stages: One dictionary for the noise, one for the descent.
         metrics: Actions at the start, of the best iterate with noise and at the end; gradient there.

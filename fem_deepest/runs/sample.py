@@ -48,6 +48,10 @@ class Sampling(Protocol):
             NumericalFailure: There is no start.
         """
 
+    @property
+    def solved(self) -> bool:
+        """Whether the solver that has found the start has converged; after :meth:`prepare`."""
+
     def numbers(self, values: Values) -> dict[str, Array]:
         """The numbers whose convergence is judged, by name, each (chains, draws)."""
 
@@ -67,8 +71,8 @@ class Sampled:
 
     Attributes:
         directory: The run directory.
-        status: "converged" (R-hat and effective sample sizes as asked for), "not_converged",
-            "interrupted" or "failed".
+        status: "converged" (R-hat and effective sample sizes as asked for, from a start whose solver has
+            converged), "not_converged", "interrupted" or "failed".
         config: The configuration with all defaults filled in.
         diagnostics: By name of the number, see :func:`.summary`, and ``ess_per_gradient``.
         metrics: Mean acceptance, steps, worst R-hat, least effective sample size; scores of the

@@ -86,6 +86,11 @@ class BridgeSampling:
         t = np.linspace(0.0, section.depth, section.cells + 1)
         return ({"t": t}, {"path": ["t"]}) if "path" in values else ({}, {})
 
+    @property
+    def solved(self) -> bool:
+        """See :class:`Sampling`: there is nothing to solve."""
+        return True
+
     def findings(self, values: Values) -> tuple[dict[str, float], dict[str, Table]]:
         """See :class:`Sampling`."""
         return {}, {}

@@ -45,14 +45,19 @@ class NetworkPosterior:
         config: The configuration.
         training: That of the network.
         model: The trained network; found by training if None.
+        solved: Whether its training has converged.
 
     Raises:
         InputError: The data cannot be read, the network has unknown states, its outputs are no
-            probabilities, or a key is for paths.
+            probabilities, a key is for paths, or the training cannot be done here.
     """
 
     def __init__(
-        self, config: PosteriorConfig, training: Config, model: Model | None = None
+        self,
+        config: PosteriorConfig,
+        training: Config,
+        model: Model | None = None,
+        solved: bool = True,
     ) -> None:
         section = config.posterior
         if section.R_f is not None:
@@ -60,7 +65,13 @@ class NetworkPosterior:
                 f"posterior.R_f = {section.R_f:g} is the precision of a path, but this is a network in "
                 "the strong constraint; leave it out"
             )
+        if model is None and training.search.steps:
+            raise InputError(
+                f"search.steps = {training.search.steps} asks for noise before the training, which sample "
+                "does not make; train first and give posterior.run, or set search.steps = 0"
+            )
         self.config, self.training, self._trained = config, training, model
+        self._finished = solved
         train, test = load_data(training)
         self.problem = Problem.create(training, train, test)
         shown, part = (train, "train") if test is None else (test, "test")
@@ -75,6 +86,14 @@ class NetworkPosterior:
         self._replicas = NetworkTarget(self.action).replicas  # refuses unknown states
         self.predictions = Predictions(self.problem, self._replicas, shown, part)
         self._start: dict[str, Array] | None = None
+        if model is None:
+            self._nested(lambda *_: None).prepare()  # refuses batches that are too large
+
+    @property
+    def solved(self) -> bool:
+        """See :class:`Sampling`: whether the point estimate is a minimum."""
+        assert self._start is not None, "prepare comes first"
+        return bool(self._start["solved"][0])
 
     @property
     def title(self) -> str:
@@ -109,18 +128,31 @@ class NetworkPosterior:
         )
 
     def _solve(self, asked: Callable[[], bool]) -> dict[str, Array]:
-        mode = self._train(asked) if self._trained is None else self._trained.flat
+        if self._trained is None:
+            mode, solved = self._train(asked)
+        else:
+            mode, solved = self._trained.flat, self._finished
         curvature = misfit_curvature(self.action, mode)
         rank = self.config.posterior.rank or RANK
         vectors, values = informed(curvature, weight_precision(self.action), rank)
         u = self.action.create()
         u.array[...] = mode
         action = self.action.samples * self.action.value(u)
-        return {"mode": mode, "vectors": vectors, "values": values, "action": np.full(1, action)}
+        return {
+            "mode": mode,
+            "vectors": vectors,
+            "values": values,
+            "action": np.full(1, action),
+            "solved": np.full(1, solved),
+        }
 
-    def _train(self, asked: Callable[[], bool]) -> Array:
-        """The minimiser of the action, on this rank alone."""
+    def _nested(self, step: Callable[..., None]) -> NestedIteration:
         grid = ProcessGrid.create(MPI.COMM_SELF)
+        schedule = make_schedule(self.training)
+        return NestedIteration(lambda cells: self.problem.action(cells, grid), schedule, step)
+
+    def _train(self, asked: Callable[[], bool]) -> tuple[Array, bool]:
+        """The minimiser of the action, on this rank alone, and whether it is one."""
 
         def step(*_: Any) -> None:
             if asked():
@@ -131,12 +163,10 @@ class NetworkPosterior:
             initial_parameters(action.space.parameters(u.array_w), self.training)
             return u
 
-        nested = NestedIteration(
-            lambda cells: self.problem.action(cells, grid), make_schedule(self.training), step
-        )
+        nested = self._nested(step)
         search = nested.begin(start)
-        nested.run(search)
-        return np.array(search.u.array_r)
+        stages = nested.run(search)
+        return np.array(search.u.array_r), stages[-1].outcome.converged
 
     @cached_property
     def setting(self) -> Setting:

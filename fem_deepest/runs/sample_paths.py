@@ -57,10 +57,21 @@ class PathPosterior:
                 f'action.form = "{action.form}" and normalisation = "{action.normalisation}" have no '
                 'posterior exp(-A) of paths; take "state" and "integral"'
             )
+        if folder is None and annealing.search.rungs:
+            raise InputError(
+                f"search.rungs = {annealing.search.rungs} asks for noise in the annealing, which sample "
+                "does not make; anneal first and give posterior.run, or set search.rungs = []"
+            )
         self.config, self.search, self._folder = config, PathSearch.create(annealing), folder
         self.R_f = float(section.R_f or self.search.precisions[-1])
         PathsTarget(self.search.paths, self.R_f)  # refuses ends that are clamped or periodic
         self._start: dict[str, Array] | None = None
+
+    @property
+    def solved(self) -> bool:
+        """See :class:`Sampling`: whether the lowest path is a minimum."""
+        assert self._start is not None, "prepare comes first"
+        return bool(self._start["solved"][0])
 
     @property
     def title(self) -> str:
@@ -81,13 +92,13 @@ class PathPosterior:
         if self._start is None:
             firsts = blocks(range(self.search.starts), self.search.batch)
             found = dealt(firsts, lambda part: self._lowest(part, asked), comm)
-            action, path = min(found, key=lambda one: one[0])
-            self._start = {"path": path, "action": np.array([action])}
+            action, path, solved = min(found, key=lambda one: one[0])
+            self._start = {"path": path, "action": np.array([action]), "solved": np.array([solved])}
             write_start(folder, self._start, comm)
         return f"start at A = {self._start['action'][0]:.6g}, the lowest annealed path"
 
-    def _lowest(self, part: range, asked: Callable[[], bool]) -> tuple[float, Array]:
-        """Lowest action at ``R_f`` among these starts, and its path."""
+    def _lowest(self, part: range, asked: Callable[[], bool]) -> tuple[float, Array, bool]:
+        """Lowest action at ``R_f`` among these starts, its path, and whether that has converged."""
         precisions = self.search.precisions
         steps = [*precisions[precisions < self.R_f], self.R_f]
         if self._folder is None:
@@ -102,7 +113,7 @@ class PathPosterior:
             result = self.search.newton.minimise(u, self.R_f, asked=asked)
         finite = np.where(np.isfinite(result.parts.action), result.parts.action, np.inf)
         best = int(np.argmin(finite))
-        return float(finite[best]), result.u[best]
+        return float(finite[best]), result.u[best], bool(result.converged[best])
 
     @cached_property
     def setting(self) -> Setting:

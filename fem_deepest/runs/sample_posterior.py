@@ -38,7 +38,7 @@ def posterior(config: PosteriorConfig) -> Sampling:
     verb = values.get("verb")
     if verb == "train":
         run = Run.load(folder)
-        return NetworkPosterior(config, run.config, run.model)
+        return NetworkPosterior(config, run.config, run.model, run.status == "converged")
     if verb == "anneal":
         return _of_paths(config, load_search(values["config"]), folder)
     raise InputError(f"{folder} holds a run of '{verb}', expected one of 'train' or 'anneal'")

@@ -200,6 +200,23 @@ def test_a_run_goes_on_with_other_ranks(folder) -> None:
         assert two["best"] == pytest.approx(one["best"], rel=1e-6)
 
 
+@pytest.mark.parametrize("step", ["step=1", "step=2.5"])
+def test_a_flow_that_explodes_is_named(folder, command, step: str) -> None:
+    """Explicit steps that are too long: the descents of the starts alone are no success."""
+    out = folder / "exploded"
+    long = (f"flow.{step}", "flow.implicitness=0", "temperature.start=1", "flow.steps=40")
+    settings = [word for one in (*long, "output.figures=true") for word in ("--set", one)]
+    ended = command("flow", folder / "well.toml", "--out", out, *settings)
+    assert ended.code == 3, ended.err
+    assert "the noise has exploded in 3 of 3 replicas" in ended.out
+    assert record(out)["status"] == "not_converged"
+    assert (out / "figures" / "action.png").exists()
+    # The same length is none too long where bad moves are refused.
+    settings += ["--force", "--set", "flow.accept=metropolis"]
+    ended = command("flow", folder / "well.toml", "--out", out, *settings)
+    assert ended.code == 0 and "noise has exploded" not in ended.out
+
+
 def test_a_rectangle_has_smoother_noise(folder, command) -> None:
     """The wells are those of a constant; white noise is ill-posed in the plane."""
     out = folder / "out"

@@ -205,6 +205,8 @@ def test_ranks_do_not_change_a_bit(folder: Path) -> None:
         ("small", "posterior.train=nowhere.toml", "no configuration file"),
         ("small", 'posterior.settings=["action.R_f=3.0"]', "R_f = R_0 = inf"),
         ("small", 'posterior.settings=["action.loss=least_squares"]', "no probabilities"),
+        ("small", 'posterior.settings=["solve.method=sgd"]', "out of 30 samples"),
+        ("small", 'posterior.settings=["search.steps=5"]', "posterior.run"),
         ("small", "posterior.fresh=nowhere.csv", "nowhere.csv"),
         ("small", "posterior.fresh=other.csv", "same columns"),
         ("small", "posterior.temperature=0.0", "temperature"),
@@ -212,6 +214,7 @@ def test_ranks_do_not_change_a_bit(folder: Path) -> None:
         ("of_path", "posterior.rank=5", "for networks"),
         ("of_path", 'posterior.settings=["action.normalisation=minaone"]', "integral"),
         ("of_path", 'posterior.settings=["ends.start=clamped"]', "start_value"),
+        ("of_path", 'posterior.settings=["search.rungs=[0]"]', "posterior.run"),
     ],
 )
 def test_bad_input(folder: Path, command, name: str, setting: str, reason: str) -> None:
@@ -220,6 +223,64 @@ def test_bad_input(folder: Path, command, name: str, setting: str, reason: str) 
     assert ended.code == 2
     assert reason in ended.err
     assert not out.exists()
+
+
+def test_a_refused_resumption_leaves_everything_as_it_was(folder: Path, command) -> None:
+    out = folder / "out"
+    assert command("sample", folder / "small.toml", "--out", out).code == 0
+    batch = out / "batches" / "chains000002.npz"
+
+    def contents() -> dict[str, bytes]:
+        return {str(p): p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()}
+
+    before = contents()
+    ended = command(
+        "sample", folder / "small.toml", "--out", out, "--resume", "--set", "chains.draws=20"
+    )
+    assert ended.code == 2 and "40 iterations" in ended.err
+    assert contents() == before
+    batch.write_bytes(b"nothing")
+    before = contents()
+    ended = command("sample", folder / "small.toml", "--out", out, "--resume")
+    assert ended.code == 2 and "holds no chains" in ended.err
+    assert contents() == before
+
+
+def test_a_point_estimate_that_is_no_minimum_is_named(folder: Path, command) -> None:
+    """The chains are right wherever they start, but what they are compared with is not."""
+    out, few = folder / "out", ("--set", 'posterior.settings=["solve.iterations=1"]')
+    ended = command("sample", folder / "small.toml", "--out", out, *few)
+    assert ended.code == 3
+    assert "no minimum" in ended.out and "take more draws" not in ended.out
+    assert json.loads((out / "run.json").read_text())["status"] == "not_converged"
+
+
+def test_a_run_goes_on_where_it_has_been_moved_to(folder: Path, command) -> None:
+    """Chains belong to what their files say, not to where these are."""
+    here, there = folder / "here", folder / "there"
+    here.mkdir()
+    for name in ("small.toml", "network.toml"):
+        (folder / name).rename(here / name)
+    assert command("sample", here / "small.toml", "--out", here / "out").code == 0
+    here.rename(there)
+    more = ("--resume", "--set", "chains.draws=50")
+    ended = command("sample", there / "small.toml", "--out", there / "out", *more)
+    assert ended.code == 0, ended.err
+    other = ("--resume", "--set", 'posterior.settings=["action.lambda=0.1"]')
+    ended = command("sample", there / "small.toml", "--out", there / "out", *other)
+    assert ended.code == 2 and "lambda" in ended.err
+
+
+def test_figures_that_cannot_be_written_hold_up_no_rank(folder: Path) -> None:
+    """The run is complete; only its figures are missed."""
+    out = folder / "out"
+    out.mkdir()
+    (out / "figures").write_text("a file, where the folder should be")
+    ended = start("sample", folder / "small.toml", "--out", out, "--force", ranks=2)
+    assert ended.returncode == 2
+    assert "the run is complete, but its figures are not" in ended.stderr
+    assert json.loads((out / "run.json").read_text())["status"] == "converged"
+    assert (out / "chains.nc").exists()
 
 
 def test_directories_that_hold_no_posterior(folder: Path) -> None:
