@@ -16,7 +16,8 @@ from fem_deepest.configuration.sample import load_sampling
 from fem_deepest.errors import InputError
 from fem_deepest.io.inference import write_inference_data
 from fem_deepest.io.rundir import write_text
-from fem_deepest.runs.sample import Sampling, Table, Values, make_sampling
+from fem_deepest.runs.sample import make_sampling
+from fem_deepest.runs.sampling import Sampling, Table, Values
 from fem_deepest.sample.run import Sample
 
 CHAINS, DIAGNOSTICS, BATCHES = "chains.nc", "diagnostics.csv", "batches"

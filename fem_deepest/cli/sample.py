@@ -21,7 +21,8 @@ from fem_deepest.errors import Interrupted, NumericalFailure
 from fem_deepest.io.chains import ChainFiles, check_chains
 from fem_deepest.io.rundir import RunDirectory, jsonable, run_path, write_text
 from fem_deepest.io.search import check_signature
-from fem_deepest.runs.sample import Sampled, Sampling, make_sampling
+from fem_deepest.runs.sample import Sampled, make_sampling
+from fem_deepest.runs.sampling import Sampling
 from fem_deepest.sample.diagnostics import summary
 from fem_deepest.sample.run import Plan, Sample, sample
 

@@ -12,7 +12,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from fem_deepest.configuration.sample import SampleConfig
-from fem_deepest.runs.sample import Table, Values, kernel_maker
+from fem_deepest.runs.sampling import Table, Values, kernel_maker
 from fem_deepest.sample.bridge import POTENTIALS, bridge
 from fem_deepest.sample.run import Setting
 from fem_deepest.sample.transfer import middle_density

@@ -24,7 +24,7 @@ from fem_deepest.io.start import read_start, write_start
 from fem_deepest.network.loss import LeastSquares
 from fem_deepest.runs.model import Model, Problem, initial_parameters, make_schedule
 from fem_deepest.runs.predictions import Predictions
-from fem_deepest.runs.sample import Table, Values, kernel_maker
+from fem_deepest.runs.sampling import Table, Values, kernel_maker
 from fem_deepest.runs.train import load_data
 from fem_deepest.sample.network import NetworkTarget, informed, misfit_curvature, weight_precision
 from fem_deepest.sample.run import Setting

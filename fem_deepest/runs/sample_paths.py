@@ -18,7 +18,7 @@ from fem_deepest.io.batches import read_batch
 from fem_deepest.io.rundir import jsonable
 from fem_deepest.io.start import read_start, write_start
 from fem_deepest.runs.path_search import PathSearch
-from fem_deepest.runs.sample import Table, Values, kernel_maker
+from fem_deepest.runs.sampling import Table, Values, kernel_maker
 from fem_deepest.sample.paths import PathsTarget
 from fem_deepest.sample.predictive import QUANTILES, quantile, regression_scores
 from fem_deepest.sample.run import Setting

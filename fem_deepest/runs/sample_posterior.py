@@ -13,9 +13,9 @@ from fem_deepest.configuration.train import load
 from fem_deepest.errors import InputError
 from fem_deepest.io.rundir import RunDirectory
 from fem_deepest.runs.anneal import load_search
-from fem_deepest.runs.sample import Sampling
 from fem_deepest.runs.sample_network import NetworkPosterior
 from fem_deepest.runs.sample_paths import PathPosterior
+from fem_deepest.runs.sampling import Sampling
 from fem_deepest.runs.train import Run
 
 

@@ -23,7 +23,7 @@ from fem_deepest.dynamics.defects import Defects
 from fem_deepest.dynamics.lorenz96 import Lorenz96
 from fem_deepest.dynamics.transcription import transcription
 from fem_deepest.solve.paths.newton import NewtonPaths
-from fem_deepest.studies.contests.lorenz96 import CostSection
+from fem_deepest.studies.contests.lorenz96_config import CostSection
 
 PATHS, STEPS, R_f = 16, 3, 5.8
 COMPONENTS = [0, 2, 4, 6, 8, 10, 14, 16]

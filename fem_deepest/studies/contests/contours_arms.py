@@ -23,7 +23,7 @@ from fem_deepest.contours.seen import Seen
 from fem_deepest.solve.columns import Index
 from fem_deepest.spaces.domain import create_domain
 from fem_deepest.studies.comparison import MULTISTART, NOISE, PLAIN, Arm, Numbers
-from fem_deepest.studies.contests.contours import ContoursConfig
+from fem_deepest.studies.contests.contours_config import ContoursConfig
 from fem_deepest.studies.methods import Tally, once, restarted
 
 Array = NDArray[np.float64]

@@ -32,7 +32,7 @@ from fem_deepest.studies.comparison import (
     Arm,
     Numbers,
 )
-from fem_deepest.studies.contests.lorenz96 import FLOW, MIDWAY, LorenzConfig, PathsSection
+from fem_deepest.studies.contests.lorenz96_config import FLOW, MIDWAY, LorenzConfig, PathsSection
 from fem_deepest.studies.contests.lorenz96_midway import Flows, Ground, Hops, Midway, Starts
 from fem_deepest.studies.methods import Tally, turn_seed
 

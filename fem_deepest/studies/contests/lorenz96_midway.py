@@ -18,7 +18,7 @@ from fem_deepest.annealed.search import Descend, Descent
 from fem_deepest.annealed.windows import Windows
 from fem_deepest.solve.columns import descend
 from fem_deepest.studies.comparison import Numbers
-from fem_deepest.studies.contests.lorenz96 import HopsSection
+from fem_deepest.studies.contests.lorenz96_config import HopsSection
 from fem_deepest.studies.methods import Start, turn_seed
 
 Array = NDArray[np.float64]

@@ -15,7 +15,7 @@ from fem_deepest.sample.integral import IntegralTarget
 from fem_deepest.spaces.quadrature import Quadrature
 from fem_deepest.studies.arms import Trial
 from fem_deepest.studies.comparison import MULTISTART, NOISE, PLAIN, Arm, Numbers
-from fem_deepest.studies.contests.wells import COOLED, RESTARTED, TiltedSection, WellsConfig
+from fem_deepest.studies.contests.wells_config import COOLED, RESTARTED, TiltedSection, WellsConfig
 from fem_deepest.studies.methods import Go, gaussian, noisy, once, quasi_newton, restarted
 
 _DEGREE = 4  # of the potential in u
