@@ -408,7 +408,7 @@ def test_full_disk_is_one_sentence(command, small, tmp_path, monkeypatch, part):
     if part == "batch":
         monkeypatch.setattr(Path, "write_bytes", full)
     else:
-        monkeypatch.setattr("fem_deepest.cli.anneal.write_tables", full)
+        monkeypatch.setattr("fem_deepest.cli.anneal_session.write_tables", full)
     ended = command("anneal", small, "--out", out)
     assert ended.code == 2
     assert "No space left" in ended.err
