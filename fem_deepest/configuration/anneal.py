@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from fem_deepest.configuration.noise import ShakeSection
+from fem_deepest.configuration.noise import PathShakeSection
 from fem_deepest.configuration.section import Count, Positive, Section, read, validate
 
 NotNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
@@ -198,17 +198,12 @@ class AnnealConfig(Section):
     ends: EndsSection = EndsSection()
     bounds: BoundsSection = BoundsSection()
     anneal: Anneal = Anneal()
-    search: ShakeSection = ShakeSection()
+    search: PathShakeSection = PathShakeSection()
     output: AnnealOutput = AnnealOutput()
 
     @model_validator(mode="after")
     def _noise_fits(self) -> AnnealConfig:
-        last = max(self.search.rungs, default=0)
-        if last >= self.anneal.rungs:
-            raise ValueError(
-                f"search.rungs has {last}, but the {self.anneal.rungs} rungs of the ladder are numbered "
-                "from 0"
-            )
+        self.search.fit(self.anneal.rungs)
         if self.search.rungs and self.action.form != "state":
             raise ValueError(
                 f'search.rungs shakes paths in the state form, but action.form is "{self.action.form}"; '

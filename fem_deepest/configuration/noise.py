@@ -56,18 +56,42 @@ class SearchSection(TemperatureSection):
     )
 
 
-Interval = Annotated[list[Positive], Field(min_length=2, max_length=2)]
-
-
 class ShakeSection(TemperatureSection):
     """``[search]``: noise at chosen rungs of an annealing, "noise + precision annealing"."""
 
     rungs: list[Annotated[int, Field(ge=0)]] = Field(
-        default=[], description="rungs (from 0) after which each path is shaken; none: no noise"
+        default=[], description="rungs (from 0) after which each start is shaken; none: no noise"
     )
     rounds: Count = Field(
         default=1, description="times that it is shaken there; kept only where it falls lower"
     )
+    steps: Count = Field(default=50, description="flow: steps with noise of a round")
+    step: Positive = Field(default=0.1, description="flow: length of a step")
+    start: Positive = Field(
+        default=0.3,
+        description="first temperature in units of `2 A/n`: the part of `A` by which noise lifts it",
+    )
+    end: Positive = Field(default=1e-2, description="last temperature, in the same units")
+
+    def fit(self, rungs: int) -> None:
+        """Refuse rungs that a ladder of so many does not have.
+
+        Raises:
+            ValueError: There is one.
+        """
+        last = max(self.rungs, default=0)
+        if last >= rungs:
+            raise ValueError(
+                f"search.rungs has {last}, but the {rungs} rungs of the ladder are numbered from 0"
+            )
+
+
+Interval = Annotated[list[Positive], Field(min_length=2, max_length=2)]
+
+
+class PathShakeSection(ShakeSection):
+    """``[search]`` of paths, which know another kind of noise."""
+
     noise: Literal["flow", "windows"] = Field(
         default="flow",
         description="the annealed gradient flow; or a path drawn anew in windows of depth and components",
@@ -81,10 +105,3 @@ class ShakeSection(TemperatureSection):
     descent: Count = Field(
         default=30, description="windows: gradients of the descent after each round"
     )
-    steps: Count = Field(default=50, description="flow: steps with noise of a round")
-    step: Positive = Field(default=0.1, description="flow: length of a step")
-    start: Positive = Field(
-        default=0.3,
-        description="first temperature in units of `2 A/n`: the part of `A` by which noise lifts it",
-    )
-    end: Positive = Field(default=1e-2, description="last temperature, in the same units")

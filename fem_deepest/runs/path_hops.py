@@ -11,7 +11,7 @@ from fem_deepest.annealed.hopping import Hopping, HoppingState
 from fem_deepest.annealed.paths import PathsLandscape
 from fem_deepest.annealed.search import Descent
 from fem_deepest.annealed.windows import Windows
-from fem_deepest.configuration.noise import ShakeSection
+from fem_deepest.configuration.noise import PathShakeSection
 from fem_deepest.errors import Interrupted
 from fem_deepest.runs.path_shake import merged, seed_of
 from fem_deepest.solve.annealing.ladder import Ladder
@@ -44,7 +44,7 @@ class PathHops:
     """
 
     def __init__(
-        self, newton: NewtonPaths, ladder: Ladder, section: ShakeSection, seed: int
+        self, newton: NewtonPaths, ladder: Ladder, section: PathShakeSection, seed: int
     ) -> None:
         self.newton, self.precisions, self.section = newton, ladder.precisions, section
         self.seed = seed
