@@ -161,7 +161,7 @@ def test_demos_are_configurations(path, tmp_path):
     if "[study]" in text:
         data = tmp_path / "data.csv"  # of those that are somebody else's
         data.write_text("t,x0\n")
-        assert load_study(path, [f"problem.path={data}"] if "\npath =" in text else []).points()
+        assert load_study(path, [f"problem.path={data}"] if "varanneal" in text else []).points()
         return
     if "[anneal]" in text:
         assert load_search(path).anneal.rungs > 0
