@@ -129,7 +129,7 @@ def test_networks(kind: str) -> None:
         np.testing.assert_array_equal(flows[0].best.values, flows[1].best.values)
     else:
         np.testing.assert_allclose(*ends, rtol=1e-9, atol=1e-12)
-    np.testing.assert_array_equal(*(WORLD.allgather(flows[0].values)[:2]))
+    np.testing.assert_array_equal(flows[0].values, WORLD.bcast(flows[0].values, root=0))
 
 
 @pytest.mark.parametrize("form", ["state", "forcing"])
@@ -140,6 +140,7 @@ def test_weak_forms(form: str) -> None:
         np.testing.assert_allclose(there, here, rtol=1e-8, atol=1e-10 * np.abs(here).max())
 
 
+@pytest.mark.skipif(WORLD.size == 1, reason="on one rank a banded factor serves any metric")
 def test_a_metric_without_a_root_is_refused() -> None:
     action = plane(WORLD)
     bare = Bare(action)
