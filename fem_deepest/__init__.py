@@ -46,6 +46,12 @@ from fem_deepest.errors import (
 )
 from fem_deepest.configuration.flow import FlowConfig
 from fem_deepest.configuration.network_anneal import NetworkAnnealConfig
+from fem_deepest.configuration.annealed_flow import AnnealedFlowConfig
+from fem_deepest.configuration.contour import ContourConfig
+from fem_deepest.configuration.sample import PosteriorConfig, SampleConfig
+from fem_deepest.runs.annealed_flow import AnnealedFlowed
+from fem_deepest.runs.contour import Contoured
+from fem_deepest.runs.sample import Sampled
 from fem_deepest.runs.flow import Flowed
 from fem_deepest.runs.train import Run
 from fem_deepest.studies.run import StudyRun
@@ -53,7 +59,11 @@ from fem_deepest.studies.run import StudyRun
 __all__ = [
     "AnnealConfig",
     "Annealed",
+    "AnnealedFlowConfig",
+    "AnnealedFlowed",
     "Config",
+    "ContourConfig",
+    "Contoured",
     "FemDeepestError",
     "FlowConfig",
     "Flowed",
@@ -61,7 +71,10 @@ __all__ = [
     "NetworkAnnealConfig",
     "NotConverged",
     "NumericalFailure",
+    "PosteriorConfig",
     "Run",
+    "SampleConfig",
+    "Sampled",
     "StudyRun",
     "anneal",
     "flow",

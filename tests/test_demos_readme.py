@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 
 from fem_deepest.configuration.anneal import AnnealConfig
+from fem_deepest.configuration.annealed_flow import AnnealedFlowConfig
+from fem_deepest.configuration.contour import ContourConfig
 from fem_deepest.configuration.flow import FlowConfig, TimeSection
 from fem_deepest.configuration.network_anneal import NetworkAnnealConfig
-from fem_deepest.configuration.sample import SampleConfig
+from fem_deepest.configuration.sample import PosteriorConfig, SampleConfig
 from fem_deepest.configuration.section import Section, reference
 from fem_deepest.runs.flow import SCHEMES
+from fem_deepest.studies.comparison import ComparisonConfig
 
 DEMOS = Path(__file__).parents[1] / "demos"
 README = (DEMOS / "README.md").read_text()
@@ -38,9 +41,13 @@ ROWS = {
     "mark, model",
     [
         ("flow keys", FlowConfig),
+        ("contour keys", ContourConfig),
+        ("annealed flow keys", AnnealedFlowConfig),
         ("anneal keys", AnnealConfig),
         ("network anneal keys", NetworkAnnealConfig),
         ("sample keys", SampleConfig),
+        ("comparison keys", ComparisonConfig),
+        ("posterior keys", PosteriorConfig),
     ],
 )
 def test_tables_of_keys_are_those_of_the_configurations(mark: str, model: type[Section]) -> None:

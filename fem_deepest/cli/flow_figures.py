@@ -1,12 +1,14 @@
-"""The figures of a flow, from what its run directory holds."""
+"""The figures of a flow, from what its run directory holds: those of an SPDE, and how all are drawn."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from fem_deepest.errors import InputError
 from fem_deepest.io.frames import read_frames
 from fem_deepest.io.rundir import RunDirectory
+from fem_deepest.spaces.tasks import on_root
 
 
 def redraw(directory: RunDirectory) -> list[Path]:
@@ -26,3 +28,21 @@ def redraw(directory: RunDirectory) -> list[Path]:
         paths.append(save(figures.snapshots(frames), directory.figures / "snapshots.png"))
         paths.append(figures.animate(frames, directory.figures / "animation.gif"))
     return paths
+
+
+def draw(directory: RunDirectory, redraw: Callable[[RunDirectory], object]) -> None:
+    """Let rank 0 draw the figures of a run that has ended; where it cannot, all ranks say so.
+
+    Raises:
+        InputError: It cannot.
+
+    Collective.
+    """
+
+    def complete() -> None:
+        try:
+            redraw(directory)
+        except (InputError, OSError) as error:
+            raise InputError(f"the run is complete, but its figures are not: {error}") from None
+
+    on_root(complete, directory.comm)

@@ -10,12 +10,12 @@ from dolfinx import fem
 from mpi4py import MPI
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.cli.flow_figures import redraw
-from fem_deepest.cli.info import versions
+from fem_deepest.cli.flow_figures import draw, redraw
 from fem_deepest.cli.interrupt import Interrupt
 from fem_deepest.cli.progress import Reporter, Silent
+from fem_deepest.cli.record import write_run
 from fem_deepest.configuration.flow import FlowConfig
-from fem_deepest.errors import InputError, Interrupted, NotConverged, NumericalFailure
+from fem_deepest.errors import Interrupted, NotConverged, NumericalFailure
 from fem_deepest.io.frames import write_frame
 from fem_deepest.io.rundir import RunDirectory, jsonable
 from fem_deepest.io.search import find
@@ -30,12 +30,22 @@ _TOLD = 5.0  # seconds between two lines
 
 
 class FlowSession:
-    """One call of :func:`fem_deepest.flow`. Collective on the communicator of the directory."""
+    """One path of an SPDE.
 
-    def __init__(
-        self, config: FlowConfig, problem: FlowProblem, directory: RunDirectory, reporter: Reporter
-    ) -> None:
-        self.config, self.problem, self.directory = config, problem, directory
+    Args:
+        config: Configuration.
+        directory: Where the run goes; the mesh is spread over its communicator.
+        reporter: Told how it goes, on rank 0.
+
+    Raises:
+        InputError: What is wrong with the mesh, the equation or the noise.
+
+    Collective on the communicator of the directory.
+    """
+
+    def __init__(self, config: FlowConfig, directory: RunDirectory, reporter: Reporter) -> None:
+        self.config, self.directory = config, directory
+        self.problem = FlowProblem(config, directory.comm)
         self.comm = directory.comm
         self.reporter: Reporter = reporter if self.comm.rank == 0 else Silent()
         self.interrupt = Interrupt()
@@ -44,7 +54,7 @@ class FlowSession:
         options, section = PETSc.Options(), config.time
         self.dt = options.getReal("ts_dt", section.T / section.steps)
         self.T = options.getReal("ts_max_time", section.T)
-        self.kept = fem.Function(problem.scheme.problem.V)  # the state at the last time of the grid
+        self.kept = fem.Function(self.problem.scheme.problem.V)  # at the last time of the grid
         # Wall time of earlier parts; the last frame and row written, and steps done.
         self.earlier, self.frame, self.row, self.done = 0.0, -1, -1, 0
 
@@ -199,47 +209,29 @@ class FlowSession:
         seconds = self._write(status, metrics, reached)
         self.stepper.destroy()
         if status != "interrupted" and self.config.output.figures:
-            self._draw()
+            draw(self.directory, redraw)
         self.reporter.note(f"{status.replace('_', ' ')} at t = {reached:g}; {self.directory.path}")
         return Flowed(
             self.directory.path, status, self.config, reached, self.done, metrics, seconds, u
         )
 
-    def _draw(self) -> None:
-        """Rank 0 draws; where it cannot, all ranks say so. Collective."""
-        problem = None
-        if self.comm.rank == 0:
-            try:
-                redraw(self.directory)
-            except (InputError, OSError) as error:
-                problem = f"the run is complete, but its figures are not: {error}"
-        problem = self.comm.bcast(problem, root=0)
-        if problem:
-            raise InputError(problem)
-
     def _write(self, status: str, metrics: dict[str, float], reached: float = 0.0) -> float:
         seconds = self._seconds()
-        self.directory.write_json(
-            {
-                "verb": "flow",
-                "status": status,
-                "config": self.config.model_dump(mode="python", by_alias=True),
-                "seed": self.config.seed,
-                "ranks": self.comm.size,
-                "grid": f"1x{self.comm.size}",
-                "versions": versions(),
-                "scheme": self.problem.scheme.name,
-                "stages": [
-                    {
-                        "cells": self.config.mesh.cells,
-                        "time": reached,
-                        "steps": self.done,
-                        "rejected": self.stepper.rejected,
-                        "seconds": seconds,
-                    }
-                ],
-                "metrics": {"time": reached, **metrics},
-                "seconds": seconds,
-            }
+        stage = {
+            "cells": self.config.mesh.cells,
+            "time": reached,
+            "steps": self.done,
+            "rejected": self.stepper.rejected,
+            "seconds": seconds,
+        }
+        write_run(
+            self.directory,
+            "flow",
+            status,
+            self.config,
+            seconds,
+            stages=[stage],
+            metrics={"time": reached, **metrics},
+            scheme=self.problem.scheme.name,
         )
         return seconds

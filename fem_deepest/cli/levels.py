@@ -23,9 +23,9 @@ def write_tables(run: Annealed) -> None:
     """``levels.csv``, and what the search tells of the lowest minimum."""
     names = [f.name for f in fields(Level) if f.name != "path"]
     rows = [[asdict(level)[name] for name in names] for level in run.levels]
-    _table(run.directory / "levels.csv", names, rows)
+    write_table(run.directory / "levels.csv", names, rows)
     for name, (head, table) in run.lowest.tables.items():
-        _table(run.directory / name, list(head), list(table))
+        write_table(run.directory / name, list(head), list(table))
 
 
 def draw_levels(directory: Path, search: Search, record: Array, same: float) -> Path:
@@ -64,7 +64,7 @@ def redraw(directory: Path, values: dict[str, Any]) -> list[Path]:
     return [draw_levels(directory, search, assemble(batches)[0], config.anneal.same)]
 
 
-def _table(path: Path, head: list[str], rows: list[Any]) -> None:
+def write_table(path: Path, head: list[str], rows: list[Any]) -> None:
     """Write a CSV file as a whole."""
     part = path.with_name(path.name + ".part")
     with part.open("w", newline="") as file:

@@ -91,13 +91,18 @@ def _anneal(
 
 @app.command("flow")
 def _flow(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="which equation and noise")],
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG.toml", help="which equation, action or image; noise")
+    ],
     out: Out = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on from the checkpoint")] = False,
     force: Force = False,
     settings: Settings = None,
 ) -> None:
-    """One path of an SPDE with Q-Wiener noise, on PETSc's TS: history, fields and an animation."""
+    """A flow with Q-Wiener noise: an SPDE, an action whose minima are sought, or an active contour.
+
+    The section [equation], [action] or [contour] says which.
+    """
     _run(flow, config, out=out, resume=resume, force=force, settings=settings)
 
 
@@ -111,7 +116,7 @@ def _sample(
     force: Force = False,
     settings: Settings = None,
 ) -> None:
-    """Markov chains in function space for exp(-A): draws for ArviZ, diagnostics, figures."""
+    """Markov chains for exp(-A): bridges, posteriors of networks and paths, and predictions."""
     _run(sample_posterior, config, out=out, resume=resume, force=force, settings=settings)
 
 
@@ -124,7 +129,7 @@ def _study(
     ] = False,
     settings: Settings = None,
 ) -> None:
-    """Convergence study: table and plot; points that are there already are not computed again.
+    """Convergence study or comparison of methods: tables and figures; kept points are not computed again.
 
     Exit code 0 converged as expected, 2 wrong input, 3 not as expected, 4 numerical failure.
     """

@@ -32,7 +32,7 @@ def plot(directory: str | Path) -> list[Path]:
     if values.get("verb") == "anneal":
         return levels.redraw(place.path, values)
     if values.get("verb") == "flow":
-        return flow.redraw(RunDirectory(place.path, MPI.COMM_SELF, flow.COLUMNS))
+        return flow.redraw(place.path, values)
     if values.get("verb") == "sample":
         return chains.redraw(place.path, values)
     run = Run.load(directory)
@@ -81,7 +81,7 @@ def _history(run: Run) -> tuple[dict[str, np.ndarray], list[tuple[float, str]]]:
     levels = []
     for i, (stage, cells) in enumerate(keys):
         if i == 0 or keys[i - 1] != (stage, cells):
-            label = f"{int(cells)} cells" if stage == "lmvm" else "Newton"
+            label = {"newton": "Newton", "noise": "noise"}.get(stage, f"{int(cells)} cells")
             levels.append((float(columns["evaluations"][i]), label))
     return {k: v for k, v in columns.items() if k != "stage"}, levels
 

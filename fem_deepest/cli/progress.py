@@ -21,7 +21,7 @@ class Progress:
     """One step of a run, as shown.
 
     Attributes:
-        stage: "lmvm" or "newton".
+        stage: "lmvm", "sgd" or "newton".
         cells: Depth cells of the level.
         evaluations: Gradients since the start of the run.
         action: The action.
@@ -118,9 +118,9 @@ class Printer:
         self._console.print(message)
 
     def _left(self, progress: Progress, now: float) -> str:
-        """Seconds left in this level if the gradient goes on falling as it did."""
+        """Seconds left in this level if the gradient goes on falling as it did; by chance it does not."""
         begun, first = self._begun
-        if not 0.0 < progress.tolerance < progress.gradient < first:
+        if progress.stage == "sgd" or not 0.0 < progress.tolerance < progress.gradient < first:
             return ""
         pace = math.log(first / progress.gradient) / max(now - begun, 1e-9)
         return f"  {math.log(progress.gradient / progress.tolerance) / pace:.0f} s left"

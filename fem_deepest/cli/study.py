@@ -1,4 +1,4 @@
-"""The verb ``study``: from a configuration to a convergence table in a run directory."""
+"""The verb ``study``: from a configuration to tables and figures in a run directory."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from fem_deepest.cli.info import version, versions
+from fem_deepest.cli.info import version
 from fem_deepest.cli.interrupt import Interrupt
 from fem_deepest.cli.progress import Reporter, Silent
+from fem_deepest.cli.record import write_run
 from fem_deepest.errors import InputError, Interrupted, NotConverged, NumericalFailure
 from fem_deepest.io.rundir import RunDirectory, run_path, write_text
 from fem_deepest.studies.named import STUDIES, load_study
 from fem_deepest.studies.points import Point, Points
 from fem_deepest.studies.run import StudyRun
-from fem_deepest.studies.study import Study, StudyConfig, compute
-from fem_deepest.studies.table import Table
+from fem_deepest.studies.study import Left, Study, StudyConfig, compute
 
 _POINTS = "points"
 
@@ -34,7 +34,7 @@ def study(
     comm: MPI.Intracomm = MPI.COMM_WORLD,
     reporter: Reporter | None = None,
 ) -> StudyRun:
-    """Compute the points of a convergence study that are not there yet, and the table of all.
+    """Compute the points of a study that are not there yet, and the tables of all.
 
     A point that the run directory has already, from an earlier run with the same values for all it
     depends on, is not computed again: an interrupted study goes on by the same call.
@@ -72,7 +72,7 @@ def redraw(directory: RunDirectory) -> list[Path]:
     study = STUDIES[section["study"]["name"]]
     try:
         tables = {
-            name: Table.from_csv((directory.path / f"{name}.csv").read_text())
+            name: study.read(name, (directory.path / f"{name}.csv").read_text())
             for name in study.tables_left
         }
     except OSError as error:
@@ -82,7 +82,7 @@ def redraw(directory: RunDirectory) -> list[Path]:
     return _draw(directory.figures, study, tables, section["check"]["last"])
 
 
-def _draw(folder: Path, study: type[Study], tables: Mapping[str, Table], last: int) -> list[Path]:
+def _draw(folder: Path, study: type[Study], tables: Mapping[str, Left], last: int) -> list[Path]:
     from fem_deepest.figures import save  # Matplotlib; see Study.figures
 
     return [save(f, folder / f"{name}.png") for name, f in study.figures(tables, last).items()]
@@ -125,7 +125,7 @@ class _Session:
     def run(self) -> StudyRun:
         self._write("interrupted", [], {})
         store = Points(self.directory.path / _POINTS, self.comm, version())
-        status, tables, failures = "interrupted", dict[str, Table](), list[str]()
+        status, tables, failures = "interrupted", dict[str, Left](), list[str]()
         try:
             with self.interrupt:
                 points = compute(self.study, store, self._point)
@@ -144,9 +144,10 @@ class _Session:
         except NotConverged as error:
             status, failures = "not_converged", [str(error)]
         table = next(iter(tables.values()), None)
-        metrics = {} if table is None else self._metrics(table)
+        metrics = {} if table is None else table.metrics(self.study.config.check.last)
         if table is not None:
-            self._tell(table, metrics)
+            for line in self.study.told(tables):
+                self.reporter.note(line)
             self._leave(tables)
         seconds = self._write(status, failures, metrics)
         for failure in failures if status == "not_converged" else []:
@@ -183,28 +184,14 @@ class _Session:
         if asked[0] and len(self.stages) < self.count:
             raise Interrupted
 
-    def _failures(self, tables: Mapping[str, Table]) -> list[str]:
+    def _failures(self, tables: Mapping[str, Left]) -> list[str]:
         open_points = [s["point"] for s in self.stages if not s["converged"]]
         return [
             *(f"{label}: the solver stopped before its tolerance" for label in open_points),
             *self.study.failures(tables),
         ]
 
-    def _metrics(self, table: Table) -> dict[str, float]:
-        last, metrics = self.study.config.check.last, dict[str, float]()
-        for name, errors in table.errors.items():
-            metrics[name] = float(errors.values[-1])
-            metrics[f"{name} order"] = table.fit(name, last).order
-        return metrics | {name: float(values[-1]) for name, values in table.others.items()}
-
-    def _tell(self, table: Table, metrics: dict[str, float]) -> None:
-        for name, errors in table.errors.items():
-            wanted = "" if errors.expected is None else f" (expected {errors.expected:.3g})"
-            self.reporter.note(
-                f"{name}: finest {metrics[name]:.3g}, order {metrics[f'{name} order']:.2f}{wanted}"
-            )
-
-    def _leave(self, tables: Mapping[str, Table]) -> None:
+    def _leave(self, tables: Mapping[str, Left]) -> None:
         """Write the results; rank 0 alone, nothing in here is collective."""
         if self.comm.rank > 0:
             return
@@ -217,20 +204,14 @@ class _Session:
 
     def _write(self, status: str, failures: list[str], metrics: dict[str, float]) -> float:
         seconds = time.monotonic() - self.begun
-        config = self.study.config
-        self.directory.write_json(
-            {
-                "verb": "study",
-                "status": status,
-                "config": config.model_dump(mode="python", by_alias=True),
-                "seed": config.seed,
-                "ranks": self.comm.size,
-                "grid": f"1x{self.comm.size}",
-                "versions": versions(),
-                "stages": self.stages,
-                "failures": failures,
-                "metrics": metrics,
-                "seconds": seconds,
-            }
+        write_run(
+            self.directory,
+            "study",
+            status,
+            self.study.config,
+            seconds,
+            stages=self.stages,
+            metrics=metrics,
+            failures=failures,
         )
         return seconds

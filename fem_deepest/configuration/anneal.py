@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from fem_deepest.configuration.noise import PathShakeSection
 from fem_deepest.configuration.section import Count, Positive, Section, read, validate
 
 NotNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
@@ -197,7 +198,18 @@ class AnnealConfig(Section):
     ends: EndsSection = EndsSection()
     bounds: BoundsSection = BoundsSection()
     anneal: Anneal = Anneal()
+    search: PathShakeSection = PathShakeSection()
     output: AnnealOutput = AnnealOutput()
+
+    @model_validator(mode="after")
+    def _noise_fits(self) -> AnnealConfig:
+        self.search.fit(self.anneal.rungs)
+        if self.search.rungs and self.action.form != "state":
+            raise ValueError(
+                f'search.rungs shakes paths in the state form, but action.form is "{self.action.form}"; '
+                "take the state form or leave the rungs out"
+            )
+        return self
 
 
 def load_annealing(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from math import inf
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fem_deepest.configuration.anneal import AnnealOutput
+from fem_deepest.configuration.noise import ShakeSection
 from fem_deepest.configuration.section import Count, Positive, Precision, Section
 from fem_deepest.configuration.train import Data, NetworkSection
 
@@ -82,4 +83,10 @@ class NetworkAnnealConfig(Section):
     network: NetworkSection = NetworkSection()
     action: NetworkActionSection = NetworkActionSection()
     anneal: NetworkAnneal = NetworkAnneal()
+    search: ShakeSection = ShakeSection()
     output: AnnealOutput = AnnealOutput()
+
+    @model_validator(mode="after")
+    def _noise_fits(self) -> NetworkAnnealConfig:
+        self.search.fit(self.anneal.rungs)
+        return self

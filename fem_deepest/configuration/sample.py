@@ -1,4 +1,4 @@
-"""The configuration of ``fem-deepest sample``."""
+"""The configurations of ``fem-deepest sample``: a bridge, or the posterior of a network or of a path."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from fem_deepest.configuration.section import Count, Positive, Section, read, validate
+from fem_deepest.errors import InputError
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Even = Annotated[int, Field(ge=2, multiple_of=2)]
@@ -59,18 +60,45 @@ class SamplerSection(Section):
     )
 
 
+class PosteriorSampler(SamplerSection):
+    """``[sampler]``: the Markov kernel, relative to a Gaussian about the mode."""
+
+    kernel: Literal["pcn", "infinity_mala", "hmc", "random_walk"] = Field(
+        default="hmc", description="which"
+    )
+    step: Positive = Field(default=0.05, description="first step size")
+    steps: Count = Field(default=20, description="rotations in an iteration of hmc")
+
+
 class ChainsSection(Section):
     """``[chains]``: how many, how long."""
 
     chains: Count = Field(default=16, description="chains")
     batch: Count = Field(default=8, description="chains side by side; a task of one process")
-    relax: Count = Field(default=300, description="iterations of pCN from draws of the prior")
+    relax: Annotated[int, Field(ge=0)] = Field(
+        default=300, description="iterations of pCN from draws of the Gaussian"
+    )
     warmup: Annotated[int, Field(ge=0)] = Field(
         default=300, description="iterations that tune the step; 0 keeps it"
     )
     draws: Annotated[int, Field(ge=8)] = Field(default=1000, description="draws kept of a chain")
     thin: Count = Field(default=1, description="iterations for each draw")
+
+
+class BridgeChains(ChainsSection):
+    """``[chains]`` of a bridge."""
+
     paths: bool = Field(default=False, description="keep whole paths, not only numbers of them")
+
+
+class PosteriorChains(ChainsSection):
+    """``[chains]`` of a posterior."""
+
+    chains: Count = Field(default=8, description="chains")
+    relax: Annotated[int, Field(ge=0)] = Field(
+        default=200, description="iterations of pCN from draws of the Gaussian"
+    )
+    draws: Annotated[int, Field(ge=8)] = Field(default=300, description="draws kept of a chain")
 
 
 class ConvergenceSection(Section):
@@ -91,19 +119,94 @@ class SampleOutput(Section):
     figures: bool = Field(default=True, description="write figures/")
 
 
+class PosteriorSection(Section):
+    """``[posterior]``: whose posterior; one of ``train``, ``anneal`` and ``run``."""
+
+    train: str | None = Field(
+        default=None, description="configuration of a network, relative to this one; solved first"
+    )
+    anneal: str | None = Field(
+        default=None, description="configuration of a path, relative to this one; annealed first"
+    )
+    run: str | None = Field(
+        default=None, description="run directory of `train` or `anneal` instead: start there"
+    )
+    settings: list[str] = Field(
+        default=[], description="overrides `section.key=value` of `train` or `anneal`"
+    )
+    R_f: Positive | None = Field(
+        default=None, description="precision of the model of a path; default: the last rung"
+    )
+    fresh: str | None = Field(
+        default=None, description="file with samples to predict, instead of the test part"
+    )
+    temperature: Positive | None = Field(
+        default=None, description="`T` of `exp(-K A/T)` of a network; default: 1, Bayes' theorem"
+    )
+    rank: Count | None = Field(
+        default=None,
+        description="directions of a network in which the data shape the Gaussian; default: 500",
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> PosteriorSection:
+        given = [key for key in ("train", "anneal", "run") if getattr(self, key) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"got {' and '.join(given) or 'none'} of train, anneal and run; give one of them"
+            )
+        if self.run is not None and self.settings:
+            raise ValueError("settings cannot change a run; give them with train or anneal")
+        return self
+
+
 class SampleConfig(Section):
-    """A run of ``fem-deepest sample``; see the sections."""
+    """A run of ``fem-deepest sample`` for a bridge; see the sections."""
 
     seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(default=0, description="seed of the noise")
     bridge: BridgeSection = BridgeSection()
     sampler: SamplerSection = SamplerSection()
-    chains: ChainsSection = ChainsSection()
+    chains: BridgeChains = BridgeChains()
+    check: ConvergenceSection = ConvergenceSection()
+    output: SampleOutput = SampleOutput()
+
+
+class PosteriorConfig(Section):
+    """A run of ``fem-deepest sample`` for a posterior; see the sections."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(default=0, description="seed of the noise")
+    posterior: PosteriorSection
+    sampler: PosteriorSampler = PosteriorSampler()
+    chains: PosteriorChains = PosteriorChains()
     check: ConvergenceSection = ConvergenceSection()
     output: SampleOutput = SampleOutput()
 
 
 def load_sampling(
-    source: str | Path | Mapping[str, Any] | SampleConfig, settings: Iterable[str] = ()
-) -> SampleConfig:
-    """Read the configuration of a sampling; see :func:`read` and :func:`validate`. Not collective."""
-    return validate(SampleConfig, read(source, settings))
+    source: str | Path | Mapping[str, Any] | SampleConfig | PosteriorConfig,
+    settings: Iterable[str] = (),
+) -> SampleConfig | PosteriorConfig:
+    """Read the configuration of a sampling; one with a section ``[posterior]`` is of a posterior.
+
+    See :func:`read` and :func:`validate`. The files of ``[posterior]`` are relative to the
+    configuration, the run directory to the working directory. Not collective.
+
+    Raises:
+        InputError: What is wrong with it, or it is of a bridge and a posterior.
+    """
+    values = read(source, settings)
+    if "posterior" not in values:
+        return validate(SampleConfig, values)
+    if "bridge" in values:
+        raise InputError(
+            "the configuration has [bridge] and [posterior], which are two measures; leave one out"
+        )
+    section = values["posterior"]
+    if isinstance(source, str | Path) and isinstance(section, dict):
+        folder = Path(source).resolve().parent
+        for key in ("train", "anneal", "fresh"):
+            if isinstance(section.get(key), str):
+                section[key] = str(folder / section[key])
+    if isinstance(section, dict) and isinstance(section.get("run"), str):
+        section["run"] = str(Path(section["run"]).resolve())  # for `plot` from elsewhere
+    return validate(PosteriorConfig, values)

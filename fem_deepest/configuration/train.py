@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from fem_deepest.configuration.noise import SearchSection
 from fem_deepest.configuration.section import Count, Positive, Precision, Section, read, validate
 
 _LONGEST_STEP = 1.0  # in depth, on the coarsest of the automatic levels
@@ -118,8 +119,27 @@ class Solve(Section):
         default=1.2,
         description="a coarser level stops at this multiple of the next one's tolerance",
     )
-    iterations: Count = Field(default=2000, description="most iterations of a level")
+    method: Literal["lmvm", "sgd"] = Field(
+        default="lmvm",
+        description="on the levels: quasi-Newton, or stochastic gradient descent",
+    )
+    iterations: Count = Field(default=2000, description="most iterations of a level, for lmvm")
     memory: Count = Field(default=20, description="pairs the quasi-Newton method remembers")
+    eta: Positive = Field(default=0.3, description="sgd: step `n` has the length `eta / n^nu`")
+    nu: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
+        default=0.5, description="sgd: decay of the steps, from 0 to 1"
+    )
+    batch: Count = Field(default=32, description="sgd: samples of a step")
+    epochs: Count = Field(
+        default=50, description="sgd: most times that a level goes through the samples"
+    )
+    check: Count = Field(
+        default=5, description="sgd: epochs between two tests of the whole gradient"
+    )
+    gradient: Literal["metric", "euclidean"] = Field(
+        default="metric",
+        description="sgd: `lambda P^{-1} grad A`, the same on every level, or the plain `grad A`",
+    )
     polish: bool = Field(default=False, description="Newton to a stationary point afterwards")
     polish_tolerance: Positive = Field(default=1e-8, description="as `tolerance`, for polish")
     polish_iterations: Count = Field(default=50, description="most Newton steps")
@@ -141,10 +161,13 @@ class Output(Section):
 class Config(Section):
     """A run; see the sections."""
 
-    seed: Annotated[int, Field(ge=0)] = Field(default=0, description="seed of the start")
+    seed: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="seed of the start and of the batches"
+    )
     data: Data = Data()
     network: NetworkSection = NetworkSection()
     action: ActionSection = ActionSection()
+    search: SearchSection = SearchSection()
     solve: Solve = Solve()
     output: Output = Output()
 

@@ -61,6 +61,16 @@ class Coupling:
         f_w[..., i, i, :] = first[..., None] * inputs[..., None, :]
         return f_x, f_w.reshape(*s.shape, -1)
 
+    def adjoint(self, t: Array, x: Array, w: Array, p: Array) -> tuple[Array, Array]:
+        """See :class:`fem_deepest.dynamics.dynamics.Transposable`."""
+        s, inputs, kernel = self._layer(x, w)
+        first = np.empty_like(s)
+        self.activation.first(s, first)
+        r = p * first
+        g_w = r[..., :, None] * inputs[..., None, :]
+        g_x = (r[..., None, :] @ kernel)[..., 0, :] - self.leak * p
+        return g_x, g_w.reshape(*r.shape[:-1], -1)
+
     def curvature(self, t: Array, x: Array, w: Array, p: Array) -> tuple[Array, Array, Array]:
         """See :class:`fem_deepest.dynamics.dynamics.Dynamics`."""
         n = self.states

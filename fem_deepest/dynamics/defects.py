@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fem_deepest.dynamics.dynamics import Dynamics
+from fem_deepest.dynamics.dynamics import Dynamics, Transposable
 from fem_deepest.dynamics.transcription import Transcription
 from fem_deepest.errors import InputError
 
@@ -90,11 +90,16 @@ class Defects:
         The transpose of :meth:`linearise` without its matrices.
         """
         t, (_, at, w_at) = self.transcription, self._at_points(x, w)
-        f_x, f_w = self.dynamics.jacobian(self.points, at, w_at)
         at_points = np.swapaxes(t.rule, 0, 1) @ p
+        if isinstance(self.dynamics, Transposable):
+            by_x, by_w = self.dynamics.adjoint(self.points, at, w_at, at_points)
+        else:
+            f_x, f_w = self.dynamics.jacobian(self.points, at, w_at)
+            by_x = (at_points[..., None, :] @ f_x)[..., 0, :]
+            by_w = (at_points[..., None, :] @ f_w)[..., 0, :]
         g_x = np.swapaxes(self._slopes(), -1, -2) @ p
-        g_x -= t.basis.T @ (at_points[..., None, :] @ f_x)[..., 0, :]
-        g_w = -self._ends @ (at_points[..., None, :] @ f_w)[..., 0, :]
+        g_x -= t.basis.T @ by_x
+        g_w = -self._ends @ by_w
         flat = (*g_x.shape[:-2], -1)
         return np.concatenate([g_x.reshape(flat), g_w.reshape(flat)], axis=-1)
 

@@ -5,7 +5,7 @@ Everything is vectorised over leading axes, so that one call serves all cells, p
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,3 +42,11 @@ class Dynamics(Protocol):
 
         ``p`` (..., D) is a costate; the last two axes are those of the derivatives.
         """
+
+
+@runtime_checkable
+class Transposable(Protocol):
+    """Dynamics whose transposed derivatives cost as much as ``F``: no matrices are made for them."""
+
+    def adjoint(self, t: Array, x: Array, w: Array, p: Array) -> tuple[Array, Array]:
+        """``F_x^T p`` (..., D) and ``F_w^T p`` (..., P) of a costate ``p`` (..., D)."""

@@ -62,6 +62,7 @@ class Symbolic:
         in_x, in_w = ufl.diff(along, x_), ufl.diff(along, w_)
         self._value = Program([f], symbols)
         self._jacobian = Program([ufl.diff(f, x_), ufl.diff(f, w_)], symbols)
+        self._adjoint = Program([in_x, in_w], symbols | {"p": p})
         self._curvature = Program(
             [ufl.diff(in_x, x_), ufl.diff(in_x, w_), ufl.diff(in_w, w_)], symbols | {"p": p}
         )
@@ -74,6 +75,11 @@ class Symbolic:
         """See :class:`fem_deepest.dynamics.dynamics.Dynamics`."""
         f_x, f_w = self._jacobian.run(_lead(t, x, w), t=t, x=x, w=w)
         return f_x, f_w[..., : len(self.parameters)]
+
+    def adjoint(self, t: Array, x: Array, w: Array, p: Array) -> tuple[Array, Array]:
+        """See :class:`fem_deepest.dynamics.dynamics.Transposable`."""
+        in_x, in_w = self._adjoint.run(_lead(t, x, w, p), t=t, x=x, w=w, p=p)
+        return in_x, in_w[..., : len(self.parameters)]
 
     def curvature(self, t: Array, x: Array, w: Array, p: Array) -> tuple[Array, Array, Array]:
         """See :class:`fem_deepest.dynamics.dynamics.Dynamics`."""

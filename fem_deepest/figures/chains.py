@@ -16,7 +16,7 @@ _SHOWN = 6  # chains drawn
 
 
 @styled
-def trace(values: Array, iterations: Array, label: str, title: str = "") -> Figure:
+def trace(values: Array, iterations: NDArray[np.integer], label: str, title: str = "") -> Figure:
     """A number along the first chains, each in its own row.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from fem_deepest.errors import InputError
 from fem_deepest.figures.style import DIVERGING, LINES, SEQUENTIAL, styled, subsample
 from fem_deepest.io.frames import Frame
 
-__all__ = ["along", "animate", "measures", "snapshots"]
+__all__ = ["along", "animate", "film", "measures", "snapshots", "triangles"]
 
 _SHOWN = 6
 _DPI = 80  # of the animation, whose size grows with its square
@@ -125,12 +125,29 @@ def animate(frames: Sequence[Frame], path: str | Path) -> Path:
             axes.set_title(f"$t = {frame.t:.3f}$")
             return [image]
 
+    return film(figure, show, frames, path)
+
+
+def film(
+    figure: Figure, show: Callable[[Frame], list[Any]], frames: Sequence[Frame], path: Path
+) -> Path:
+    """Write an animated GIF: to a temporary name, then renamed. Not collective.
+
+    Args:
+        figure: What is drawn on.
+        show: Draws a frame, and returns what it has changed.
+        frames: Frames in order.
+        path: File, ending in ``.gif``.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
     part = path.with_name(f".{path.stem}.{os.getpid()}.gif")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # The animation needs a canvas that draws; a Figure has one without any display.
-        film = FuncAnimation(figure, show, frames=list(frames), init_func=lambda: [], blit=False)
-        film.save(part, writer=PillowWriter(fps=_PER_SECOND), dpi=_DPI)
+        moving = FuncAnimation(figure, show, frames=list(frames), init_func=lambda: [], blit=False)
+        moving.save(part, writer=PillowWriter(fps=_PER_SECOND), dpi=_DPI)
         part.replace(path)
     except OSError as error:
         raise InputError(
@@ -174,10 +191,16 @@ def _map(axes: Any, frame: Frame, low: float, high: float, colours: str) -> Any:
             f"the states have {frame.points.shape[1]} coordinates; figures show one or two, open "
             "fields/ in ParaView"
         )
+    axes.set_aspect("equal")
+    axes.grid(False)
+    return axes.tripcolor(
+        triangles(frame), frame.values, vmin=low, vmax=high, cmap=colours, shading="gouraud"
+    )
+
+
+def triangles(frame: Frame) -> Triangulation:
+    """The mesh of a frame in the plane, other cells cut into triangles. Not collective."""
     cells = frame.cells[:, : _CORNERS.get(frame.cells.shape[1])]
     if cells.shape[1] == 4:  # quadrilaterals, whose corners go round
         cells = np.concatenate([cells[:, [0, 1, 2]], cells[:, [0, 2, 3]]])
-    mesh = Triangulation(frame.points[:, 0], frame.points[:, 1], cells)
-    axes.set_aspect("equal")
-    axes.grid(False)
-    return axes.tripcolor(mesh, frame.values, vmin=low, vmax=high, cmap=colours, shading="gouraud")
+    return Triangulation(frame.points[:, 0], frame.points[:, 1], cells)

@@ -13,11 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from mpi4py import MPI
 
 from fem_deepest.errors import InputError
 from fem_deepest.sample.run import Kept
 
 _VALUE = "value "  # before the names of the values in a file
+_BROKEN = (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile)
 
 
 class ChainFiles:
@@ -60,8 +62,8 @@ class ChainFiles:
                     file["accepted"],
                     values,
                 )
-        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise InputError(f"{path} holds no chains ({error}); remove it") from None
+        except _BROKEN as error:
+            raise InputError(_broken(path, error)) from None
 
     def save(self, first: int, kept: Kept, done: bool) -> None:
         """Write a batch as a whole, if it is done or some seconds have passed since the last one."""
@@ -85,3 +87,39 @@ class ChainFiles:
 
     def _path(self, first: int) -> Path:
         return self.folder / f"chains{first:06d}.npz"
+
+
+def check_chains(folder: Path, iterations: int, comm: MPI.Intracomm) -> None:
+    """Refuse to go on with batches that cannot be read, or have more iterations than are asked for.
+
+    Args:
+        folder: Where they are.
+        iterations: Of a chain after its warm-up.
+        comm: All ranks; rank 0 reads.
+
+    Raises:
+        InputError: There is such a batch.
+
+    Collective.
+    """
+    problem = None
+    for path in sorted(folder.glob("chains*.npz")) if comm.rank == 0 else ():
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                drawn = int(file["drawn"])
+        except _BROKEN as error:
+            problem = _broken(path, error)
+            break
+        if drawn > iterations:
+            problem = (
+                f"{path} has {drawn} iterations of its chains, {iterations} are asked for; ask for as "
+                "many or more, or begin again with --force"
+            )
+            break
+    problem = comm.bcast(problem, root=0)
+    if problem:
+        raise InputError(problem)
+
+
+def _broken(path: Path, error: Exception) -> str:
+    return f"{path} holds no chains ({error}); remove it"

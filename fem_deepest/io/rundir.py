@@ -7,7 +7,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from fem_deepest.errors import InputError
+from fem_deepest.spaces.tasks import on_root
 
 COLUMNS = (
     "stage",
@@ -80,27 +81,29 @@ class RunDirectory:
             InputError: It is not empty and neither ``resume`` nor ``force`` is given, or it cannot
                 be made. Nothing is written over.
         """
-        problem = None
-        if self.comm.rank == 0:
-            try:
-                self.path.mkdir(parents=True, exist_ok=True)
-                if any(self.path.iterdir()) and not (resume or force):
-                    problem = (
-                        f"the directory {self.path} is not empty; give {advice}--force to write over "
-                        "it, or another --out"
-                    )
-                elif not os.access(self.path, os.W_OK):
-                    problem = f"may not write into the directory {self.path}; give another --out"
-            except OSError as error:
-                problem = f"cannot use {self.path} as run directory: {error}; give another --out"
-        problem = self.comm.bcast(problem, root=0)
-        if problem:
-            raise InputError(problem)
-        if self.comm.rank == 0 and force and not resume:
-            for stale in (self.checkpoint, self._history, self.path / "run.json"):
-                stale.unlink(missing_ok=True)
-            for folder in (self.figures, self.fields):
-                shutil.rmtree(folder, ignore_errors=True)
+
+        def open_it() -> None:
+            self.path.mkdir(parents=True, exist_ok=True)
+            if any(self.path.iterdir()) and not (resume or force):
+                raise InputError(
+                    f"the directory {self.path} is not empty; give {advice}--force to write over it, "
+                    "or another --out"
+                )
+            if not os.access(self.path, os.W_OK):
+                raise InputError(
+                    f"may not write into the directory {self.path}; give another --out"
+                )
+            if force and not resume:
+                for stale in (self.checkpoint, self._history, self.path / "run.json"):
+                    stale.unlink(missing_ok=True)
+                for folder in (self.figures, self.fields):
+                    shutil.rmtree(folder, ignore_errors=True)
+
+        on_root(
+            open_it,
+            self.comm,
+            lambda error: (f"cannot use {self.path} as run directory: {error}; give another --out"),
+        )
 
     def keep_rows(self, rows: int) -> None:
         """Keep the first rows of the history: those a checkpoint knows of. Rank 0 writes."""
@@ -130,11 +133,27 @@ class RunDirectory:
         }
 
     def write_json(self, values: Mapping[str, Any]) -> None:
-        """Write ``run.json`` as a whole. Rank 0 writes."""
-        if self.comm.rank == 0:
-            write_text(
-                self.path / "run.json", json.dumps(jsonable(values), indent=2, allow_nan=False)
-            )
+        """Write ``run.json`` as a whole. Collective; rank 0 writes.
+
+        Raises:
+            InputError: It cannot be written: the disk is full, say.
+        """
+        text = json.dumps(jsonable(values), indent=2, allow_nan=False)
+        self.on_root(lambda: write_text(self.path / "run.json", text))
+
+    def on_root(self, work: Callable[[], object]) -> None:
+        """Let rank 0 write; where it cannot, all ranks refuse. Collective.
+
+        Raises:
+            InputError: It cannot: the disk is full, say.
+        """
+        on_root(
+            work,
+            self.comm,
+            lambda error: (
+                f"cannot write into {self.path} ({error}); make room and go on with --resume"
+            ),
+        )
 
     def read_json(self) -> dict[str, Any]:
         """Contents of ``run.json``.

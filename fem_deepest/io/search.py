@@ -19,6 +19,7 @@ from fem_deepest.io import checkpoint
 from fem_deepest.io.rundir import jsonable
 from fem_deepest.solve.memory import LimitedMemory
 from fem_deepest.solve.nested import Search
+from fem_deepest.spaces.tasks import on_root
 
 
 def signature(config: Config, data: DataSet) -> dict[str, Any]:
@@ -30,6 +31,9 @@ def signature(config: Config, data: DataSet) -> dict[str, Any]:
     values.pop("output")
     solve = values.pop("solve")
     values["levels"], values["memory"] = config.depth_levels, solve["memory"]
+    values["method"] = solve["method"]
+    if solve["method"] == "sgd":
+        values |= {name: solve[name] for name in ("eta", "nu", "batch", "gradient")}
     values["samples"] = data.samples
     content = (
         np.ascontiguousarray(data.inputs).tobytes() + np.ascontiguousarray(data.targets).tobytes()
@@ -73,17 +77,15 @@ def find(path: Path, wanted: Mapping[str, Any], comm: MPI.Intracomm) -> dict[str
     Raises:
         InputError: The file is no checkpoint, or one of another run.
     """
-    problem, meta = None, None
-    if comm.rank == 0 and path.exists():
-        try:
-            meta = checkpoint.read_meta(path)
-            problem = difference(meta.get("signature", {}), wanted)
-        except InputError as error:
-            problem = str(error)
-    problem, meta = comm.bcast((problem, meta), root=0)
-    if problem:
-        raise InputError(problem)
-    return meta
+
+    def read() -> dict[str, Any] | None:
+        if not path.exists():
+            return None
+        meta = checkpoint.read_meta(path)
+        _check(meta.get("signature", {}), wanted)
+        return meta
+
+    return on_root(read, comm)
 
 
 def restore(
@@ -135,15 +137,21 @@ def check_signature(
     Raises:
         InputError: There is none, it cannot be read, or it is another one.
     """
-    problem = None
-    if comm.rank == 0:
+
+    def read() -> None:
         try:
-            problem = difference(dict(json.loads(path.read_text())), wanted)
+            kept = dict(json.loads(path.read_text()))
         except FileNotFoundError:
-            problem = missing
+            raise InputError(missing) from None
         except (OSError, ValueError, TypeError) as error:
-            problem = f"cannot read {path} ({error}); begin again with --force"
-    problem = comm.bcast(problem, root=0)
+            raise InputError(f"cannot read {path} ({error}); begin again with --force") from None
+        _check(kept, wanted)
+
+    on_root(read, comm)
+
+
+def _check(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    problem = difference(old, new)
     if problem:
         raise InputError(problem)
 

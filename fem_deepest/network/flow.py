@@ -10,6 +10,9 @@ The adjoint is the exact transpose of this map (discretise, then differentiate);
 it is a symplectic partitioned method (Sanz-Serna 2016, doi:10.1137/151002769). All sweeps work on
 ``K`` samples at once by matrix products; a stage matrix ``Theta = [W_h | b]`` acts on ``[X; 1]``, so
 that the bias costs no pass of its own. A tile is narrow enough for its states to stay in the cache.
+
+Networks with the same mesh and different weights may go side by side: every array then has an axis
+for them just before its last two, and the products are stacks of products.
 """
 
 from __future__ import annotations
@@ -34,8 +37,10 @@ class Flow:
         scheme: Depth scheme with ``s`` stages and ``S`` distinct abscissae.
         activation: ``sigma``.
         leak: ``a``.
+        lead: Shape of the axis of the networks side by side, ``(B,)``; none for one network.
 
-    Stage matrices have the shape (n, S, N, N + 1), forcings (n, N, K). Nothing here is collective.
+    Stage matrices have the shape (n, S, N, N + 1), forcings (n, N, K), with ``lead`` before the last two
+    axes. Nothing here is collective.
     """
 
     def __init__(
@@ -46,16 +51,18 @@ class Flow:
         scheme: Scheme,
         activation: Activation,
         leak: float,
+        lead: tuple[int, ...] = (),
     ) -> None:
         n, s = steps.size, scheme.stages
         self.steps, self.scheme, self.activation, self.leak = steps, scheme, activation, leak
         self.neurons, self.width = neurons, width
-        self._stage_state = np.ones((n, s, neurons + 1, width))
-        self._first_state = [self._stage_state[i, 0, :-1] for i in range(n)]
-        self._value = np.empty((n, s, neurons, width))
-        self._k = np.empty((s, neurons, width))
-        self._slope, self._v, self._t, self._kappa = (np.empty((neurons, width)) for _ in range(4))
-        self._product = np.empty((neurons, neurons + 1))
+        shape = (*lead, neurons, width)
+        self._stage_state = np.ones((n, s, *lead, neurons + 1, width))
+        self._first_state = [self._stage_state[i, 0, ..., :-1, :] for i in range(n)]
+        self._value = np.empty((n, s, *shape))
+        self._k = np.empty((s, *shape))
+        self._slope, self._v, self._t, self._kappa = (np.empty(shape) for _ in range(4))
+        self._product = np.empty((*lead, neurons, neurons + 1))
         self._second: tuple[Array, Array, Array] | None = None
 
     def _buffers(self) -> tuple[Array, Array, Array]:
@@ -88,7 +95,7 @@ class Flow:
             slopes = self._value[i] if bare else self._k
             for j in range(self.scheme.stages):
                 full, value, k = self._stage_state[i, j], self._value[i, j], self._k[j]
-                state = self._first_state[i] if j == 0 else full[:-1]
+                state = self._first_state[i] if j == 0 else full[..., :-1, :]
                 if current is not state:
                     self._combination(current, h, a[j][:j], slopes, state)
                 matrix = theta[i, slot[j]]
@@ -145,7 +152,7 @@ class Flow:
                 xi_gradient[i] = 0.0
             for j in reversed(range(self.scheme.stages)):
                 matrix, value = theta[i, slot[j]], self._value[i, j]
-                weights, kappa, v = matrix[:, :-1], self._kappa, self._v
+                weights, kappa, v = matrix[..., :-1], self._kappa, self._v
                 self.activation.first(value, self._slope)
                 if lean:
                     v = self._slope
@@ -159,14 +166,14 @@ class Flow:
                             weights, self._slope, h * a[j][j], self.leak, kappa.copy(), adjoint=True
                         )
                     np.multiply(self._slope, kappa, out=v)
-                np.matmul(weights.T, v, out=chi[j])
+                np.matmul(np.swapaxes(weights, -1, -2), v, out=chi[j])
                 if self.leak:
                     np.multiply(kappa, self.leak, out=self._t)
                     chi[j] -= self._t
                 if gradient is not None:
                     target = gradient[i, slot[j]]
                     product = target if writes[j] else self._product
-                    np.matmul(v, self._stage_state[i, j].T, out=product)
+                    np.matmul(v, np.swapaxes(self._stage_state[i, j], -1, -2), out=product)
                     if product is not target:
                         target += product
                 if xi_gradient is not None:
@@ -202,7 +209,7 @@ class Flow:
                 state, z, k = d_state[i, j], d_z[i, j], self._k[j]
                 self._combination(dx, h, a[j][:j], self._k, state)
                 matrix = theta[i, slot[j]]
-                weights = matrix[:, :-1]
+                weights = matrix[..., :-1]
                 self.activation.first(self._value[i, j], self._slope)
                 np.matmul(d_theta[i, slot[j]], self._stage_state[i, j], out=self._t)
                 if a[j][j] != 0.0:
@@ -260,7 +267,7 @@ class Flow:
             for j in reversed(range(self.scheme.stages)):
                 d_kappa, kappa = self._kappa, stage_costate[i, j]
                 self._transposed_combination(dq, h, j, d_kappa)
-                weights, d_weights = theta[i, slot[j]][:, :-1], d_theta[i, slot[j]][:, :-1]
+                weights, d_weights = theta[i, slot[j]][..., :-1], d_theta[i, slot[j]][..., :-1]
                 value = self._value[i, j]
                 self.activation.first(value, self._slope)
                 if exact:
@@ -271,24 +278,26 @@ class Flow:
                 if a[j][j] != 0.0:
                     source = d_kappa.copy()
                     if exact:
-                        turn = weights.T @ extra
-                        turn += d_weights.T @ self._v
+                        turn = np.swapaxes(weights, -1, -2) @ extra
+                        turn += np.swapaxes(d_weights, -1, -2) @ self._v
                         source += (h * a[j][j]) * turn
                     d_kappa[...] = stage.solve_linear(
                         weights, self._slope, h * a[j][j], self.leak, source, adjoint=True
                     )
                 if exact:
-                    np.matmul(self._v, d_state[i, j].T, out=self._product[:, :-1])
-                    hessian[i, slot[j], :, :-1] += self._product[:, :-1]
-                    np.matmul(d_weights.T, self._v, out=d_chi[j])
+                    np.matmul(
+                        self._v, np.swapaxes(d_state[i, j], -1, -2), out=self._product[..., :-1]
+                    )
+                    hessian[i, slot[j], ..., :-1] += self._product[..., :-1]
+                    np.matmul(np.swapaxes(d_weights, -1, -2), self._v, out=d_chi[j])
                 else:
                     d_chi[j] = 0.0
                 np.multiply(self._slope, d_kappa, out=self._t)
                 if exact:
                     self._t += extra
-                np.matmul(self._t, self._stage_state[i, j].T, out=self._product)
+                np.matmul(self._t, np.swapaxes(self._stage_state[i, j], -1, -2), out=self._product)
                 hessian[i, slot[j]] += self._product
-                np.matmul(weights.T, self._t, out=self._v)
+                np.matmul(np.swapaxes(weights, -1, -2), self._t, out=self._v)
                 d_chi[j] += self._v
                 if self.leak:
                     np.multiply(d_kappa, self.leak, out=self._t)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,9 @@ Array = NDArray[np.float64]
 
 
 class Loss(Protocol):
-    """Sum over the columns (samples) of a convex function of the output ``y``, shape (C, K).
+    """Sum over the columns (samples) of a convex function of the output ``y``, shape (..., C, K).
+
+    The sums of networks side by side are numbers for each, of the shape of the leading axes.
 
     Attributes:
         metric: Name of the score: "accuracy" or "rmse".
@@ -19,8 +21,8 @@ class Loss(Protocol):
 
     metric: str
 
-    def value(self, y: Array, target: NDArray, gradient: Array) -> tuple[float, float]:
-        """Sum of the loss, writes its gradient (C, K); and the summed score.
+    def value(self, y: Array, target: NDArray, gradient: Array) -> tuple[Any, Any]:
+        """Sum of the loss, writes its gradient (..., C, K); and the summed score.
 
         The score is the number of samples classified rightly, or the sum of squared errors.
         ``gradient`` may be ``y``.
@@ -38,17 +40,19 @@ class CrossEntropy:
 
     metric = "accuracy"
 
-    def value(self, y: Array, target: NDArray, gradient: Array) -> tuple[float, float]:
+    def value(self, y: Array, target: NDArray, gradient: Array) -> tuple[Any, Any]:
         """See :class:`Loss`."""
-        samples = np.arange(y.shape[1])
-        right = float(np.count_nonzero(y.argmax(axis=0) == target))
-        shifted = np.subtract(y, y.max(axis=0), out=gradient)
-        value = -float(shifted[target, samples].sum())
+        # Networks side by side have targets in common, or each its own (B, K).
+        own = () if target.ndim == 1 else (np.arange(len(target))[:, None],)
+        place = (..., *own, target, np.arange(y.shape[-1]))
+        right = np.count_nonzero(y.argmax(axis=-2) == target, axis=-1)
+        shifted = np.subtract(y, y.max(axis=-2, keepdims=True), out=gradient)
+        value = -shifted[place].sum(axis=-1)
         np.exp(shifted, out=gradient)
-        total = gradient.sum(axis=0)
-        value += float(np.log(total).sum())
+        total = gradient.sum(axis=-2, keepdims=True)
+        value += np.log(total).sum(axis=(-1, -2))
         gradient /= total
-        gradient[target, samples] -= 1.0
+        gradient[place] -= 1.0
         return value, right
 
     def score(self, total: float, samples: int, outputs: int) -> float:
@@ -74,10 +78,10 @@ class LeastSquares:
     def __init__(self, precision: float) -> None:
         self.precision = precision
 
-    def value(self, y: Array, target: NDArray, gradient: Array) -> tuple[float, float]:
+    def value(self, y: Array, target: NDArray, gradient: Array) -> tuple[Any, Any]:
         """See :class:`Loss`."""
         np.subtract(y, target, out=gradient)
-        square = float(np.vdot(gradient, gradient))
+        square = np.einsum("...ck,...ck->...", gradient, gradient)
         gradient *= self.precision
         return 0.5 * self.precision * square, square
 

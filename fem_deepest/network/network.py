@@ -44,7 +44,9 @@ class Network:
     leak: float = 0.0
     linear_lift: bool = False
     linear_readout: bool = True
-    _flows: dict[int, Flow] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _flows: dict[tuple[int, ...], Flow] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         n = self.index.neurons
@@ -89,40 +91,48 @@ class Network:
         if self.index.mass != 1.0:
             out *= self.column_scale
 
-    def flow(self, width: int) -> Flow:
-        """Sweeps for tiles of ``width`` samples; made once for each width."""
-        if width not in self._flows:
-            self._flows[width] = Flow(
-                self.depth.steps, self.index.neurons, width, self.scheme, self.activation, self.leak
+    def flow(self, width: int, lead: tuple[int, ...] = ()) -> Flow:
+        """Sweeps for tiles of ``width`` samples, see :class:`.Flow`; made once for each width."""
+        key = (*lead, width)
+        if key not in self._flows:
+            self._flows[key] = Flow(
+                self.depth.steps,
+                self.index.neurons,
+                width,
+                self.scheme,
+                self.activation,
+                self.leak,
+                lead,
             )
-        return self._flows[width]
+        return self._flows[key]
 
     def lift(self, parameters: Parameters, z: Array) -> Array:
-        """``x(0)``, shape (N, K), of the inputs ``z``, shape (d, K)."""
+        """``x(0)``, shape (..., N, K), of the inputs ``z``, shape (d, K) or (..., d, K)."""
         if self.linear_lift:
-            return parameters.lift[:, :-1] @ z + parameters.lift[:, -1:]
-        x = np.zeros((self.index.neurons, z.shape[1]))
-        x[: self.inputs] = z
+            return parameters.lift[..., :-1] @ z + parameters.lift[..., -1:]
+        x = np.zeros((*parameters.lead, self.index.neurons, z.shape[-1]))
+        x[..., : self.inputs, :] = z
         return x
 
     def read(self, parameters: Parameters, x: Array) -> Array:
-        """Output ``y``, shape (outputs, K), of the last states ``x``, shape (N, K)."""
+        """Output ``y``, shape (..., outputs, K), of the last states ``x``, shape (..., N, K)."""
         if self.linear_readout:
-            return parameters.readout[:, :-1] @ x + parameters.readout[:, -1:]
-        return x[: self.outputs].copy()
+            return parameters.readout[..., :-1] @ x + parameters.readout[..., -1:]
+        return x[..., : self.outputs, :].copy()
 
     def output(self, parameters: Parameters, z: Array) -> Array:
-        """Outputs (outputs, K) of the inputs ``z`` (d, K). Not collective."""
-        return np.concatenate([y for _, y in self._sweep(parameters, z, False)], axis=1)
+        """Outputs (..., outputs, K) of the inputs ``z`` (d, K). Not collective."""
+        return np.concatenate([y for _, y in self._sweep(parameters, z, False)], axis=-1)
 
     def states(self, parameters: Parameters, z: Array) -> Array:
-        """States at all depth nodes, (n + 1, N, K), of the inputs ``z`` (d, K). Not collective."""
-        return np.concatenate([x for x, _ in self._sweep(parameters, z, True)], axis=2)
+        """States at all depth nodes, (n + 1, ..., N, K), of the inputs ``z`` (d, K). Not collective."""
+        return np.concatenate([x for x, _ in self._sweep(parameters, z, True)], axis=-1)
 
     def _sweep(self, parameters: Parameters, z: Array, keep: bool) -> Iterator[tuple[Array, Array]]:
         theta = self.stage_matrices(parameters.theta)
         for start in range(0, max(z.shape[1], 1), TILE):
             x = self.lift(parameters, z[:, start : start + TILE])
             nodes = np.empty((self.depth.cells + 1, *x.shape)) if keep else np.empty(0)
-            self.flow(x.shape[1]).forward(theta, x, nodes=nodes if keep else None)
+            flow = self.flow(x.shape[-1], parameters.lead)
+            flow.forward(theta, x, nodes=nodes if keep else None)
             yield nodes, self.read(parameters, x)

@@ -2,12 +2,14 @@
 
 A fixed-point iteration costs one matrix product a turn and contracts when ``h a |F_x| < 1``; where
 it does not, every sample gets its own Newton step or linear solve. Either way the equations hold
-to rounding, which the exact discrete adjoint needs.
+to rounding, which the exact discrete adjoint needs. Networks side by side have an axis before the last
+two.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +23,7 @@ _SWEEPS = 40
 _NEWTON = 50
 _HALVINGS = 12
 _SLOW = 0.6  # contraction per turn above which a direct solve is cheaper
-_ROUNDING = 4.0 * np.finfo(np.float64).eps
+_ROUNDING = 4.0 * float(np.finfo(np.float64).eps)
 
 
 def solve(
@@ -40,7 +42,7 @@ def solve(
     Raises:
         NumericalFailure: No convergence: the steps in depth are too long.
     """
-    state, weights, shift = full[:-1], matrix[:, :-1], 1.0 + factor * leak
+    state, weights, shift = full[..., :-1, :], matrix[..., :-1], 1.0 + factor * leak
     value, slope = np.empty_like(base), np.empty_like(base)
 
     def residual(_: Array) -> tuple[Array, Array]:
@@ -82,7 +84,7 @@ def solve_linear(
     def turn(y: Array, out: Array) -> None:
         if adjoint:
             np.multiply(slope, y, out=product)
-            np.matmul(weights.T, product, out=out)
+            np.matmul(np.swapaxes(weights, -1, -2), product, out=out)
         else:
             np.matmul(weights, y, out=out)
             out *= slope
@@ -110,19 +112,19 @@ def contract(step: Callable[[Array, Array], None], y: Array) -> bool:
         y: Start, overwritten by the last iterate.
 
     Returns:
-        Whether the change came down to rounding; ``False`` as soon as it contracts too slowly.
+        Whether the change came down to rounding, that of each of the networks side by side; ``False`` as
+        soon as it contracts too slowly.
     """
     last, new = np.inf, np.empty_like(y)
-    size = max(1.0, _largest(y))
+    size = _size(y)
     for turn in range(_SWEEPS):
         step(y, new)
         np.subtract(new, y, out=y)
-        change = _largest(y)
+        change = _relative(y, size)
         y[...] = new
-        if not np.isfinite(change):
+        if not isfinite(change):
             return False
-        # Near rounding the change stops falling before it reaches the last bit.
-        if change <= _ROUNDING * size or (change <= 100 * _ROUNDING * size and change >= last):
+        if _small(change, last):
             return True
         if turn > 2 and change > _SLOW * last:
             return False
@@ -130,9 +132,30 @@ def contract(step: Callable[[Array, Array], None], y: Array) -> bool:
     return False
 
 
-def _largest(y: Array) -> float:
-    """Largest absolute value."""
-    return max(float(y.max(initial=0.0)), -float(y.min(initial=0.0)))
+def _largest(y: Array) -> Array | float:
+    """Largest absolute value of each network, (...): they may be of very different sizes."""
+    if y.ndim == 2:  # faster without axes
+        return max(float(y.max(initial=0.0)), -float(y.min(initial=0.0)))
+    return np.maximum(y.max(axis=(-2, -1), initial=0.0), -y.min(axis=(-2, -1), initial=0.0))
+
+
+def _size(y: Array) -> Array | float:
+    """What a change of a network is compared with, (...)."""
+    largest = _largest(y)
+    return max(1.0, largest) if isinstance(largest, float) else np.maximum(1.0, largest)
+
+
+def _relative(y: Array, size: Array | float) -> float:
+    """The largest value of ``y`` in units of the size of its network."""
+    largest = _largest(y)
+    if isinstance(largest, float):
+        return largest / size  # type: ignore[return-value]
+    return float(np.divide(largest, size).max(initial=0.0))
+
+
+def _small(change: float, last: float) -> bool:
+    """Whether it is rounding; near that the change stops falling before it reaches the last bit."""
+    return change <= _ROUNDING or (change <= 100 * _ROUNDING and change >= last)
 
 
 def direct(
@@ -154,19 +177,19 @@ def direct(
     Raises:
         NumericalFailure: A matrix is singular.
     """
-    n = matrix.shape[0]
-    systems = -factor * slope.T[:, :, None] * matrix
-    systems[:, range(n), range(n)] += shift
+    n = matrix.shape[-1]
+    systems = -factor * np.swapaxes(slope, -1, -2)[..., None] * matrix[..., None, :, :]
+    systems[..., range(n), range(n)] += shift
     if adjoint:
-        systems = systems.transpose(0, 2, 1)
+        systems = np.swapaxes(systems, -1, -2)
     try:
-        solution = np.linalg.solve(systems, rhs.T[:, :, None])[:, :, 0].T
+        columns = np.linalg.solve(systems, np.swapaxes(rhs, -1, -2)[..., None])[..., 0]
     except np.linalg.LinAlgError:
         raise NumericalFailure(
             "the matrix of an implicit stage is singular; the steps in depth are too long for these "
             "weights: take more cells"
         ) from None
-    return solution.astype(np.float64, copy=False)
+    return np.asarray(np.swapaxes(columns, -1, -2), dtype=np.float64)
 
 
 def newton(
@@ -193,17 +216,20 @@ def newton(
     r, slope = residual(x)
     for _ in range(_NEWTON):
         d = direct(slope, matrix, factor, shift, r, adjoint=False)
-        change = float(np.max(np.abs(d), initial=0.0))
-        size = max(1.0, float(np.max(np.abs(x), initial=0.0)))
-        if change <= _ROUNDING * size or (change <= 100 * _ROUNDING * size and change >= last):
+        size = _size(x)
+        change = _relative(d, size)
+        if _small(change, last):
             return
         last = change
-        norm, start = np.linalg.norm(r, axis=0), x.copy()
+        norm, start = np.linalg.norm(r, axis=-2, keepdims=True), x.copy()
         damping = np.ones_like(norm)
         for _ in range(_HALVINGS):  # every sample is damped by itself
             x[...] = start - damping * d
             r, slope = residual(x)
-            worse = np.linalg.norm(r, axis=0) > (1.0 - 0.25 * damping) * norm + _ROUNDING * size
+            left = np.linalg.norm(r, axis=-2, keepdims=True)
+            worse = (
+                left > (1.0 - 0.25 * damping) * norm + _ROUNDING * np.asarray(size)[..., None, None]
+            )
             if not worse.any():
                 break
             damping[worse] *= 0.5

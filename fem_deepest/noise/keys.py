@@ -52,7 +52,7 @@ def cell_keys(domain: mesh.Mesh) -> Words:
     Collective.
     """
     middle = np.mean(np.asarray(basix.geometry(_type(domain))), axis=0, keepdims=True)
-    keys = _point_keys(domain, middle)[:, 0]
+    keys = point_keys(domain, middle)[:, 0]
     owned = keys[: domain.topology.index_map(domain.topology.dim).size_local]
     fault = (
         2 if not np.isfinite(domain.geometry.x).all() else int(np.unique(owned).size < owned.size)
@@ -82,7 +82,7 @@ def dof_keys(V: Any) -> Words:
     """
     element, domain = V.ufl_element(), V.mesh
     cells = cell_keys(domain)
-    own = _point_keys(domain, element.basix_element.points)
+    own = point_keys(domain, element.basix_element.points)
     if element.discontinuous:
         own = _mix(own + cells[:, None])
     dofs = V.dofmap
@@ -102,23 +102,21 @@ def point_order(domain: mesh.Mesh, points: Array) -> NDArray[np.intp]:
         (owned cells, Q) numbers of points.
     """
     owned = domain.topology.index_map(domain.topology.dim).size_local
-    return np.argsort(_point_keys(domain, points)[:owned], axis=1)
+    return np.argsort(point_keys(domain, points)[:owned], axis=1)
 
 
-def _type(domain: mesh.Mesh) -> Any:
-    return getattr(basix.CellType, domain.topology.cell_name())
+def point_keys(domain: mesh.Mesh, points: Array) -> Words:
+    """Keys of points with the same reference coordinates in all cells, the ghosts behind the owned.
 
+    Args:
+        domain: Mesh.
+        points: Reference coordinates, (Q, d).
 
-def _mix(z: Words) -> Words:
-    """A bijection of 64 bits that scatters them (splitmix64 of Steele, Lea, Flood 2014)."""
-    z = z + _GOLDEN
-    for shift, factor in zip(_SHIFTS, _FACTORS, strict=False):
-        z = (z ^ (z >> shift)) * factor
-    return z ^ (z >> _SHIFTS[2])
+    Returns:
+        (cells, Q).
 
-
-def _point_keys(domain: mesh.Mesh, points: Array) -> Words:
-    """Keys (cells, Q) of points (Q, d) with the same reference coordinates in all cells."""
+    Not collective.
+    """
     kind = _type(domain)
     element = basix.create_element(basix.ElementFamily.P, kind, 1)
     basis = np.asarray(element.tabulate(0, np.asarray(points, dtype=np.float64)))[0, :, :, 0]
@@ -133,3 +131,15 @@ def _point_keys(domain: mesh.Mesh, points: Array) -> Words:
     for q, v in np.argwhere(weights):
         keys[:, q] += _mix(vertex[nodes[:, v]] + weights[q, v])
     return _mix(keys)
+
+
+def _type(domain: mesh.Mesh) -> Any:
+    return getattr(basix.CellType, domain.topology.cell_name())
+
+
+def _mix(z: Words) -> Words:
+    """A bijection of 64 bits that scatters them (splitmix64 of Steele, Lea, Flood 2014)."""
+    z = z + _GOLDEN
+    for shift, factor in zip(_SHIFTS, _FACTORS, strict=False):
+        z = (z ^ (z >> shift)) * factor
+    return z ^ (z >> _SHIFTS[2])

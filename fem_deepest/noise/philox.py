@@ -110,3 +110,14 @@ def normals(
     if not compiled.fill(*arguments):
         vectorised.fill(*arguments)
     return out
+
+
+def log_uniforms(
+    seed: int, step: int, stream: int, samples: Sequence[int] | NDArray[np.integer]
+) -> Array:
+    """Logarithms of independent uniform numbers of (0, 1), one for each sample, (S,).
+
+    Half the sum of the squares of two normals is exponential. Raises and keys as :func:`normals`.
+    """
+    e = normals(seed, np.zeros(1, dtype=np.uint64), step, stream, samples, 2)
+    return -0.5 * (e[0] ** 2 + e[1] ** 2)

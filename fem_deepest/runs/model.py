@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from fem_deepest.network.loss import CrossEntropy, LeastSquares, Loss, softmax
 from fem_deepest.network.network import Network
 from fem_deepest.network.scheme import scheme
 from fem_deepest.solve.nested import Schedule
+from fem_deepest.solve.network.sgd import BatchDescent
 from fem_deepest.spaces import DepthMesh, NeuronSpace, Parameters, ProcessGrid
 
 Array = NDArray[np.float64]
@@ -54,6 +55,15 @@ def make_loss(config: Config, classification: bool) -> Loss:
 def make_schedule(config: Config) -> Schedule:
     """How far each depth level of a configuration is solved."""
     section = config.solve
+    sgd = BatchDescent(
+        eta=section.eta,
+        nu=section.nu,
+        batch=section.batch,
+        epochs=section.epochs,
+        check=section.check,
+        seed=config.seed,
+        riesz=section.gradient == "metric",
+    )
     return Schedule(
         levels=config.depth_levels,
         tolerance=section.tolerance,
@@ -63,6 +73,7 @@ def make_schedule(config: Config) -> Schedule:
         polish=section.polish,
         polish_tolerance=section.polish_tolerance,
         polish_iterations=section.polish_iterations,
+        sgd=sgd if section.method == "sgd" else None,
     )
 
 
@@ -85,6 +96,21 @@ def initial_parameters(
     columns = parameters.lift.shape[1]
     if columns:
         parameters.lift[...] = rng.standard_normal(parameters.lift.shape) / np.sqrt(columns)
+
+
+def random_controls(action: NetworkAction, config: Config, numbers: Iterable[int]) -> Array:
+    """Starts with these numbers side by side, (n, S): the rows of this rank; the first is numbered 0.
+
+    A forcing starts at zero. Not collective.
+    """
+    columns = []
+    for number in numbers:
+        column = np.zeros(action.space.local_size)
+        if action.grid.owner:
+            random = np.random.default_rng([config.seed, int(number)]) if number else None
+            initial_parameters(action.space.parameters(column), config, random)
+        columns.append(column)
+    return np.stack(columns, axis=1)
 
 
 @dataclass(frozen=True)

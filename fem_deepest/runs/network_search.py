@@ -2,7 +2,8 @@
 
 The unknowns are the weights and the states of all samples. A start has weights of its own, and the
 states that follow from them without model error; the first rung, where the model hardly counts,
-moves these to the data. Every rung starts from the end of the one before.
+moves these to the data. Every rung starts from the end of the one before, and ``[search]`` shakes it
+there first.
 """
 
 from __future__ import annotations
@@ -21,14 +22,13 @@ from fem_deepest.configuration.network_anneal import NetworkAnnealConfig
 from fem_deepest.configuration.train import ActionSection, Config, Data
 from fem_deepest.data import DataSet
 from fem_deepest.data.twin import NOISE, isometric, published
-from fem_deepest.errors import Interrupted
 from fem_deepest.network.loss import LeastSquares
 from fem_deepest.runs.model import Model, Problem, initial_parameters
+from fem_deepest.runs.network_rung import KINDS, Rung
+from fem_deepest.runs.network_shake import NetworkShake
 from fem_deepest.runs.train import load_data
 from fem_deepest.solve.annealing.ladder import Ladder
 from fem_deepest.solve.annealing.search import Batch
-from fem_deepest.solve.lmvm import Iterate
-from fem_deepest.solve.network.levenberg import levenberg
 from fem_deepest.spaces import ProcessGrid
 
 Array = NDArray[np.float64]
@@ -46,14 +46,16 @@ class NetworkSearch:
         problem: Data with their scalings; its configuration is that of a training.
         ladder: The precisions.
         first: The action of the first rung.
+        shake: The noise after chosen rungs.
     """
 
     config: NetworkAnnealConfig
     problem: Problem
     ladder: Ladder
     first: StateAction
+    shake: NetworkShake
     floor = 0.0
-    kinds = ("iterations", "evaluations", "hessians")
+    kinds = KINDS
 
     @classmethod
     def create(cls, config: NetworkAnnealConfig) -> NetworkSearch:
@@ -62,10 +64,10 @@ class NetworkSearch:
         Raises:
             InputError: What is wrong with the data or does not fit together.
         """
-        section = config.anneal
+        section, shake = config.anneal, NetworkShake(config.search, config.seed)
         ladder = Ladder(section.R_f0, section.alpha, section.rungs)
-        problem = _problem(config)
-        return cls(config, problem, ladder, _state_action(problem, section.R_f0))
+        problem = search_problem(config)
+        return cls(config, problem, ladder, state_action(problem, section.R_f0), shake)
 
     @property
     def title(self) -> str:
@@ -138,38 +140,11 @@ class NetworkSearch:
 
     def climb(self, batch: Batch, asked: Callable[[], bool] = lambda: False) -> Iterator[Batch]:
         """See :class:`Search`."""
-        section = self.config.anneal
-
-        def monitor(_: Iterate) -> None:
-            if asked():
-                raise Interrupted
-
         while batch.rung < self.ladder.rungs:
-            action = _state_action(self.problem, float(self.precisions[batch.rung]))
-            ends, records = np.empty_like(batch.u), np.empty((len(batch.u), 4))
-            converged, work = (
-                np.empty(len(batch.u), dtype=bool),
-                np.empty((len(batch.u), 3), np.int64),
-            )
-            u = action.create()
-            for i, start in enumerate(batch.u):
-                u.array_w[...] = start
-                action.evaluations = action.hessians = 0
-                outcome = levenberg(
-                    action,
-                    u,
-                    tolerance=0.0,
-                    decrease=section.decrease,
-                    iterations=section.iterations,
-                    monitor=monitor,
-                )
-                action.value(u)
-                parts = action.parts
-                ends[i], converged[i] = u.array_r, outcome.converged
-                records[i] = parts.action, parts.misfit, parts.model, parts.prior
-                work[i] = outcome.iterations, action.evaluations, action.hessians
-            u.destroy()
-            batch.finish(ends, records, converged, work)
+            action = state_action(self.problem, float(self.precisions[batch.rung]))
+            rung = Rung(action, self.config.anneal, asked)
+            ends = self.shake(rung, rung.descend(batch.u), batch.rung, batch.numbers)
+            batch.finish(*ends)
             yield batch
 
     def present(self, u: Array) -> LowestNetwork:
@@ -233,8 +208,14 @@ class LowestNetwork:
         return tables
 
 
-def _problem(config: NetworkAnnealConfig) -> Problem:
-    """The data of a configuration, with a training's configuration of the action."""
+def search_problem(config: NetworkAnnealConfig) -> Problem:
+    """The data of a configuration, with a training's configuration of the action.
+
+    Raises:
+        InputError: What is wrong with the data or does not fit together.
+
+    Not collective.
+    """
     section, action = config.data, config.action
     known = NOISE**-2 if section.name in _TWINS else 1.0
     values = action.model_dump(by_alias=True) | {"R_m": known if action.R_m is None else action.R_m}
@@ -264,8 +245,8 @@ def _twin(config: NetworkAnnealConfig) -> tuple[DataSet, DataSet]:
     )
 
 
-def _state_action(problem: Problem, R_f: float) -> StateAction:
-    """The action with that ``R_f``, of one process alone."""
+def state_action(problem: Problem, R_f: float) -> StateAction:
+    """The action with that ``R_f`` in the state form, of one process alone. Not collective."""
     action = problem.config.action.model_copy(update={"R_f": R_f})
     rung = replace(problem, config=problem.config.model_copy(update={"action": action}))
     return StateAction(rung.action(problem.config.network.cells, ProcessGrid.create(MPI.COMM_SELF)))

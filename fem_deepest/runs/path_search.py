@@ -15,10 +15,12 @@ from fem_deepest.action.paths.observations import expected_measurement
 from fem_deepest.configuration.anneal import AnnealConfig
 from fem_deepest.data.series import TimeSeries
 from fem_deepest.dynamics.defects import Defects
+from fem_deepest.runs.path_hops import PathHops
 from fem_deepest.runs.path_setup import intervals, load_series, load_system, make_paths
+from fem_deepest.runs.path_shake import PathShake
 from fem_deepest.solve.annealing.ladder import Ladder
 from fem_deepest.solve.annealing.search import Batch
-from fem_deepest.solve.paths.annealing import KINDS, Annealing, random_starts
+from fem_deepest.solve.paths.annealing import KINDS, After, Annealing, random_starts
 from fem_deepest.solve.paths.bounds import Bounds
 from fem_deepest.solve.paths.forms import FORM_KINDS, FormAnnealing
 from fem_deepest.solve.paths.newton import NewtonPaths
@@ -67,7 +69,12 @@ class PathSearch:
         form, predictor = config.action.form, section.predictor
         annealing: Annealing | FormAnnealing
         if form == "state":
-            annealing = Annealing(newton, ladder, predictor=predictor)
+            after: After | None = None
+            if config.search.rungs:
+                hops = config.search.noise == "windows"
+                kind: type[PathHops] | type[PathShake] = PathHops if hops else PathShake
+                after = kind(newton, ladder, config.search, config.seed)
+            annealing = Annealing(newton, ladder, predictor=predictor, after=after)
         else:
             annealing = FormAnnealing(newton, ladder, form, predictor=predictor)
             annealing.check(random_starts(newton.bounds, np.arange(1), config.seed)[0])

@@ -1,4 +1,4 @@
-"""Named bridges and kernels by name, for configurations."""
+"""Named bridges, for configurations."""
 
 from __future__ import annotations
 
@@ -9,13 +9,8 @@ from dolfinx import fem, mesh
 from mpi4py import MPI
 
 from fem_deepest.errors import InputError
-from fem_deepest.sample.hamiltonian import HamiltonianMonteCarlo
 from fem_deepest.sample.integral import IntegralTarget
-from fem_deepest.sample.kernel import Kernel
-from fem_deepest.sample.langevin import infinity_mala, spde_mala
 from fem_deepest.sample.measure import path_potential
-from fem_deepest.sample.pcn import PreconditionedCrankNicolson, RandomWalk
-from fem_deepest.sample.target import Target
 from fem_deepest.spaces.constrained import Clamped
 from fem_deepest.spaces.lumped import Lumped
 from fem_deepest.spaces.quadrature import Quadrature
@@ -69,31 +64,3 @@ def bridge(
 def double_well(cells: int, depth: float) -> IntegralTarget:
     """Bridge from -1 to 1 with ``phi = (x^2 - 1)^2``."""
     return bridge(POTENTIALS["double_well"]("gibbs"), cells, depth)
-
-
-KERNELS: dict[str, Callable[..., Kernel]] = {
-    "pcn": PreconditionedCrankNicolson,
-    "infinity_mala": infinity_mala,
-    "spde_mala": spde_mala,
-    "hmc": HamiltonianMonteCarlo,
-    "random_walk": RandomWalk,
-    "spde_mala_explicit": lambda target, step: spde_mala(target, step, 0.0),
-    "spde_mala_implicit": lambda target, step: spde_mala(target, step, 1.0),
-}
-
-
-def named_kernel(name: str, target: Target, step: float, **more: Any) -> Kernel:
-    """A kernel by name.
-
-    Args:
-        name: One of :data:`KERNELS`.
-        target: The measure.
-        step: First step size.
-        more: ``theta`` of the Langevin kernels, ``steps`` of HMC.
-
-    Raises:
-        InputError: There is no such kernel, or a number is wrong.
-    """
-    if name not in KERNELS:
-        raise InputError(f"there is no kernel '{name}', expected one of {', '.join(KERNELS)}")
-    return KERNELS[name](target, step, **more)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fem_deepest.errors import InputError
-from fem_deepest.noise.philox import normals
+from fem_deepest.noise.philox import log_uniforms, normals
 from fem_deepest.sample.kernel import Kernel, State, metropolis
 from fem_deepest.sample.target import Target
 
@@ -55,7 +55,6 @@ class Chains:
         self.target, self.kernel, self.seed = target, kernel, seed
         self.numbers = np.asarray(numbers, dtype=np.int64)
         self._keys = np.arange(target.prior.size, dtype=np.uint64)
-        self._one = np.zeros(1, dtype=np.uint64)
         shape = (target.prior.size, self.numbers.size)
         if v is None:
             v = target.prior.precision.inverse_root(self._normals(0, _STARTS))
@@ -71,13 +70,12 @@ class Chains:
 
     def advance(self) -> Array:
         """One iteration; acceptance probabilities, (S,)."""
-        proposal, log_ratio = self.kernel.propose(
-            self.state, self._normals(self.iteration, _PROPOSALS)
-        )
-        # Half the sum of two squares is exponential: the logarithm of a uniform number.
-        e = normals(self.seed, self._one, self.iteration, _DECISIONS, self.numbers, 2)
+        z = self._normals(self.iteration, _PROPOSALS)
+        with np.errstate(over="ignore", invalid="ignore"):  # a wild proposal is refused
+            proposal, log_ratio = self.kernel.propose(self.state, z)
+        log_uniform = log_uniforms(self.seed, self.iteration, _DECISIONS, self.numbers)
         log_ratio = np.where(np.isnan(log_ratio), -np.inf, log_ratio)
-        self.state = metropolis(self.state, proposal, log_ratio, -0.5 * (e[0] ** 2 + e[1] ** 2))
+        self.state = metropolis(self.state, proposal, log_ratio, log_uniform)
         self.iteration += 1
         self.gradients += self.kernel.gradients
         return np.exp(np.minimum(log_ratio, 0.0))

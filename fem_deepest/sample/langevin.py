@@ -20,6 +20,7 @@ meshes. A. Beskos, G. Roberts, A. Stuart, J. Voss (2008), doi:10.1142/S021949370
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -74,7 +75,7 @@ class ByMass:
     """
 
     def __init__(self, prior: Gaussian) -> None:
-        if prior.mass is None:
+        if prior.mass is None or not isinstance(prior.precision, Cholesky):
             raise InputError(
                 "this target has no mass matrix, so white noise has no meaning on it; take the prior as "
                 "preconditioner (infinity-MALA)"
@@ -127,14 +128,37 @@ class Langevin:
         assert g is not None
         new = self.start(self._N.move(v, g, z, k, self.theta))
         assert new.gradient is not None
-        d, slope = new.v - v, g + new.gradient
-        force = P.apply(new.v + v) + slope
-        log_ratio = state.potential - new.potential + 0.5 * inner(d, slope)
-        log_ratio += 0.25 * k * inner(g - new.gradient, self._N.solve(force))
+        d, slope, bend = new.v - v, g + new.gradient, g - new.gradient
+        riesz = self._N.solve(P.apply(new.v + v) + slope)
         if self.theta != 0.5:
-            lost = 0.5 * k * (self.theta - 0.5)
-            log_ratio += lost * inner(self._N.solve(P.apply(d)), force)
-        return new, log_ratio
+            bend += 2.0 * (self.theta - 0.5) * P.apply(d)
+        return new, log_ratio(k, state.potential - new.potential, d, slope, bend, riesz)
+
+
+def log_ratio(
+    k: float,
+    drop: Array,
+    d: Array,
+    slope: Array,
+    bend: Array,
+    riesz: Array,
+    inner: Callable[[Array, Array], Array] = inner,
+) -> Array:
+    """``log r`` of the module, (S,).
+
+    The prior part cancels in the first two terms: they may as well be taken of ``A`` and ``A'``, and
+    the third then has ``bend = A'(v) - A'(v') + 2 theta P d``.
+
+    Args:
+        k: Step.
+        drop: ``Phi(v) - Phi(v')``, (S,).
+        d: ``v' - v``.
+        slope: ``g + g'``.
+        bend: ``g - g' + 2 (theta - 1/2) P d``.
+        riesz: ``N^{-1} (P s + g + g')``.
+        inner: Pairing of two blocks, column by column.
+    """
+    return drop + 0.5 * inner(slope, d) + 0.25 * k * inner(bend, riesz)
 
 
 def infinity_mala(target: Target, step: float = 0.2, theta: float = 0.5) -> Langevin:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from fem_deepest.action.paths.action import Paths
 from fem_deepest.action.paths.single import PathAction
@@ -30,22 +31,36 @@ class PathsTarget:
         model_precision: ``R_f``.
         mean: ``m``, (size,): a path near the mass, such as the lowest that annealing has found; zero if
             None. It does not change the law.
+        curved: Whether ``P`` is the Gauss-Newton matrix at ``m`` instead of the metric: the chains do not
+            change their law either, and their steps do not become small where the model is precise.
 
     Attributes:
         prior: The Gaussian ``N(m, P^{-1})``.
 
     Raises:
-        InputError: ``R_f`` is not positive and finite, or ``m`` has another shape.
+        InputError: ``R_f`` is not positive and finite, ``m`` has another shape, or the Gauss-Newton matrix
+            is not positive definite.
     """
 
-    def __init__(self, paths: Paths, model_precision: float, mean: Array | None = None) -> None:
+    def __init__(
+        self,
+        paths: Paths,
+        model_precision: float,
+        mean: Array | None = None,
+        curved: bool = False,
+    ) -> None:
         single = PathAction(paths, model_precision)
         m = np.zeros(paths.size) if mean is None else np.asarray(mean, dtype=np.float64)
         if m.shape != (paths.size,):
             raise InputError(f"the mean of the paths has shape {m.shape}, expected ({paths.size},)")
         self.paths, self.model_precision = paths, model_precision
-        P = precision(single.metric, single.create())
-        self.prior = Gaussian(m[:, None].copy(), Cholesky(P, "the metric of the paths"))
+        if curved:
+            P = Cholesky(
+                gauss_newton(paths, model_precision, m), "the Gauss-Newton matrix at the start"
+            )
+        else:
+            P = Cholesky(precision(single.metric, single.create()), "the metric of the paths")
+        self.prior = Gaussian(m[:, None].copy(), P)
 
     def path(self, v: Array) -> Array:
         """``x``, (S, m, D)."""
@@ -68,3 +83,13 @@ class PathsTarget:
 
     def _rows(self, v: Array) -> Array:
         return np.ascontiguousarray((self.prior.mean + v).T)
+
+
+def gauss_newton(paths: Paths, model_precision: float, u: Array) -> sparse.csr_matrix:
+    """The Gauss-Newton matrix of the action at one path ``u`` (size,)."""
+    local = paths.curvature(u[None], model_precision)[2].gauss_newton[0]
+    numbers = paths.gather(np.arange(paths.size, dtype=np.float64)).astype(np.int64)
+    rows = np.broadcast_to(numbers[:, :, None], local.shape)
+    columns = np.broadcast_to(numbers[:, None, :], local.shape)
+    entries = (local.ravel(), (rows.ravel(), columns.ravel()))
+    return sparse.csr_matrix(sparse.coo_matrix(entries, shape=(paths.size, paths.size)))

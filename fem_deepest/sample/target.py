@@ -3,8 +3,9 @@
     A(u) = Phi(u) + 1/2 <u - m, P (u - m)>,      prior N(m, C),  C = P^{-1},
 
 so that ``exp(-A)`` has the density ``exp(-Phi)`` with respect to the prior. In function space only this
-split has a meaning: all of ``A`` is infinite for almost every draw. Chains run on blocks of ``v = u - m``,
-(n, S), one column for each chain.
+split has a meaning: all of ``A`` is infinite for almost every draw. The Gaussian need not be the prior of
+Bayes' theorem: any other that is equivalent to it gives the same law, and one that is near to ``exp(-A)``
+gives larger steps. Chains run on blocks of ``v = u - m``, (n, S), one column for each chain.
 
 Nothing in this room is collective but :func:`fem_deepest.sample.run.sample`: a chain lives on one rank.
 """
@@ -22,6 +23,19 @@ from fem_deepest.sample.cholesky import Cholesky
 Array = NDArray[np.float64]
 
 
+class Precision(Protocol):
+    """``P`` of a Gaussian, on blocks (n, S)."""
+
+    def apply(self, x: Array) -> Array:
+        """``P x``."""
+
+    def solve(self, r: Array) -> Array:
+        """``P^{-1} r``."""
+
+    def inverse_root(self, z: Array) -> Array:
+        """A linear map of standard normals ``z`` with covariance ``P^{-1}``."""
+
+
 @dataclass(frozen=True, eq=False)
 class Gaussian:
     """The prior ``N(m, P^{-1})``.
@@ -33,7 +47,7 @@ class Gaussian:
     """
 
     mean: Array
-    precision: Cholesky
+    precision: Precision
     mass: Cholesky | None = None
 
     @property

@@ -20,6 +20,7 @@ from fem_deepest.solve.guard import Guard
 from fem_deepest.solve.memory import LimitedMemory, dual_norm
 from fem_deepest.solve.outcome import Outcome, reason_name
 
+_NUMERICAL = (63, 72, 83)  # PETSc's codes where a line search meets what is no number
 _FIRST_STEP = 1.0  # length of the first step in the norm of the metric
 
 
@@ -103,6 +104,8 @@ def _solve(
         value = action.gradient(x, g)
         if not np.isfinite(value):
             raise NumericalFailure(f"the action is {value} at a trial point")
+        if not np.isfinite(g.norm()):
+            raise NumericalFailure("the gradient of the action is not finite at a trial point")
         return value
 
     def step(tao: PETSc.TAO) -> None:
@@ -172,8 +175,15 @@ def _solve(
         if kind.startswith("bqn"):
             tao.setUp()
             set_initial_hessian(tao, initial, ksp)
-        with guard:
-            tao.solve()
+        try:
+            with guard:
+                tao.solve()
+        except PETSc.Error as error:
+            if error.ierr not in _NUMERICAL:
+                raise
+            raise NumericalFailure(
+                "the quasi-Newton method cannot go on: the action or its gradient is too large a number"
+            ) from error
         code = tao.getConvergedReason()
         return Outcome(code > 0, reason_name(PETSc.TAO.Reason, code), tao.getIterationNumber())
     finally:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from fem_deepest.action.network.action import NetworkAction, Parts
 from fem_deepest.errors import NumericalFailure
 from fem_deepest.solve.lmvm import Iterate, minimise
 from fem_deepest.solve.memory import LimitedMemory, dual_norm
+from fem_deepest.solve.network.sgd import BatchDescent
 from fem_deepest.solve.newton import polish
 from fem_deepest.solve.outcome import Outcome
 from fem_deepest.spaces import prolong
@@ -34,6 +36,7 @@ class Schedule:
         polish: Newton's method afterwards, to ``polish_tolerance``.
         polish_tolerance: As ``tolerance``.
         polish_iterations: Most Newton steps.
+        sgd: Stochastic gradient descent on the levels, in place of the quasi-Newton method.
     """
 
     levels: list[int]
@@ -44,6 +47,7 @@ class Schedule:
     polish: bool = False
     polish_tolerance: float = 1e-8
     polish_iterations: int = 50
+    sgd: BatchDescent | None = None
 
     @property
     def stages(self) -> int:
@@ -51,8 +55,10 @@ class Schedule:
         return len(self.levels) + int(self.polish)
 
     def method(self, stage: int) -> str:
-        """Method of a stage: "lmvm" on a level, "newton" in the polish."""
-        return "lmvm" if stage < len(self.levels) else "newton"
+        """Method of a stage: "lmvm" or "sgd" on a level, "newton" in the polish."""
+        if stage == len(self.levels):
+            return "newton"
+        return "lmvm" if self.sgd is None else "sgd"
 
     def cells(self, stage: int) -> int:
         """Depth cells of a stage; the polish works on the finest level."""
@@ -70,7 +76,7 @@ class Stage:
     """One solve of a run: a level, or the polish at the end.
 
     Attributes:
-        name: "lmvm" or "newton".
+        name: "lmvm", "sgd" or "newton".
         cells: Depth cells.
         outcome: How it ended.
         parts: The action and its parts at the end.
@@ -137,6 +143,12 @@ class NestedIteration:
             self._actions = dict(list(self._actions.items())[-1:])
             self._actions[cells] = self.problem(cells)
         return self._actions[cells]
+
+    def prepare(self) -> None:
+        """Raise now whatever is wrong with the input, before anything is done."""
+        action = self.action(self.schedule.levels[0])
+        if self.schedule.sgd is not None:
+            self.schedule.sgd.batches(action)
 
     def begin(self, start: Callable[[NetworkAction], PETSc.Vec]) -> Search:
         """Search at the start of the coarsest level.
@@ -209,24 +221,14 @@ class NestedIteration:
     ) -> Outcome:
         schedule = self.schedule
         tolerance = schedule.goal(search.stage) * search.reference
+        common: dict[str, Any] = {"tolerance": tolerance, "monitor": monitor}
+        common["offset"] = search.iteration
         if schedule.method(search.stage) == "newton":
-            return polish(
-                action,
-                search.u,
-                tolerance=tolerance,
-                iterations=schedule.polish_iterations,
-                monitor=monitor,
-                offset=search.iteration,
-            )
-        return minimise(
-            action,
-            search.u,
-            search.memory,
-            tolerance=tolerance,
-            iterations=schedule.iterations,
-            monitor=monitor,
-            offset=search.iteration,
-        )
+            most = schedule.polish_iterations
+            return polish(action, search.u, iterations=most, **common)
+        if schedule.sgd is not None:
+            return schedule.sgd.minimise(action, search.u, number=search.stage, **common)
+        return minimise(action, search.u, search.memory, iterations=schedule.iterations, **common)
 
     def _advance(self, search: Search, action: NetworkAction) -> None:
         """Stand at the beginning of the next stage."""

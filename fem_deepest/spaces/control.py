@@ -42,20 +42,29 @@ class Parameters:
         theta: Weight field ``[w | b]`` at the depth nodes, shape (n + 1, N, N + 1).
         readout: Linear readout ``[C | c]``, shape (outputs, N + 1), or (0, N + 1) without one.
         lift: Linear lift ``[E | e]``, shape (N, inputs + 1), or (N, 0) without one.
+
+    Of networks side by side, all have an axis for them before the last two.
     """
 
     theta: Array
     readout: Array
     lift: Array
 
+    @property
+    def lead(self) -> tuple[int, ...]:
+        """Shape of the axis of the networks side by side; none for one network."""
+        return self.readout.shape[:-2]
+
     @classmethod
     def view(cls, flat: Array, shapes: Shapes) -> Parameters:
-        """Views into a flat array that holds theta, readout, lift one after the other."""
-        views, start = [], 0
+        """Views into an array (..., size) that holds theta, readout, lift one after the other."""
+        views, start, lead = [], 0, flat.shape[:-1]
         for shape in shapes:
-            views.append(flat[start : start + prod(shape)].reshape(shape))
-            start += prod(shape)
-        return cls(*views)
+            end = start + prod(shape)
+            views.append(flat[..., start:end].reshape(*lead, *shape))
+            start = end
+        theta = np.moveaxis(views[0], -3, 0) if lead else views[0]
+        return cls(theta, *views[1:])
 
 
 class ControlSpace:
@@ -71,6 +80,9 @@ class ControlSpace:
         tiles: Numbers of samples in this rank's tiles, in order.
         initial: Whether there is a forcing ``xi_0`` of the input (soft input condition).
         forced: Whether there is a forcing ``xi`` in depth (finite ``R_f``).
+
+    Attributes:
+        has_forcings: Whether there is any of these.
     """
 
     def __init__(
@@ -88,6 +100,7 @@ class ControlSpace:
         cells, neurons = shapes.theta[0] - 1, shapes.theta[1]
         self._initial: tuple[int, ...] = (neurons,) if initial else (0,)
         self._forced: tuple[int, ...] = (cells, neurons) if forced else (0, neurons)
+        self.has_forcings = initial or forced
         self.tiles = tiles
         per_sample = prod(self._initial) + prod(self._forced)
         own = self.parameter_size if grid.owner else 0

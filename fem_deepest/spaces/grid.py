@@ -60,6 +60,8 @@ class SampleBlocks:
     Args:
         samples: ``K``.
         comm: Data axis.
+        count: Number of blocks; default 12, or 6 for few samples, and a multiple of that where
+            there are more ranks.
 
     Attributes:
         local: Range of the global sample numbers of this rank.
@@ -70,9 +72,9 @@ class SampleBlocks:
     Collective on ``comm`` only in :meth:`sum`.
     """
 
-    def __init__(self, samples: int, comm: MPI.Intracomm) -> None:
-        blocks = BLOCKS if samples >= FEW * BLOCKS else BLOCKS // 2
-        blocks *= -(-comm.size // blocks)
+    def __init__(self, samples: int, comm: MPI.Intracomm, count: int | None = None) -> None:
+        blocks = count or (BLOCKS if samples >= FEW * BLOCKS else BLOCKS // 2)
+        blocks *= 1 if count else -(-comm.size // blocks)
         self.samples, self.comm, self.count = samples, comm, blocks
         self.edges = [b * samples // blocks for b in range(blocks + 1)]
         deal = [blocks * r // comm.size for r in range(comm.size + 1)]

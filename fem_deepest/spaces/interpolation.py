@@ -106,15 +106,24 @@ class Interpolation:
 
 def _basis(V: Any, x: Array, cells: NDArray[np.int32]) -> tuple[Array, NDArray[np.int64], bool]:
     """Basis functions (n, nodes) at places (n, 3) in cells, their numbers, and whether all were found."""
-    X, found = _pull_back(V.mesh, x[:, : V.mesh.geometry.dim], cells)
+    X, found = pull_back(V.mesh, x[:, : V.mesh.geometry.dim], cells)
     values = np.asarray(V.ufl_element().basix_element.tabulate(0, X))[0, :, :, 0]
     dofs = np.asarray(V.dofmap.list)[cells]
     numbers = V.dofmap.index_map.local_to_global(dofs.ravel().astype(np.int32))
     return values, np.asarray(numbers, dtype=np.int64).reshape(values.shape), found
 
 
-def _pull_back(domain: Any, x: Array, cells: NDArray[np.int32]) -> tuple[Array, bool]:
-    """Reference coordinates (n, d) of places (n, gdim), by Newton's method; one step if affine."""
+def pull_back(domain: Any, x: Array, cells: NDArray[np.int32]) -> tuple[Array, bool]:
+    """Reference coordinates of places in cells, by Newton's method; one step if affine. Not collective.
+
+    Args:
+        domain: Mesh.
+        x: Places, (n, geometric dimension).
+        cells: Cells of this rank that hold them, (n,).
+
+    Returns:
+        (n, d), and whether all were found.
+    """
     element = domain.ufl_domain().ufl_coordinate_element().basix_element
     corners = domain.geometry.x[geometry_dofmap(domain)[cells], : domain.geometry.dim]
     X = np.full((len(x), domain.topology.dim), 1.0 / (domain.topology.dim + 1))

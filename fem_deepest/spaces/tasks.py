@@ -1,13 +1,13 @@
-"""Tasks of numbered samples, dealt out over the ranks; the result does not depend on their number."""
+"""Tasks of numbered samples, dealt out over the ranks, and what rank 0 does for all of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from mpi4py import MPI
 
-from fem_deepest.errors import FemDeepestError
+from fem_deepest.errors import FemDeepestError, InputError
 
 T = TypeVar("T")
 
@@ -34,3 +34,30 @@ def dealt(parts: Sequence[range], compute: Callable[[range], T], comm: MPI.Intra
         if told is not None:
             raise told
     return [found[i % comm.size][0][i // comm.size] for i in range(len(parts))]
+
+
+def on_root(
+    work: Callable[[], T], comm: MPI.Intracomm, unable: Callable[[OSError], str] = str
+) -> T:
+    """What rank 0 finds, on every rank; what it fails at is raised on all of them. Collective.
+
+    Args:
+        work: Called on rank 0; nothing in it may be collective.
+        comm: All ranks.
+        unable: Sentence for an ``OSError``: a full disk, a file that may not be read.
+
+    Raises:
+        FemDeepestError: What ``work`` raised on rank 0; ``InputError`` for an ``OSError``.
+    """
+    found, failure = None, None
+    if comm.rank == 0:
+        try:
+            found = work()
+        except FemDeepestError as error:
+            failure = error
+        except OSError as error:
+            failure = InputError(unable(error))
+    found, failure = comm.bcast((found, failure), root=0)
+    if failure is not None:
+        raise failure
+    return cast(T, found)

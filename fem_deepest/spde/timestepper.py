@@ -15,6 +15,7 @@ from dolfinx import fem
 from fem_deepest._petsc import PETSc
 from fem_deepest.errors import InputError
 from fem_deepest.spde.advance import attempt
+from fem_deepest.spde.onestep import OneStep, refuse
 from fem_deepest.spde.path import NEAR, WienerPath
 from fem_deepest.spde.schemes.scheme import Scheme, check_step
 
@@ -70,8 +71,8 @@ class TimeStepper:
             u.x.array[:] = problem.u0.x.array
         self.scheme, self.u = scheme, u
         self._data = data = PETSc.Options(prefix)
-        _refuse(data)
-        self._context = _OneStep(scheme)
+        refuse(data)
+        self._context = _Step(scheme)
         self.ts = PETSc.TS().createPython(self._context, comm=problem.V.mesh.comm)
         self.ts.setOptionsPrefix(prefix)
         self.ts.setExactFinalTime(PETSc.TS.ExactFinalTime.MATCHSTEP)
@@ -136,9 +137,7 @@ class TimeStepper:
         """
         self.ts.solve()
         self.u.x.scatter_forward()
-        failure, self._context.failure = self._context.failure, None
-        if failure is not None:
-            raise failure
+        self._context.raise_failure()
         return self.u
 
     def destroy(self) -> None:
@@ -162,36 +161,22 @@ def steps_to(dt: float, T: float) -> int:
     return steps
 
 
-class _OneStep:
-    """What TSPYTHON calls.
-
-    An exception that unwinds PETSc's stack can take Python with it, so it is kept and TS is stopped. TS
-    holds a reference to this, which must not hold one to TS: such a cycle is never collected.
-    """
+class _Step(OneStep):
+    """A step of a scheme, along a path."""
 
     path: WienerPath
     rejections: int
 
     def __init__(self, scheme: Scheme) -> None:
+        super().__init__()
         self._scheme, self.rejected = scheme, 0
-        self.failure: Exception | None = None
 
-    def step(self, ts: PETSc.TS) -> None:
-        """One step: solution, time and the length of the next step are set."""
-        try:
-            self._step(ts)
-        except Exception as failure:
-            self.failure = failure
-            ts.setConvergedReason(PETSc.TS.ConvergedReason.DIVERGED_STEP_REJECTED)
+    def describe(self) -> str:
+        """Which scheme it is."""
+        return f"  scheme: {self._scheme.name}\n  rejected steps: {self.rejected}\n"
 
-    def rollback(self, ts: PETSc.TS) -> None:
-        """TS restores the solution itself; the path keeps what it knows of the step."""
-
-    def view(self, ts: PETSc.TS, viewer: PETSc.Viewer) -> None:
-        """Say which scheme it is."""
-        viewer.printfASCII(f"  scheme: {self._scheme.name}\n  rejected steps: {self.rejected}\n")
-
-    def _step(self, ts: PETSc.TS) -> None:
+    def advance(self, ts: PETSc.TS) -> None:
+        """One step of the scheme, as far as it gets."""
         t, last, dt = ts.getTime(), ts.getMaxTime(), self.path.dt
         wanted, end = min(t + ts.getTimeStep(), last), self.path.next(t)
         if wanted < end - NEAR * dt:
@@ -206,25 +191,3 @@ class _OneStep:
         ts.setTime(end)
         # The next step ends where the path is known next.
         ts.setTimeStep((min(self.path.next(end), last) if end < last else end + dt) - end)
-
-
-def _refuse(data: PETSc.Options) -> None:
-    """Refuse options that ask for what a path cannot have."""
-    kind = data.getString("ts_adapt_type", "none")
-    if kind != "none":
-        raise InputError(
-            f"-ts_adapt_type {kind} asks for adaptive steps, but the schemes have no error estimate "
-            "that a path may depend on; leave it out"
-        )
-    kind = data.getString("ts_type", "python")
-    if kind != "python":
-        raise InputError(
-            f"-ts_type {kind} is a method for equations without noise; choose a scheme of "
-            "fem_deepest.spde.schemes instead"
-        )
-    kind = data.getString("ts_exact_final_time", "matchstep")
-    if kind == "interpolate":
-        raise InputError(
-            "-ts_exact_final_time interpolate was given, but between two times the path is random, not "
-            "interpolated; take matchstep or stepover"
-        )

@@ -140,7 +140,8 @@ class AcceptanceStudy(Study):
     def solve(self, parameters: Parameters, comm: MPI.Intracomm) -> Mapping[str, ArrayLike]:
         """``rate`` and the half-width ``half`` of its 95 % interval. Collective."""
         # All of noise and sample: imported only where something is drawn.
-        from fem_deepest.sample.bridge import double_well, named_kernel
+        from fem_deepest.sample.bridge import double_well
+        from fem_deepest.sample.named import named_kernel
         from fem_deepest.sample.run import Plan, Setting, sample
 
         p = parameters

@@ -61,3 +61,12 @@ class Errors:
         half = stdtrit(count - 1, 0.5 + 0.5 * confidence) * x.std(axis=1, ddof=1)
         half /= np.sqrt(count)
         return cls(mean, expected, mean - half, mean + half)
+
+    def root(self, p: int) -> Errors:
+        """The ``p``-th roots of means of ``p``-th powers, and of the ends of their intervals."""
+        ends = [
+            None if v is None else np.maximum(v, 0.0) ** (1.0 / p)
+            for v in (self.values, self.low, self.high)
+        ]
+        assert ends[0] is not None
+        return Errors(ends[0], self.expected, ends[1], ends[2])

@@ -14,7 +14,7 @@ from fem_deepest.studies.column import Errors
 from fem_deepest.studies.heat_config import HeatConfig, Refined
 from fem_deepest.studies.heat_sampled import exact_errors, sampled_errors
 from fem_deepest.studies.points import Parameters, Point
-from fem_deepest.studies.study import NORMAL, Study
+from fem_deepest.studies.study import EXACTLY, Study, strays
 from fem_deepest.studies.table import Table
 
 if TYPE_CHECKING:
@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-EXACTLY = " exactly"
 _CAP = 2.0  # order of P1 in h
-_STRAY = 4.0  # standard errors: 1 in 15000
 
 
 class HeatStudy(Study):
@@ -152,34 +150,20 @@ class HeatStudy(Study):
 
     def failures(self, tables: Mapping[str, Table]) -> list[str]:
         """Orders, and sampled values that are not the exact ones. Not collective."""
-        found, table = super().failures(tables), tables["table"]
-        for name, errors in table.errors.items():
-            exact = table.others.get(name + EXACTLY)
-            if exact is None or errors.low is None or errors.high is None:
-                continue
-            half = np.where(
-                exact > errors.values, errors.high - errors.values, errors.values - errors.low
-            )
-            off = np.abs(exact - errors.values) / (half / NORMAL)
-            if not off.max() <= _STRAY:
-                found.append(
-                    f"{name}: an error is {off.max():.2g} standard errors off the exact one, expected "
-                    f"{_STRAY:g} at most"
-                )
-        return found
+        return [*super().failures(tables), *strays(tables["table"])]
 
     def _sampled(self, samples: Array, sums: Array) -> Errors:
         """Distances with intervals; the expected order is that of the sums."""
         q = np.array(self.config.study.values)
         rows = Table("q", q, {"e": Errors(sums)}, np.zeros(q.size))
         order = rows.fit("e", self.config.check.last).order
-        errors = Errors.sampled(samples)
-        values, low, high = np.array([errors.values, errors.low, errors.high], dtype=np.float64)
+        errors = Errors.sampled(samples, order)
         if self.error == "strong":
-            values, low, high = np.sqrt(np.maximum([values, low, high], 0.0))
-        elif values[0] < 0.0:
-            values, low, high = -values, -high, -low
-        return Errors(values, order, low, high)
+            return errors.root(2)
+        if errors.values[0] < 0.0:
+            values, low, high = np.array([errors.values, errors.low, errors.high])
+            return Errors(-values, order, -high, -low)
+        return errors
 
     def _equation(self, beta: float, modes: int | None) -> dict[str, Any]:
         return {"a": beta - 0.5, "modes": modes, **self.config.problem.model_dump()}

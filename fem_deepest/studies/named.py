@@ -10,11 +10,18 @@ from typing import Any
 from fem_deepest.configuration.section import read, validate
 from fem_deepest.errors import InputError
 from fem_deepest.studies.acceptance import AcceptanceStudy
+from fem_deepest.studies.contests.contours import ContoursStudy
+from fem_deepest.studies.contests.lorenz96 import LorenzStudy
+from fem_deepest.studies.contests.networks import NetworkContestStudy
+from fem_deepest.studies.contests.twin import TwinContestStudy
+from fem_deepest.studies.contests.wells import WellsStudy
 from fem_deepest.studies.depth import DepthStudy
+from fem_deepest.studies.escape import EscapeStudy
 from fem_deepest.studies.heat import HeatStrongStudy, HeatWeakStudy
 from fem_deepest.studies.multilevel import MultilevelStudy
 from fem_deepest.studies.neurons import NeuronsStudy
 from fem_deepest.studies.samples import SamplesStudy
+from fem_deepest.studies.sgd import SgdStrongStudy
 from fem_deepest.studies.stability import StabilityStudy
 from fem_deepest.studies.study import Study, StudyConfig
 from fem_deepest.studies.weak_constraint import WeakConstraintStudy
@@ -30,6 +37,13 @@ STUDIES: dict[str, type[Study]] = {
     "stability": StabilityStudy,
     "multilevel": MultilevelStudy,
     "acceptance": AcceptanceStudy,
+    "sgd_strong": SgdStrongStudy,
+    "escape": EscapeStudy,
+    "compare_wells": WellsStudy,
+    "compare_lorenz96": LorenzStudy,
+    "compare_contours": ContoursStudy,
+    "compare_networks": NetworkContestStudy,
+    "compare_twin": TwinContestStudy,
 }
 
 

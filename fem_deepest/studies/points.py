@@ -22,6 +22,7 @@ from mpi4py import MPI
 from numpy.typing import ArrayLike, NDArray
 
 from fem_deepest.errors import InputError
+from fem_deepest.spaces.tasks import on_root
 
 Parameters = Mapping[str, Any]
 Values = dict[str, NDArray[np.float64]]
@@ -53,6 +54,18 @@ class Point:
     def __getitem__(self, name: str) -> float:
         """A value that is a number."""
         return float(self.values[name])
+
+
+def checksum(path: str | Path) -> str:
+    """What tells the contents of a file from others, wherever it lies. Not collective: every rank reads.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as error:
+        raise InputError(f"cannot read {path} ({error}); give the path of a file") from None
 
 
 class Points:
@@ -88,15 +101,11 @@ class Points:
         begun = time.monotonic()
         values = {name: np.asarray(v, dtype=np.float64) for name, v in compute().items()}
         seconds = float(self.comm.bcast(time.monotonic() - begun, root=0))
-        problem = None
-        if self.comm.rank == 0:
-            try:
-                _write(path, self._text(parameters), values, seconds)
-            except OSError as error:
-                problem = f"cannot keep a point of the study in {path}: {error}; give another --out"
-        problem = self.comm.bcast(problem, root=0)
-        if problem:
-            raise InputError(problem)
+        on_root(
+            lambda: _write(path, self._text(parameters), values, seconds),
+            self.comm,
+            lambda error: f"cannot keep a point of the study in {path}: {error}; give another --out",
+        )
         return Point(parameters, values, seconds, fresh=True)
 
     def path(self, parameters: Parameters) -> Path:

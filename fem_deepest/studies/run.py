@@ -8,7 +8,6 @@ from typing import Any
 
 from fem_deepest.runs.train import EXIT_CODES
 from fem_deepest.studies.study import StudyConfig
-from fem_deepest.studies.table import Table
 
 
 @dataclass(frozen=True)
@@ -20,19 +19,21 @@ class StudyRun:
         status: "converged" (all solvers, and the orders and errors are as expected),
             "not_converged", "interrupted" or "failed".
         config: The configuration with all defaults filled in.
-        table: The table, or none if the study did not come to its end.
+        table: The table (:class:`.Table`, or :class:`.Listing` for things that have names), or none if
+            the study did not come to its end.
         tables: All that it left, by name, the one above included.
         stages: One dictionary a point: its label, seconds, whether it was computed in this run.
         failures: What is not as expected, one sentence each.
-        metrics: For each error its finest value and its fitted order; of other columns the last value.
+        metrics: What the table says in short: of errors the finest value and the fitted order, of other
+            columns the last value; of named rows everything.
         seconds: Wall time of this run.
     """
 
     directory: Path
     status: str
     config: StudyConfig
-    table: Table | None
-    tables: dict[str, Table]
+    table: Any
+    tables: dict[str, Any]
     stages: list[dict[str, Any]]
     failures: list[str]
     metrics: dict[str, float]

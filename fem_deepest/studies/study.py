@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol
 
+import numpy as np
 from mpi4py import MPI
 from numpy.typing import ArrayLike
 from pydantic import Field, field_validator
@@ -23,6 +24,8 @@ Factor = Annotated[int, Field(ge=2)]
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 
 NORMAL = 1.959963984540054  # half-width of a 95 % interval of a Gaussian, in deviations
+EXACTLY = " exactly"  # behind the name of sampled errors: the column that they estimate
+_STRAY = 4.0  # standard errors: 1 in 15000
 
 
 class Check(Section):
@@ -48,10 +51,15 @@ class StudyOutput(Section):
     figures: bool = Field(default=True, description="write figures/")
 
 
-class StudySection(Section):
-    """``[study]``: which study, and the values it goes through."""
+class NamedSection(Section):
+    """``[study]``: which study."""
 
     name: str = Field(description="the study")
+
+
+class StudySection(NamedSection):
+    """``[study]`` of a study that refines a number: the values it goes through."""
+
     values: list[Count] = Field(description="values of the refined number, increasing")
 
     @field_validator("values")
@@ -72,9 +80,22 @@ class StudyConfig(Section):
     """A study; its own sections come in addition."""
 
     seed: Annotated[int, Field(ge=0)] = Field(default=0, description="seed of all that is random")
-    study: StudySection
+    study: NamedSection
     check: Check = Check()
     output: StudyOutput = StudyOutput()
+
+
+class Left(Protocol):
+    """A table that a study leaves: :class:`.Table`, or :class:`.Listing` over things that have names."""
+
+    def to_csv(self) -> str:
+        """All columns to the last bit."""
+
+    def to_markdown(self, last: int | None = None) -> str:
+        """For readers."""
+
+    def metrics(self, last: int | None = None) -> dict[str, float]:
+        """Numbers for the record of the run."""
 
 
 class Study(ABC):
@@ -115,20 +136,46 @@ class Study(ABC):
         """Compute one point; ``converged`` among the values says whether a solver did. Collective."""
 
     @abstractmethod
-    def table(self, points: list[Point]) -> Table:
+    def table(self, points: list[Point]) -> Left:
         """The table of all points, in the order of :meth:`points`. Not collective."""
 
-    def further(self, points: list[Point]) -> dict[str, Table]:
+    def further(self, points: list[Point]) -> Mapping[str, Left]:
         """Further tables by name, those of ``tables_left[1:]``. Not collective."""
         return {}
 
-    def failures(self, tables: Mapping[str, Table]) -> list[str]:
+    def failures(self, tables: Mapping[str, Any]) -> list[str]:
         """What is not as theory has it, one sentence each. Not collective."""
         check = self.config.check
-        return tables[self.tables_left[0]].check(check.tolerance, check.caps, check.last)
+        found: list[str] = tables[self.tables_left[0]].check(
+            check.tolerance, check.caps, check.last
+        )
+        return found
+
+    def told(self, tables: Mapping[str, Any]) -> list[str]:
+        """What is told at the end, one line each. Not collective."""
+        table: Table = tables[self.tables_left[0]]
+        metrics, lines = table.metrics(self.config.check.last), list[str]()
+        for name, errors in table.errors.items():
+            wanted = "" if errors.expected is None else f" (expected {errors.expected:.3g})"
+            order = metrics[f"{name} order"]
+            lines.append(f"{name}: finest {metrics[name]:.3g}, order {order:.2f}{wanted}")
+        return lines
 
     @classmethod
-    def figures(cls, tables: Mapping[str, Table], last: int) -> dict[str, Figure]:
+    def read(cls, name: str, text: str) -> Left:
+        """A table from its CSV file. Not collective.
+
+        Args:
+            name: Which, one of ``tables_left``.
+            text: The file.
+
+        Raises:
+            InputError: This is no such table.
+        """
+        return Table.from_csv(text)
+
+    @classmethod
+    def figures(cls, tables: Mapping[str, Any], last: int) -> dict[str, Figure]:
         """Figures by name, those of ``figures_left``, from the tables alone. Not collective.
 
         Args:
@@ -160,4 +207,27 @@ def compute(
             store.get(parameters, lambda p=parameters: study.solve(p, store.comm))  # type: ignore[misc]
         )
         on_point(found[-1])
+    return found
+
+
+def strays(table: Table) -> list[str]:
+    """Sampled errors that are too far from the exact ones beside them, one sentence each.
+
+    The exact values of a column are in the one whose name has :data:`EXACTLY` behind it, where there is
+    one. Four standard errors are allowed. Not collective.
+    """
+    found = list[str]()
+    known = {name: errors.values for name, errors in table.errors.items()} | dict(table.others)
+    for name, errors in table.errors.items():
+        exact = known.get(name + EXACTLY)
+        if exact is None or errors.low is None or errors.high is None:
+            continue
+        above = exact > errors.values
+        half = np.where(above, errors.high - errors.values, errors.values - errors.low)
+        off = np.abs(exact - errors.values) / (half / NORMAL)
+        if not off.max() <= _STRAY:
+            found.append(
+                f"{name}: an error is {off.max():.2g} standard errors off the exact one, expected "
+                f"{_STRAY:g} at most"
+            )
     return found

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from fem_deepest.errors import InputError
 from fem_deepest.studies.column import Errors
+from fem_deepest.studies.digits import digits, exact, four, hundredths
 
 Array = NDArray[np.float64]
 
@@ -154,21 +155,29 @@ class Table:
                 found.append(f"{name}: the finest error is {finest:.3g}, above {caps[name]:.3g}")
         return found
 
+    def metrics(self, last: int | None = None) -> dict[str, float]:
+        """Of errors the finest value and the fitted order, of other columns the last value."""
+        found = dict[str, float]()
+        for name, errors in self.errors.items():
+            found[name] = float(errors.values[-1])
+            found[f"{name} order"] = self.fit(name, last).order
+        return found | {name: float(values[-1]) for name, values in self.others.items()}
+
     # Files --------------------------------------------------------------------------------------
 
     def to_csv(self) -> str:
         """All columns to the last bit, observed orders included."""
         out = io.StringIO()
-        csv.writer(out, lineterminator="\n").writerows(self._grid(_exact, _exact, _exact))
+        csv.writer(out, lineterminator="\n").writerows(self._grid(exact, exact, exact))
         return out.getvalue()
 
     def to_markdown(self, last: int | None = None) -> str:
         """The table for readers: four digits, and at the end the orders fitted through the last rows."""
-        header, *rows = self._grid(_digits, _four, _hundredths)
+        header, *rows = self._grid(digits, four, hundredths)
         fitted = [""] * len(header)
         fitted[0] = FITTED
         for name in self.errors:
-            fitted[header.index(name + _ORDER)] = _hundredths(self.fit(name, last).order)
+            fitted[header.index(name + _ORDER)] = hundredths(self.fit(name, last).order)
         lines = [header, ["---:"] * len(header), *rows, fitted]
         return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
@@ -200,7 +209,7 @@ class Table:
                     columns[name + suffix] = [*map(number, values)]
             columns[name + _ORDER] = ["", *map(order, self.orders(name))]
             if errors.expected is not None:
-                columns[name + _EXPECTED] = [_exact(errors.expected)] * self.refined.size
+                columns[name + _EXPECTED] = [exact(errors.expected)] * self.refined.size
         for name, values in {**self.others, SECONDS: self.seconds}.items():
             columns[name] = [*map(number, values)]
         return [list(columns), *map(list, zip(*columns.values(), strict=True))]
@@ -232,20 +241,3 @@ class Table:
 def _positive(values: Array) -> Array:
     """Values that have a logarithm; nan for the others."""
     return np.where((values > 0.0) & np.isfinite(values), values, np.nan)
-
-
-def _exact(value: float) -> str:
-    """Shortest text that gives the number back; nothing for one that is not finite."""
-    return repr(float(value)).removesuffix(".0") if np.isfinite(value) else ""
-
-
-def _digits(value: float) -> str:
-    return f"{value:.8g}"
-
-
-def _four(value: float) -> str:
-    return f"{value:.4g}" if np.isfinite(value) else ""
-
-
-def _hundredths(value: float) -> str:
-    return f"{value:.2f}" if np.isfinite(value) else ""

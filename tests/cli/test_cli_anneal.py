@@ -175,7 +175,7 @@ def test_resumed_run_ends_at_the_same_bits(small, tmp_path, monkeypatch, rung):
         if count[0] == rung:
             raise Killed
 
-    monkeypatch.setattr("fem_deepest.cli.anneal.write_batch", killed)
+    monkeypatch.setattr("fem_deepest.cli.anneal_session.write_batch", killed)
     with pytest.raises(Killed):
         anneal(small, out=out)
     assert json.loads((out / "run.json").read_text())["status"] == "interrupted"

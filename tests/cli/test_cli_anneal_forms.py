@@ -346,11 +346,13 @@ def test_interrupted_on_different_rungs_is_consistent(small, tmp_path, monkeypat
         if count[0] == 10:  # the third batch has finished two rungs
             session[0].interrupt.asked = True
 
-    from fem_deepest.cli import anneal as module
+    from fem_deepest.cli import anneal_session as module
 
-    begin = module._Session.__init__
+    begin = module.AnnealSession.__init__
     monkeypatch.setattr(
-        module._Session, "__init__", lambda self, *a: (session.append(self), begin(self, *a))[1]
+        module.AnnealSession,
+        "__init__",
+        lambda self, *a: (session.append(self), begin(self, *a))[1],
     )
     monkeypatch.setattr(module, "write_batch", counted)
     run = anneal(small, out=tmp_path / "out")
@@ -406,7 +408,7 @@ def test_full_disk_is_one_sentence(command, small, tmp_path, monkeypatch, part):
     if part == "batch":
         monkeypatch.setattr(Path, "write_bytes", full)
     else:
-        monkeypatch.setattr("fem_deepest.cli.anneal.write_tables", full)
+        monkeypatch.setattr("fem_deepest.cli.anneal_session.write_tables", full)
     ended = command("anneal", small, "--out", out)
     assert ended.code == 2
     assert "No space left" in ended.err

@@ -141,7 +141,7 @@ def test_resumed_run_ends_at_the_same_bits(small, tmp_path, monkeypatch):
         if count[0] == 5:
             raise Killed
 
-    monkeypatch.setattr("fem_deepest.cli.anneal.write_batch", killed)
+    monkeypatch.setattr("fem_deepest.cli.anneal_session.write_batch", killed)
     with pytest.raises(Killed):
         anneal(small, out=out)
     monkeypatch.undo()

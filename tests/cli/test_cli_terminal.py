@@ -171,6 +171,18 @@ def test_time_left(monkeypatch):
     assert "left" not in first + third
 
 
+def test_no_time_left_is_told_where_chance_decides(monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    stream = io.StringIO()
+    printer = Printer(stream, interval=5.0)
+    for gradient in (1.0, 0.1):
+        printer.step(progress(stage="sgd", gradient=gradient))
+        clock[0] += 10.0
+    assert stream.getvalue().count("sgd ") == 2
+    assert "left" not in stream.getvalue()
+
+
 def test_prints_where_standard_output_goes_now(monkeypatch):
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stdout", stream)

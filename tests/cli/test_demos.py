@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import importlib.util
 import math
+import sys
 
+import numpy as np
 import pytest
 from launch import DEMOS
 
 import fem_deepest
+from fem_deepest.cli.sample import sample_posterior
 
 QUIET = ["output.figures=false", "output.fields=false"]
 # Fewer layers and samples and a coarse tolerance; in full size peaks reaches 0.995, the Swiss roll 1.
@@ -23,7 +26,8 @@ STATIONARY = ["toy_donut", "toy_spiral", "toy_squares"]
 
 def test_every_demo_is_here():
     here = {*REDUCED, *STATIONARY, "own_data", "lorenz96", "user_dynamics", "twin", "allen_cahn"}
-    here |= {"bridge"}
+    here |= {"bridge", "flow_double_well", "digits_noise", "lorenz96_noise", "contour"}
+    here |= {"bridge", "regression", "posterior_regression", "posterior_digits", "posterior_path"}
     studies = {path.stem for path in DEMOS.glob("*.toml") if "[study]" in path.read_text()}
     # Their own tests are in test_demos_study.py.
     assert {path.stem for path in DEMOS.glob("*.toml")} - studies <= here
@@ -77,6 +81,7 @@ def literate(name):
     """A demo as a module."""
     spec = importlib.util.spec_from_file_location(name, DEMOS / f"{name}.py")
     demo = importlib.util.module_from_spec(spec)
+    sys.modules[name] = demo  # data classes look their module up
     spec.loader.exec_module(demo)
     return demo
 
@@ -113,6 +118,13 @@ def test_energy_of_two_gauss_points_drifts_at_order_four(tmp_path):
     assert out.stat().st_size > 10_000
 
 
+def test_minima_of_a_small_network(tmp_path):
+    """The literate demo with a third of the starts: giving up is logistic regression to a thousandth."""
+    out = tmp_path / "minima.png"
+    assert literate("spiral_minima").main(starts=33, out=out) == pytest.approx(1.0, abs=2e-3)
+    assert out.stat().st_size > 10_000
+
+
 def test_twin_experiments(tmp_path, capsys):
     """The literate demo, with few layers and pairs."""
     ratio = literate("twin").main(
@@ -138,3 +150,119 @@ def test_energy_of_separated_phases_is_that_of_their_interfaces(tmp_path):
     assert abs(literate("allen_cahn").main(tuple(settings), out=out) - 1.0) < 0.03
     assert out.stat().st_size > 10_000
     assert out.with_suffix(".gif").stat().st_size > 10_000
+
+
+def test_noise_leads_contours_out_of_their_first_object(tmp_path):
+    """The literate demo with six seeds on a coarse mesh, and the image that this shows."""
+    demo = literate("contours")
+    demo.TASKS = demo.TASKS[1:2]
+    out = tmp_path / "contours.png"
+    assert demo.main(seeds=6, cells=24, circle_samples=16, circle_cells=24, out=out) >= 0.5
+    for name in ("contours", "contours_circle"):
+        assert (tmp_path / f"{name}.png").stat().st_size > 10_000
+
+
+def test_contour_finds_the_objects(tmp_path):
+    """The configuration of the comments with fewer steps on a coarser mesh; 0.93 in full size."""
+    settings = ["output.figures=false", "mesh.cells=32", "time.steps=100"]
+    found = fem_deepest.flow(DEMOS / "contour.toml", out=tmp_path / "out", settings=settings)
+    settings.append("noise.covariance=none")
+    alone = fem_deepest.flow(DEMOS / "contour.toml", out=tmp_path / "alone", settings=settings)
+    assert found.status == alone.status == "converged"
+    assert found.metrics["energy"] < alone.metrics["energy"]
+    assert found.metrics["dice"] > alone.metrics["dice"] + 0.2
+
+
+def test_noise_leads_out_of_the_wrong_well(tmp_path):
+    """In full size: descent alone ends at the action 0.0494."""
+    run = fem_deepest.flow(DEMOS / "flow_double_well.toml", out=tmp_path / "out", settings=QUIET)
+    assert run.status == "converged"
+    # The constant minimisers are the roots of u^3 - u - tilt.
+    left, _, right = sorted(np.roots([1.0, 0.0, -1.0, -0.05]).real)
+    well = [0.25 * (u**2 - 1.0) ** 2 - 0.05 * u for u in (left, right)]
+    assert well[0] == pytest.approx(0.0494, abs=1e-4)
+    assert run.actions.min() == pytest.approx(well[1], rel=1e-8)
+
+
+def test_noise_before_a_training(tmp_path):
+    """One replica and few steps; in full size both end at the action 0.0501."""
+    settings = [*QUIET, "search.steps=40", "search.replicas=1", "network.cells=4"]
+    run = fem_deepest.train(DEMOS / "digits_noise.toml", out=tmp_path / "out", settings=settings)
+    assert run.status == "converged"
+    assert [stage["stage"] for stage in run.stages] == ["noise", "lmvm", "lmvm"]
+    assert run.metrics["test_accuracy"] > 0.9
+
+
+def test_noise_and_precision_annealing(tmp_path):
+    """Six of the twenty paths: two of them end too high without noise, none with it."""
+    settings = ["output.figures=false", "anneal.paths=6"]
+    demo = DEMOS / "lorenz96_noise.toml"
+    run = fem_deepest.anneal(demo, out=tmp_path / "noise", settings=settings)
+    still = fem_deepest.anneal(
+        demo, out=tmp_path / "still", settings=[*settings, "search.rungs=[]"]
+    )
+    assert still.metrics["fraction"] == pytest.approx(4 / 6)
+    assert run.metrics["fraction"] == 1.0
+
+
+def test_regression_with_a_gap(tmp_path):
+    """Training alone; 0.2 is the deviation of the noise."""
+    run = fem_deepest.train(DEMOS / "regression.toml", out=tmp_path / "out", settings=QUIET)
+    assert run.status == "converged"
+    assert 0.1 < run.metrics["train_rmse"] < 0.25
+
+
+def test_a_posterior_knows_where_it_has_no_data(tmp_path):
+    """Few draws: calibrated on fresh samples where the point estimate is too sure, wide in the gap."""
+    few = ["chains.chains=8", "chains.warmup=150", "chains.draws=150", "sampler.steps=20"]
+    out = tmp_path / "out"
+    run = sample_posterior(DEMOS / "posterior_regression.toml", out=out, settings=few)
+    metrics = run.metrics
+    assert metrics["fresh_coverage_90_point"] < 0.87
+    assert abs(metrics["fresh_coverage_90_posterior"] - 0.9) < 0.04
+    assert metrics["r_hat"] < 2.0
+    with (out / "predictive.csv").open(newline="") as file:
+        rows = [(float(r["x"]), float(r["deviation"])) for r in csv.DictReader(file)]
+    gap = [d for x, d in rows if abs(x) < 0.2]
+    rest = [d for x, d in rows if 0.6 < abs(x) < 1.8]
+    assert sum(gap) / len(gap) > 1.5 * sum(rest) / len(rest) > 1.5 * 0.2
+    for name in ("trace", "calibration", "predictive"):
+        assert (out / "figures" / f"{name}.png").stat().st_size > 10_000
+
+
+def test_posterior_of_the_digits(tmp_path):
+    """Fewer neurons, samples, directions and draws."""
+    network = "data.test_fraction=0.8 network.neurons=6 network.lift=linear network.cells=2 "
+    network += "action.lambda=3e-3 solve.tolerance=1e-2"
+    words = ", ".join(f'"{word}"' for word in network.split())
+    few = [f"posterior.settings=[{words}]", "posterior.rank=150", "chains.chains=4"]
+    few += ["chains.relax=50", "chains.warmup=40", "chains.draws=20", "sampler.steps=10"]
+    run = sample_posterior(DEMOS / "posterior_digits.toml", out=tmp_path / "out", settings=few)
+    assert run.metrics["test_accuracy_posterior"] > 0.85
+    assert run.metrics["test_calibration_error_posterior"] < 0.3
+    assert (tmp_path / "out" / "figures" / "calibration.png").stat().st_size > 10_000
+
+
+def test_posterior_of_a_path_has_the_true_forcing(tmp_path):
+    """Two annealed paths, few draws."""
+    few = ['posterior.settings=["anneal.paths=2"]', "chains.chains=4", "chains.warmup=30"]
+    few += ["chains.draws=24", "sampler.steps=6"]
+    run = sample_posterior(DEMOS / "posterior_path.toml", out=tmp_path / "out", settings=few)
+    assert abs(run.diagnostics["f"]["mean"] - 8.17) < 0.1
+    assert run.metrics["state_rmse"] < 0.3
+    assert (tmp_path / "out" / "figures" / "states.png").stat().st_size > 10_000
+
+
+def test_replicas_have_the_weights_of_the_wells(tmp_path, capsys):
+    """The literate demo with few rounds: the lower well has its weight, and flows alone never come."""
+    out = tmp_path / "replicas.png"
+    assert literate("replicas").main(rounds=1000, out=out) < 4.0
+    assert "8 flows alone:        0.0000" in capsys.readouterr().out
+
+
+def test_error_bars_are_right_on_average(tmp_path):
+    """The literate demo with few truths: 0.006 against 0.106 in full size."""
+    out = tmp_path / "calibration.png"
+    posterior, point = literate("calibration").main(truths=12, draws=60, out=out)
+    assert posterior < 0.05 < point
+    assert out.stat().st_size > 10_000

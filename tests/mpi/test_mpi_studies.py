@@ -66,3 +66,50 @@ def test_a_network_study_is_that_of_one_rank(folder) -> None:
         assert a.converged
         # Sums over samples have the same bits on any number of ranks.
         np.testing.assert_array_equal(a.values["parameters"], b.values["parameters"])
+
+
+def test_runs_of_stochastic_descent_are_those_of_one_rank(folder) -> None:
+    study = load_study(
+        {
+            "study": {"name": "sgd_strong", "values": [4, 8], "nu": [0.5]},
+            "quadratic": {"runs": 700},
+            "sgd": {"runs": 12},
+        }
+    )
+    many = compute(study, Points(folder / "many", WORLD))
+    one = compute(study, Points(folder / f"one{WORLD.rank}", MPI.COMM_SELF))
+    for a, b in zip(many, one, strict=True):
+        np.testing.assert_array_equal(a.values["errors"], b.values["errors"])
+        assert len(a.values["errors"]) == (700 if a.parameters["problem"] == "quadratic" else 12)
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {
+            "study": {
+                "name": "compare_wells",
+                "budget": 60,
+                "seeds": 7,
+                "part": 5,
+                "batch": 2,
+                "arms": ["multistart", "noise"],
+            },
+            "problem": {"cells": 2},
+        },
+        {
+            "study": {"name": "escape", "values": [3.0, 4.0], "samples": 5, "batch": 2},
+            "problem": {"cells": 2, "step": 0.3},
+        },
+    ],
+    ids=["comparison", "escape"],
+)
+def test_seeds_and_paths_are_those_of_one_rank(folder, sections) -> None:
+    """Batches are dealt out, and there may be fewer of them than ranks."""
+    study = load_study(sections)
+    many = compute(study, Points(folder / "many", WORLD))
+    one = compute(study, Points(folder / f"one{WORLD.rank}", MPI.COMM_SELF))
+    for a, b in zip(many, one, strict=True):
+        assert a.values.keys() == b.values.keys()
+        for name, values in a.values.items():
+            np.testing.assert_array_equal(values, b.values[name])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -10,6 +12,7 @@ from test_defects import Oscillator
 
 from fem_deepest.dynamics.byhand import ByHand, check
 from fem_deepest.dynamics.coupling import Coupling
+from fem_deepest.dynamics.dynamics import Transposable
 from fem_deepest.dynamics.lorenz63 import Lorenz63
 from fem_deepest.dynamics.lorenz96 import Lorenz96
 from fem_deepest.dynamics.named import SYSTEMS, named
@@ -61,6 +64,23 @@ def test_value_and_jacobian_by_hand(name: str) -> None:
     f_x, f_w = system.jacobian(t, x, w)
     step = plain(x + 1e-30j * dx, w + 1e-30j * dw).imag * 1e30
     np.testing.assert_allclose(f_x @ dx + f_w @ dw, step, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    "system", [Lorenz96(4), Lorenz96(7), Coupling(3, tanh(), 0.5), Coupling(4, sigmoid())]
+)
+@pytest.mark.parametrize("many", [False, True], ids=["one", "many"])
+def test_transposed_products(system: Any, many: bool) -> None:
+    """Without the matrices, and with them; parameters may broadcast."""
+    rng = np.random.default_rng(3)
+    lead = (2, 3) if many else ()
+    x, p = rng.standard_normal((2, *lead, system.states))
+    w = rng.standard_normal((*([2, 1] if many else []), len(system.parameters)))
+    assert isinstance(system, Transposable)
+    f_x, f_w = system.jacobian(np.zeros(()), x, w)
+    g_x, g_w = system.adjoint(np.zeros(()), x, w, p)
+    np.testing.assert_allclose(g_x, np.einsum("...i,...ij->...j", p, f_x), atol=1e-13)
+    np.testing.assert_allclose(g_w, np.einsum("...i,...ij->...j", p, f_w), atol=1e-13)
 
 
 @pytest.mark.parametrize("name", CASES)

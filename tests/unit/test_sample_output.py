@@ -10,7 +10,8 @@ from path_measures import double_well, gibbs, sde
 from fem_deepest.errors import InputError
 from fem_deepest.figures.chains import marginal, trace
 from fem_deepest.io.inference import write_inference_data
-from fem_deepest.sample.bridge import KERNELS, POTENTIALS, bridge, named_kernel
+from fem_deepest.sample.bridge import POTENTIALS, bridge
+from fem_deepest.sample.named import KERNELS, named_kernel
 from fem_deepest.sample.transfer import middle_density
 
 

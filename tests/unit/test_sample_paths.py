@@ -17,7 +17,7 @@ from fem_deepest.errors import InputError
 from fem_deepest.sample.columns import ActionTarget
 from fem_deepest.sample.diagnostics import rhat, standard_error
 from fem_deepest.sample.hamiltonian import HamiltonianMonteCarlo
-from fem_deepest.sample.paths import PathsTarget
+from fem_deepest.sample.paths import PathsTarget, gauss_newton
 from fem_deepest.sample.run import Plan, Setting, sample
 
 Array = NDArray[np.float64]
@@ -108,3 +108,43 @@ def test_the_same_through_the_protocol() -> None:
         PathsTarget(paths, 1.5, np.zeros(3))
     with pytest.raises(InputError, match="finite R_f"):
         PathsTarget(paths, np.inf)
+
+
+def test_linear_system_relative_to_its_gauss_newton_matrix() -> None:
+    """The Gaussian of the chains is the posterior: nothing is refused, draws are independent."""
+    R_f, R_m, y = 200.0, 2.0, np.array([1.0, -0.5, 0.3])
+    h, seen = np.diff(ENDS), [0, 2, 4]
+    observations = Observations(ENDS[seen], y[:, None], [0], precision=R_m)
+    paths = Paths(Defects(Decay(), transcription("euler"), ENDS), observations)
+    D = np.zeros((4, 5))
+    for i in range(4):
+        D[i, i], D[i, i + 1] = 1.0 - 1.0 / h[i], 1.0 / h[i]
+    H = np.eye(5)[seen]
+    precision = R_f * D.T @ np.diag(h) @ D + R_m * H.T @ H
+    np.testing.assert_allclose(
+        gauss_newton(paths, R_f, np.ones(5)).toarray(), precision, rtol=1e-12
+    )
+    mean = np.linalg.solve(precision, R_m * H.T @ y)
+    target = PathsTarget(paths, R_f, mean, curved=True)
+    v = np.random.default_rng(3).standard_normal((5, 4))
+    phi, g = target.gradient(v)
+    np.testing.assert_allclose(phi, phi[0], rtol=0, atol=1e-10 * np.abs(precision).max())
+    np.testing.assert_allclose(g, 0.0, rtol=0, atol=1e-10 * np.abs(precision).max())
+
+    def make() -> Setting:
+        # A quarter of a turn in all: a draw does not remember the one before.
+        keep = {"x": lambda v: target.path(v)[:, :, 0].T}
+        return Setting(target, lambda: HamiltonianMonteCarlo(target, np.pi / 8, 4), keep)
+
+    plan = Plan(chains=16, batch=16, relax=0, warmup=0, draws=400)
+    kept = sample(make, plan, MPI.COMM_SELF)
+    assert kept.acceptance.min() > 1.0 - 1e-9
+    x = kept.values["x"].reshape(-1, 5)
+    n, covariance = len(x), np.linalg.inv(precision)
+    deviation = np.sqrt(np.diag(covariance))
+    assert np.abs((x.mean(axis=0) - mean) / deviation).max() < 4.5 / np.sqrt(n)
+    spread = np.cov(x.T) / np.outer(deviation, deviation)
+    exact = covariance / np.outer(deviation, deviation)
+    # The variance of an entry of a sample covariance of independent draws (Wishart).
+    error = np.abs(spread - exact) / np.sqrt((1.0 + exact**2) / n)
+    assert error.max() < 4.5

@@ -164,6 +164,22 @@ def test_a_start_that_is_not_finite(solve: Callable) -> None:
     assert u.array[0] == 2.0
 
 
+@pytest.mark.parametrize("slope", [1e200, np.inf, np.nan], ids=str)
+def test_a_gradient_too_large_to_be_squared_ends_the_solve(slope: float) -> None:
+    """Its norm is no number: PETSc's own error becomes one that says so."""
+
+    class Steep(_Cliff):
+        def gradient(self, u: PETSc.Vec, g: PETSc.Vec) -> float:
+            g.array[...] = slope
+            return 1.0
+
+    action = Steep()
+    u = action.create()
+    with pytest.raises(NumericalFailure, match=r"too large|not finite"):
+        _run(minimise, action, u)
+    assert u.array[0] == 0.0
+
+
 @solvers
 def test_an_exception_of_the_monitor_ends_the_solve(solve: Callable) -> None:
     action = network_action()

@@ -11,6 +11,7 @@ from mpi4py import MPI
 from fem_deepest.configuration.section import reference
 from fem_deepest.errors import InputError
 from fem_deepest.spaces import DepthMesh
+from fem_deepest.studies.comparison import ComparisonStudy
 from fem_deepest.studies.named import STUDIES, load_study
 from fem_deepest.studies.neurons import smooth_fields
 from fem_deepest.studies.points import Points
@@ -37,6 +38,16 @@ ALL = {"depth": DEPTH, "neurons": NEURONS, "samples": SAMPLES, "weak_constraint"
 ALL |= {name: {"study": {"name": name, "values": [8, 16]}} for name in ("heat_strong", "heat_weak")}
 ACCEPTANCE = {"study": {"name": "acceptance", "values": [8, 16], "kernels": ["pcn", "hmc"]}}
 ALL |= {"stability": STABILITY, "multilevel": MULTILEVEL, "acceptance": ACCEPTANCE}
+ALL |= {
+    "sgd_strong": {
+        "study": {"name": "sgd_strong", "values": [16, 64], "problems": ["quadratic"]},
+    }
+}
+SGD = {"study": {"name": "sgd_strong", "values": [16, 64], "problems": ["quadratic"]}}
+ALL |= {"sgd_strong": SGD}
+ALL |= {"escape": {"study": {"name": "escape", "values": [7.0, 8.0, 9.0]}}}
+# Comparisons refine nothing; their points are tested in test_comparison.py.
+REFINED = [name for name in STUDIES if not issubclass(STUDIES[name], ComparisonStudy)]
 DETERMINISTIC = ("weak_constraint", "heat_strong", "heat_weak", "stability")
 
 
@@ -180,7 +191,7 @@ def test_depth_norm_of_a_line() -> None:
     np.testing.assert_allclose(found, [2.0 * np.sqrt(8.0 / 3.0), 2.0 * np.sqrt(2.0)], rtol=1e-13)
 
 
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("name", REFINED)
 def test_points_depend_on_what_they_are_made_of(name, tmp_path) -> None:
     """More values, another check or output: the same points. Another seed, another number: others."""
     store, config = Points(tmp_path, MPI.COMM_SELF), ALL[name]
@@ -204,6 +215,8 @@ def test_points_depend_on_what_they_are_made_of(name, tmp_path) -> None:
         "stability": {"study": {"mode": "mc"}},
         "multilevel": {"levels": {"steps": 8}},
         "acceptance": {"bridge": {"depth": 2.0}},
+        "sgd_strong": {"quadratic": {"noise": 2.0}},
+        "escape": {"problem": {"L": 2.0}},
     }[name]
     assert not set(paths(**number)) & set(first)
     if name not in DETERMINISTIC:
@@ -288,7 +301,8 @@ def test_every_key_has_a_meaning(name) -> None:
     """The table of keys that a reader gets."""
     rows = [line.split(" | ") for line in reference(STUDIES[name].Config).splitlines()[2:]]
     keys = [row[0].strip("| `") for row in rows]
-    assert {"seed", "study.name", "study.values", "check.caps", "output.figures"} <= set(keys)
+    number = "study.values" if name in REFINED else "study.budget"
+    assert {"seed", "study.name", number, "check.caps", "output.figures"} <= set(keys)
     assert len(set(keys)) == len(keys)
     for key, default, meaning in rows:
         assert len(meaning.rstrip("|").strip()) > 2, key

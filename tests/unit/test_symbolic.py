@@ -52,12 +52,15 @@ def test_agrees_with_the_one_by_hand(name):
     x, p = rng.standard_normal((2, 4, 3, 2, hand.states))
     w = rng.standard_normal((4, 1, 1, len(hand.parameters)))
     t = rng.random((3, 2))
+    f_x, f_w = hand.jacobian(t, x, w)
     for a, b in zip(
         (symbolic.value(t, x, w), *symbolic.jacobian(t, x, w), *symbolic.curvature(t, x, w, p)),
         (hand.value(t, x, w), *hand.jacobian(t, x, w), *hand.curvature(t, x, w, p)),
         strict=True,
     ):
         np.testing.assert_allclose(a, np.broadcast_to(b, a.shape), atol=1e-13)
+    for a, b in zip(symbolic.adjoint(t, x, w, p), (f_x, f_w), strict=True):
+        np.testing.assert_allclose(a, (p[..., None, :] @ b)[..., 0, :], atol=1e-13)
 
 
 def test_all_kinds_of_functions_pass_the_taylor_test():

@@ -121,7 +121,8 @@ def test_options_and_monitors(options, capfd) -> None:
     [
         ({"ts_adapt_type": "basic"}, "no error estimate"),
         ({"ts_type": "theta"}, "for equations without noise"),
-        ({"ts_exact_final_time": "interpolate"}, "not interpolated"),
+        ({"ts_exact_final_time": "interpolate"}, "ends at its final time"),
+        ({"ts_exact_final_time": "stepover"}, "ends at its final time"),
         ({"ts_dt": -0.1}, "dt = -0.1"),
     ],
 )

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.form import wellposed
+from fem_deepest.action.form.cells import FormLoads, by_cells
 from fem_deepest.action.form.functional import Functional
 from fem_deepest.action.form.riesz import RieszMap
 from fem_deepest.spaces.axis import END, START, DepthAxis, points_of
@@ -134,7 +135,7 @@ class FormAction:
         self.space.hold(self.field)
         self._functional = Functional(ufl.replace(form, names), self.field)
         self._reduced: PETSc.Mat | None = None
-        self.metric = RieszMap(self._riesz(metric, names))
+        self.metric = self._riesz(metric, names)
         self.evaluations = self.hessians = 0
         wellposed.check_conditions(self)
         self.evaluations = 0
@@ -232,11 +233,16 @@ class FormAction:
             self.field.x.array[whole] = unknown.x.array[part]
         self.field.x.scatter_forward()
 
-    def _riesz(self, metric: Any, names: dict[fem.Function, Any]) -> PETSc.Mat:
+    def _riesz(self, metric: Any, names: dict[fem.Function, Any]) -> RieszMap:
         if metric is None:
             u = self.field
             metric = 0.5 * (ufl.inner(u, u) + ufl.inner(ufl.grad(u), ufl.grad(u)))
         form = metric if isinstance(metric, ufl.Form) else metric * ufl.dx(self.axis.domain)
-        energy = Functional(ufl.replace(form, names), self.field)
+        form = ufl.replace(form, names)
+        energy = Functional(form, self.field)
         wellposed.check_metric(energy.second_derivatives, self.field)
-        return energy.hessian().ptap(self.space.injection)
+        cellwise = by_cells(form, self.field.function_space.ufl_element())
+        return RieszMap(
+            energy.hessian().ptap(self.space.injection),
+            (lambda: FormLoads(form, self.field, self.space)) if cellwise else None,
+        )

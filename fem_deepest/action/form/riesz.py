@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property
+
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.form.factorisation import Factorisation
+from fem_deepest.action.root import Loaded, Loads
 from fem_deepest.errors import InputError
+from fem_deepest.spaces.columns import Columns
 
 
 class RieszMap:
@@ -12,6 +17,7 @@ class RieszMap:
 
     Args:
         matrix: ``P``, symmetric positive definite.
+        loads: Makes ``B`` with ``B B^T = P``, where there is one.
 
     Attributes:
         matrix: ``P``.
@@ -22,8 +28,8 @@ class RieszMap:
     Collective: construction and every method.
     """
 
-    def __init__(self, matrix: PETSc.Mat) -> None:
-        self.matrix = matrix
+    def __init__(self, matrix: PETSc.Mat, loads: Callable[[], Loads] | None = None) -> None:
+        self.matrix, self._loads = matrix, loads
         self._factors = Factorisation(matrix)
         negative, zero, _ = self._factors.inertia
         if negative or zero:
@@ -39,3 +45,11 @@ class RieszMap:
     def solve(self, r: PETSc.Vec, d: PETSc.Vec) -> None:
         """``d = P^{-1} r``."""
         self._factors.solve(r, d)
+
+    @cached_property
+    def root(self) -> Loaded | None:
+        """``R = C B`` with ``R R^T = P^{-1}``, for draws, if ``P`` is a sum over cells."""
+        if self._loads is None:
+            return None
+        columns = Columns(self.matrix.createVecRight)
+        return Loaded(self._loads(), lambda block: columns(self.solve, block))

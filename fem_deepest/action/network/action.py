@@ -55,6 +55,7 @@ class NetworkAction:
         kappa: ``kappa > 0``, inverse correlation length of the prior in depth.
         model_precision: ``R_f``; ``inf`` is the strong constraint.
         input_precision: ``R_0`` of the soft input condition; ``inf`` clamps the input.
+        blocks: Number of blocks of samples; see :class:`fem_deepest.spaces.SampleBlocks`.
 
     Attributes:
         samples: ``K``.
@@ -83,6 +84,7 @@ class NetworkAction:
         kappa: float = 1.0,
         model_precision: float = np.inf,
         input_precision: float = np.inf,
+        blocks: int | None = None,
     ) -> None:
         for name, value in (
             ("lambda", strength),
@@ -97,7 +99,7 @@ class NetworkAction:
         self.grid, self.network, self.loss = grid, network, loss
         self.samples = len(inputs)
         self.model_precision, self.input_precision = model_precision, input_precision
-        self.blocks = SampleBlocks(self.samples, grid.data)
+        self.blocks = SampleBlocks(self.samples, grid.data, blocks)
         own = self.blocks.local
         slices = [
             [slice(lo, min(lo + TILE, block.stop)) for lo in range(block.start, block.stop, TILE)]

@@ -8,15 +8,17 @@ depth serves all neurons and samples.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
-from scipy.linalg import lapack
 
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.network.samples import weight_prior
+from fem_deepest.action.root import Numbered
+from fem_deepest.spaces.tridiagonal import Tridiagonal
 
 if TYPE_CHECKING:
     from fem_deepest.action.network.states import StateAction
@@ -59,30 +61,49 @@ class DepthMetric:
             diagonal[0] += forcing.input_precision * measure / samples
         else:
             diagonal, off = diagonal[1:], off[1:]
-        self._diagonal, self._off = diagonal, off
-        self._factor = lapack.dpttrf(diagonal, off)[:2]
+        self._depth = Tridiagonal(diagonal, off)
         self._r, self._d = self.space.create(), self.space.create()
 
     def apply(self, d: PETSc.Vec, r: PETSc.Vec) -> None:
         """``r = P d``."""
         source, target = d.array_r, r.array_w
         a, b = self._action.states(source), self._action.states(target)
-        np.multiply(self._diagonal[:, None], a, out=b)
-        b[:, :-1] += self._off[:, None] * a[:, 1:]
-        b[:, 1:] += self._off[:, None] * a[:, :-1]
+        diagonal, off = self._depth.diagonal[:, None], self._depth.off[:, None]
+        np.multiply(diagonal, a, out=b)
+        b[:, :-1] += off * a[:, 1:]
+        b[:, 1:] += off * a[:, :-1]
         self._on_weights(self.weights.apply, source, target)
 
     def solve(self, r: PETSc.Vec, d: PETSc.Vec) -> None:
         """``d = P^{-1} r``."""
+        self._inverse(r, d, self._depth.solve, self.weights.solve)
+
+    def inverse_root(self, z: PETSc.Vec, d: PETSc.Vec) -> None:
+        """``d = R z`` with ``R R^T = P^{-1}``."""
+        self._inverse(z, d, self._depth.inverse_root, self.weights.inverse_root)
+
+    @property
+    def root(self) -> Numbered:
+        """``R``, for draws of ``N(0, P^{-1})``."""
+        return Numbered.of(self._action.create, self.inverse_root)
+
+    def _inverse(
+        self,
+        r: PETSc.Vec,
+        d: PETSc.Vec,
+        in_depth: Callable[[Array], Array],
+        on_weights: Callable[[PETSc.Vec, PETSc.Vec], None],
+    ) -> None:
         source, target = r.array_r, d.array_w
         a, b = self._action.states(source), self._action.states(target)
         if a.size:
-            columns = a.transpose(1, 0, 2).reshape(a.shape[1], -1)
-            solution, _ = lapack.dpttrs(*self._factor, columns)
+            solution = in_depth(a.transpose(1, 0, 2).reshape(a.shape[1], -1))
             b[...] = solution.reshape(a.shape[1], a.shape[0], -1).transpose(1, 0, 2)
-        self._on_weights(self.weights.solve, source, target)
+        self._on_weights(on_weights, source, target)
 
-    def _on_weights(self, operation, source: Array, target: Array) -> None:  # type: ignore[no-untyped-def]
+    def _on_weights(
+        self, operation: Callable[[PETSc.Vec, PETSc.Vec], None], source: Array, target: Array
+    ) -> None:
         size = self._action.space.parameter_size if self._action.grid.owner else 0
         self._r.array_w[...] = source[:size]
         operation(self._r, self._d)

@@ -8,13 +8,17 @@ factorisation in depth, made once, applied to all ``N (N + 1)`` columns.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
 from fem_deepest._petsc import PETSc
+from fem_deepest.action.root import Numbered
 from fem_deepest.network.network import Network
-from fem_deepest.spaces import ControlSpace
+from fem_deepest.spaces import ControlSpace, Parameters
+from fem_deepest.spaces.tridiagonal import inverse_root
 
 Array = NDArray[np.float64]
 
@@ -63,29 +67,37 @@ class Prior:
         """``r = P d``. Collective."""
         source, target = d.array_r, r.array_w
         if self.space.grid.owner:
-            a, b = self.space.parameters(source), self.space.parameters(target)
-            np.multiply(self._diagonal[:, None, None], a.theta, out=b.theta)
-            b.theta[:-1] += self._off[:, None, None] * a.theta[1:]
-            b.theta[1:] += self._off[:, None, None] * a.theta[:-1]
-            if self._columns[0] != 1.0:
-                b.theta[...] *= self._columns
-            np.multiply(a.readout, self.strength, out=b.readout)
-            np.multiply(a.lift, self.strength, out=b.lift)
-        self._forcings(source, target, inverse=False)
+            self.on_parameters(self.space.parameters(source), self.space.parameters(target))
+        self._forcings(source, target, np.multiply)
+
+    def on_parameters(self, a: Parameters, b: Parameters) -> None:
+        """``b = P a`` on parameters alone, of one network or of several side by side. Not collective."""
+        along = (-1, *[1] * (a.theta.ndim - 1))
+        diagonal, off = self._diagonal.reshape(along), self._off.reshape(along)
+        np.multiply(diagonal, a.theta, out=b.theta)
+        b.theta[:-1] += off * a.theta[1:]
+        b.theta[1:] += off * a.theta[:-1]
+        if self._columns[0] != 1.0:
+            b.theta[...] *= self._columns
+        np.multiply(a.readout, self.strength, out=b.readout)
+        np.multiply(a.lift, self.strength, out=b.lift)
 
     def solve(self, r: PETSc.Vec, d: PETSc.Vec) -> None:
         """``d = P^{-1} r``. Collective."""
-        source, target = r.array_r, d.array_w
-        if self.space.grid.owner:
-            a, b = self.space.parameters(source), self.space.parameters(target)
-            nodes = a.theta.shape[0]
-            solution, _ = lapack.dpttrs(*self._factor, a.theta.reshape(nodes, -1))
-            b.theta.reshape(nodes, -1)[...] = solution
-            if self._columns[0] != 1.0:
-                b.theta[...] /= self._columns
-            np.divide(a.readout, self.strength, out=b.readout)
-            np.divide(a.lift, self.strength, out=b.lift)
-        self._forcings(source, target, inverse=True)
+        self._inverse(r, d, self._solve_depth, 1.0)
+
+    def inverse_root(self, z: PETSc.Vec, d: PETSc.Vec) -> None:
+        """``d = R z`` with ``R R^T = P^{-1}``. Collective."""
+        self._inverse(z, d, lambda x: inverse_root(self._factor, x), 0.5)
+
+    @property
+    def root(self) -> Numbered:
+        """``R``, for draws of the prior. Collective."""
+        return Numbered.of(self.space.create, self.inverse_root)
+
+    def solve_parameters(self, a: Parameters, b: Parameters) -> None:
+        """``b = P^{-1} a``, the inverse of :meth:`on_parameters`. Not collective."""
+        self._inverse_on(a, b, self._solve_depth, 1.0)
 
     @property
     def depth(self) -> tuple[Array, Array]:
@@ -109,8 +121,32 @@ class Prior:
         image[1:] += self._off[:, None] * prolongation[:-1]
         return prolongation.T @ image
 
-    def _forcings(self, source: Array, target: Array, inverse: bool) -> None:
-        operation = np.divide if inverse else np.multiply
+    def _inverse(
+        self, r: PETSc.Vec, d: PETSc.Vec, in_depth: Callable[[Array], Array], power: float
+    ) -> None:
+        """``P`` to the power -1, or a root of that: the diagonal factors are given a power."""
+        source, target = r.array_r, d.array_w
+        if self.space.grid.owner:
+            a, b = self.space.parameters(source), self.space.parameters(target)
+            self._inverse_on(a, b, in_depth, power)
+        self._forcings(source, target, lambda a, weight, out: np.divide(a, weight**power, out=out))
+
+    def _inverse_on(
+        self, a: Parameters, b: Parameters, in_depth: Callable[[Array], Array], power: float
+    ) -> None:
+        rows = a.theta.reshape(a.theta.shape[0], -1)
+        b.theta[...] = in_depth(rows).reshape(a.theta.shape)
+        if self._columns[0] != 1.0:
+            b.theta[...] /= self._columns**power
+        np.divide(a.readout, self.strength**power, out=b.readout)
+        np.divide(a.lift, self.strength**power, out=b.lift)
+
+    def _solve_depth(self, x: Array) -> Array:
+        return np.asarray(lapack.dpttrs(*self._factor, x)[0])
+
+    def _forcings(self, source: Array, target: Array, operation: Callable[..., object]) -> None:
+        if not self.space.has_forcings:
+            return
         for tile in range(len(self.space.tiles)):
             (a0, a), (b0, b) = (self.space.forcing(x, tile) for x in (source, target))
             if a0.size:

@@ -21,6 +21,9 @@ SCALARS = 4  # loss, score, model error, input error
 class Sums:
     """Views into the flat array of what is summed over the samples.
 
+    For networks side by side the stages have an axis for them after the second, and the others one in
+    front.
+
     Attributes:
         stages: Gradient in the stage matrices, (n, S, N, N + 1).
         readout: Gradient in the readout.
@@ -79,8 +82,9 @@ class Tiles:
         model_precision: ``R_f``.
         input_precision: ``R_0``.
 
-    A forcing is a pair ``xi_0`` (N, k), ``xi`` (n, N, k); either may have no entries. Nothing here is
-    collective.
+    A forcing is a pair ``xi_0`` (N, k), ``xi`` (n, N, k); either may have no entries. Value and gradient
+    also take networks side by side, with ``xi_0`` (B, N, k), ``xi`` (n, B, N, k); each may have samples of
+    its own. Nothing here is collective.
     """
 
     def __init__(
@@ -116,7 +120,7 @@ class Tiles:
         x, dy = self._forward(tile, u, forcing, sums.scalars)
         q = self._readout_adjoint(u.parameters, x, dy, sums)
         xi_out = out[1] if out[1].size else None
-        self._flow(tile).adjoint(u.stages, q, sums.stages, xi_out, fresh=fresh)
+        self._flow(tile, u).adjoint(u.stages, q, sums.stages, xi_out, fresh=fresh)
         self._input_adjoint(tile, q, sums, out[0])
 
     def second_variation(
@@ -131,7 +135,7 @@ class Tiles:
         exact: bool,
     ) -> None:
         """Add what a tile adds to the Hessian (or Gauss-Newton) product with ``d``."""
-        flow, linear = self._flow(tile), self.network.linear_readout
+        flow, linear = self._flow(tile, u), self.network.linear_readout
         x, dy = self._forward(tile, u, forcing, sums.scalars)
         y = self.network.read(u.parameters, x)
         if exact:
@@ -149,8 +153,8 @@ class Tiles:
         flow.second_adjoint(u.stages, d.stages, dq, sums.stages, xi_out, exact)
         self._input_adjoint(tile, dq, sums, out[0])
 
-    def _flow(self, tile: int) -> Flow:
-        return self.network.flow(self.inputs[tile].shape[1])
+    def _flow(self, tile: int, u: Point) -> Flow:
+        return self.network.flow(self.inputs[tile].shape[-1], u.parameters.lead)
 
     def _forward(
         self, tile: int, u: Point, forcing: tuple[Array, Array], scalars: Array
@@ -161,13 +165,16 @@ class Tiles:
         measure = self.network.index.mass
         if xi0.size:
             x += xi0
-            scalars[3] += 0.5 * self.input_precision * measure * np.vdot(xi0, xi0)
+            squares = np.einsum("...ak,...ak->...", xi0, xi0)
+            scalars[..., 3] += 0.5 * self.input_precision * measure * squares
         if xi.size:
-            squares = np.einsum("iak,iak->i", xi, xi) @ self.network.depth.steps
-            scalars[2] += 0.5 * self.model_precision * measure * squares
-        self._flow(tile).forward(u.stages, x, xi if xi.size else None)
+            squares = np.einsum("i...ak,i...ak,i->...", xi, xi, self.network.depth.steps)
+            scalars[..., 2] += 0.5 * self.model_precision * measure * squares
+        self._flow(tile, u).forward(u.stages, x, xi if xi.size else None)
         y = self.network.read(u.parameters, x)
-        scalars[:2] += self.loss.value(y, self.targets[tile], y)
+        loss, score = self.loss.value(y, self.targets[tile], y)
+        scalars[..., 0] += loss
+        scalars[..., 1] += score
         return x, y
 
     def _readout_adjoint(
@@ -176,12 +183,12 @@ class Tiles:
         """``q(T)`` of the derivative ``dy`` in the output; adds the readout's gradient."""
         if not self.network.linear_readout:
             q = np.zeros_like(x)
-            q[: dy.shape[0]] = dy
+            q[..., : dy.shape[-2], :] = dy
             return q
         if sums is not None:
-            sums.readout[:, :-1] += dy @ x.T
-            sums.readout[:, -1] += dy.sum(axis=1)
-        return parameters.readout[:, :-1].T @ dy
+            sums.readout[..., :-1] += dy @ np.swapaxes(x, -1, -2)
+            sums.readout[..., -1] += dy.sum(axis=-1)
+        return np.swapaxes(parameters.readout[..., :-1], -1, -2) @ dy
 
     def _output_tangent(
         self, parameters: Parameters, direction: Parameters, x: Array, dx: Array
@@ -201,7 +208,7 @@ class Tiles:
 
     def _input_adjoint(self, tile: int, q: Array, sums: Sums, xi0_out: Array) -> None:
         if self.network.linear_lift:
-            sums.lift[:, :-1] += q @ self.inputs[tile].T
-            sums.lift[:, -1] += q.sum(axis=1)
+            sums.lift[..., :-1] += q @ np.swapaxes(self.inputs[tile], -1, -2)
+            sums.lift[..., -1] += q.sum(axis=-1)
         if xi0_out.size:
             xi0_out[...] = q

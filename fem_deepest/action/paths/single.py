@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_solve_banded, cholesky_banded
 
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.paths.action import Curvature, PathParts, Paths
+from fem_deepest.action.paths.depth import InDepth, h1
+from fem_deepest.action.root import Numbered
 from fem_deepest.errors import InputError
+from fem_deepest.spaces.tridiagonal import Tridiagonal
 
 Array = NDArray[np.float64]
 
@@ -71,7 +73,7 @@ class PathAction:
         r.array_w[...] = self._at[1].apply(self.paths, d.array_r[None])[0]
 
 
-class PathMetric:
+class PathMetric(InDepth):
     """``P = 2 c_m R_m (M_t/T) + 2 c_f R_f K_t`` on ``x`` and the prior, or the identity, on ``w``.
 
     The first is the second variation of an observed path without dynamics, with the mean precision
@@ -80,50 +82,41 @@ class PathMetric:
     """
 
     def __init__(self, paths: Paths, model_precision: float) -> None:
-        self._paths = paths
         defects = paths.defects
-        h = np.diff(defects.nodes)
+        self._nodes, self._ends = np.diff(defects.nodes), defects.steps
         length = defects.nodes[-1] - defects.nodes[0]
         precision = paths.observations.precision
         zeroth = 2.0 * paths.measurement_weight * precision.sum() / (precision.shape[1] * length)
         first = 2.0 * model_precision * float(np.mean(paths.model_weights / defects.steps))
-        self._x = _h1(h, zeroth, first)
-        self._w = None
         weight = paths.prior.strength
-        self._scale = np.where(weight > 0.0, weight, 1.0)
-        if defects.varying:
-            self._w = _h1(defects.steps, paths.prior.kappa**2 or 1.0, 1.0)
-        self._factors = [None if m is None else cholesky_banded(m) for m in (self._x, self._w)]
+        super().__init__(
+            paths,
+            h1(self._nodes, zeroth, first),
+            h1(self._ends, paths.prior.kappa**2 or 1.0, 1.0) if defects.varying else None,
+            np.where(weight > 0.0, weight, 1.0),
+        )
 
     def apply(self, d: PETSc.Vec, r: PETSc.Vec) -> None:
         """``r = P d``. Not collective."""
-        x, w = self._paths.split(d.array_r)
-        out_x, out_w = self._paths.split(r.array_w)
-        out_x[...] = _times(self._x, x)
-        out_w[...] = self._scale * (w if self._w is None else _times(self._w, w))
+        r.array_w[...] = self.product(d.array_r[:, None])[:, 0]
 
     def solve(self, r: PETSc.Vec, d: PETSc.Vec) -> None:
         """``d = P^{-1} r``. Not collective."""
-        x, w = self._paths.split(r.array_r)
-        out_x, out_w = self._paths.split(d.array_w)
-        out_x[...] = cho_solve_banded((self._factors[0], False), x)
-        if self._w is not None:
-            w = cho_solve_banded((self._factors[1], False), w)
-        out_w[...] = w / self._scale
+        d.array_w[...] = self.solution(r.array_r[:, None])[:, 0]
+
+    @property
+    def root(self) -> Numbered:
+        """``R`` with ``R R^T = P^{-1}``, for draws."""
+        return Numbered(range(self.paths.size), self.inverse_root)
+
+    def with_mass(self, a: float) -> InDepth:
+        """``M + a P`` with ``M_t`` on ``x``; on ``w``, in units of its prior, ``M_t`` or 1."""
+        x = _sum(h1(self._nodes, 1.0, 0.0), a, self.x)
+        if self.w is None:
+            return InDepth(self.paths, x, None, (1.0 + a) * self.scale)
+        return InDepth(self.paths, x, _sum(h1(self._ends, 1.0, 0.0), a, self.w), self.scale)
 
 
-def _h1(h: Array, zeroth: float, first: float) -> Array:
-    """``zeroth M_t + first K_t`` of P1 functions, upper banded (2, m)."""
-    out = np.zeros((2, h.size + 1))
-    for side in (slice(None, -1), slice(1, None)):
-        out[1, side] += zeroth * h / 3.0 + first / h
-    out[0, 1:] = zeroth * h / 6.0 - first / h
-    return out
-
-
-def _times(matrix: Array, x: Array) -> Array:
-    """A symmetric tridiagonal matrix times columns."""
-    out = matrix[1][:, None] * x
-    out[:-1] += matrix[0, 1:, None] * x[1:]
-    out[1:] += matrix[0, 1:, None] * x[:-1]
-    return out
+def _sum(M: Tridiagonal, a: float, P: Tridiagonal) -> Tridiagonal:
+    """``M + a P``."""
+    return Tridiagonal(M.diagonal + a * P.diagonal, M.off + a * P.off)

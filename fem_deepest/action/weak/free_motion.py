@@ -6,9 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fem_deepest._petsc import PETSc
+from fem_deepest.action.root import Loaded
 from fem_deepest.action.weak.problem import Slab
 from fem_deepest.spaces.assembly import CellMatrix
+from fem_deepest.spaces.columns import Columns
 from fem_deepest.spaces.path import PathSpace
+from fem_deepest.spaces.semidefinite import factors
 
 Array = NDArray[np.float64]
 
@@ -60,6 +63,7 @@ class AssembledRiesz:
         pc.setType("cholesky")
         pc.setFactorSolverType("mumps")
         self._ksp.setFromOptions()
+        self._space, self._cells = space, cells
 
     def apply(self, d: PETSc.Vec, r: PETSc.Vec) -> None:
         """``r = P d``. Collective."""
@@ -68,3 +72,38 @@ class AssembledRiesz:
     def solve(self, r: PETSc.Vec, d: PETSc.Vec) -> None:
         """``d = P^{-1} r``. Collective."""
         self._ksp.solve(r, d)
+
+    @property
+    def root(self) -> Loaded:
+        """``R`` with ``R R^T = P^{-1}``, for draws of ``N(0, P^{-1})``. Collective."""
+        columns = Columns(self._space.create)
+        loads = PathLoads(self._space, self._cells)
+        return Loaded(loads, lambda block: columns(self.solve, block))
+
+
+class PathLoads:
+    """Loads of a path whose cells are named by their numbers: ``B z = sum_i E_i^T L_i z_i``.
+
+    Args:
+        space: The unknowns.
+        cells: Cell matrices ``L_i L_i^T`` (n, L, L), never indefinite.
+
+    Raises:
+        InputError: A cell matrix is indefinite.
+
+    Collective.
+    """
+
+    def __init__(self, space: PathSpace, cells: Array) -> None:
+        self._space, self._vector, self._factors = space, space.create(), factors(cells)
+        self.width = cells.shape[1]
+        self.keys = np.arange(space.first, space.last, dtype=np.uint64)
+
+    def __call__(self, z: Array) -> Array:
+        """See :class:`.Loads`."""
+        local = self._factors @ z.reshape(len(self.keys), self.width, -1)
+        block = np.empty((self._vector.getLocalSize(), local.shape[2]))
+        for s in range(local.shape[2]):
+            self._space.add(self._vector, (self._space.cell_numbers, local[..., s]))
+            block[:, s] = self._vector.array_r
+        return block

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +54,29 @@ def random_starts(bounds: Bounds, numbers: NDArray[np.int64], seed: int) -> Arra
     return bounds.lower + width * np.array(draws)
 
 
+class After(Protocol):
+    """Something that is done to the ends of a rung, such as a search with noise."""
+
+    def __call__(
+        self,
+        result: PathResult,
+        rung: int,
+        numbers: NDArray[np.int64],
+        asked: Callable[[], bool],
+    ) -> PathResult:
+        """Ends at the same precision that are no worse.
+
+        Args:
+            result: The ends, and the work so far.
+            rung: Number of the rung.
+            numbers: Numbers of the starts, (B,).
+            asked: Whether to leave.
+
+        Raises:
+            Interrupted: It was asked to leave.
+        """
+
+
 class Annealing:
     """Annealing of batches of paths; a batch is one task and knows nothing of the others.
 
@@ -60,6 +84,7 @@ class Annealing:
         newton: Newton's method on the action.
         ladder: The precisions, all finite.
         predictor: Whether a rung starts from the tangent predictor.
+        after: What is done to the ends of a rung before the next begins, see :class:`After`.
 
     Raises:
         InputError: The last precision is infinite.
@@ -68,13 +93,20 @@ class Annealing:
     batch it is in by rounding only, and on nothing else.
     """
 
-    def __init__(self, newton: NewtonPaths, ladder: Ladder, *, predictor: bool = True) -> None:
+    def __init__(
+        self,
+        newton: NewtonPaths,
+        ladder: Ladder,
+        *,
+        predictor: bool = True,
+        after: After | None = None,
+    ) -> None:
         if ladder.exact:
             raise InputError(
                 "the state form needs a finite R_f and cannot climb a last rung with 1/R_f = 0; take the "
                 "saddle or the forcing form"
             )
-        self.newton, self.ladder, self.predictor = newton, ladder, predictor
+        self.newton, self.ladder, self.predictor, self.after = newton, ladder, predictor, after
         self._asked: Callable[[], bool] = lambda: False
 
     def climb(self, batch: Batch, asked: Callable[[], bool] = lambda: False) -> Iterator[Batch]:
@@ -92,6 +124,8 @@ class Annealing:
         while batch.rung < self.ladder.rungs:
             last = precisions[batch.rung - 1] if batch.rung else None
             result = self.rung(batch.u, last, precisions[batch.rung], asked)
+            if self.after is not None:
+                result = self.after(result, batch.rung, batch.numbers, asked)
             p = result.parts
             record = np.stack([p.action, p.measurement, p.model, p.prior], axis=1)
             work = np.stack([getattr(result, kind) for kind in KINDS], axis=1)

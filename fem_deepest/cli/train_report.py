@@ -1,0 +1,79 @@
+"""What a training tells: what it is, how each stage ended, figures and fields at the end.
+
+Nothing here is collective.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from fem_deepest.action.network.action import NetworkAction
+from fem_deepest.network.network import Network
+from fem_deepest.runs.model import Problem
+from fem_deepest.runs.train import Run
+from fem_deepest.solve.nested import Stage
+from fem_deepest.spaces import ProcessGrid
+
+
+def description(problem: Problem, network: Network, grid: ProcessGrid) -> str:
+    """One line that says what is trained, on what."""
+    train, test, ranks = problem.train, problem.test, grid.comm.size
+    return (
+        f"{train.name}: {train.samples} training"
+        + (f" and {test.samples} test" if test else "")
+        + f" samples, {train.features} inputs, {train.outputs} outputs; "
+        f"{network.index.neurons} neurons, {network.depth.cells} depth cells, "
+        f"{network.shapes.size} parameters; "
+        f"{ranks} rank{'s' if ranks > 1 else ''}, grid {grid}"
+    )
+
+
+def entry(
+    stage: Stage, action: NetworkAction, R_f: float, reference: float, seconds: float
+) -> dict[str, Any]:
+    """A stage for ``run.json``.
+
+    Args:
+        stage: The stage.
+        action: Its action.
+        R_f: Precision of the model.
+        reference: Dual norm of the gradient at the start of the run.
+        seconds: Wall time of the stage.
+    """
+    return {
+        "stage": stage.name,
+        "cells": stage.cells,
+        "neurons": action.network.index.neurons,
+        "R_f": R_f,
+        **asdict(stage.parts),
+        "gradient": stage.gradient,
+        "gradient_relative": stage.gradient / reference,
+        "iterations": stage.outcome.iterations,
+        "evaluations": stage.evaluations,
+        "hessians": stage.hessians,
+        "converged": stage.outcome.converged,
+        "reason": stage.outcome.reason,
+        "seconds": seconds,
+    }
+
+
+def line(stage: Stage, reference: float, seconds: float) -> str:
+    """One line on a stage, with the wall time of the run so far."""
+    verdict = "" if stage.outcome.converged else "  NOT CONVERGED"
+    return (
+        f"{stage.name} {stage.cells:4d} cells: action {stage.parts.action:.6f}, "
+        f"|gradient| {stage.gradient / reference:.1e}, {stage.outcome.iterations} iterations, "
+        f"{stage.evaluations} gradients, {seconds:.1f} s, {stage.outcome.reason}{verdict}"
+    )
+
+
+def draw(run: Run, problem: Problem) -> None:
+    """Figures and fields, as the configuration wants them. Rank 0 alone."""
+    from fem_deepest.cli import plot
+    from fem_deepest.io.fields import write_fields
+
+    if run.config.output.figures:
+        plot.draw(run, problem.train, problem.test)
+    if run.config.output.fields:
+        write_fields(run.directory / "fields", run.model, problem.train)

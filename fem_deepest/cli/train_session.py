@@ -1,0 +1,237 @@
+"""One run of the verb ``train``: the solve with its bookkeeping."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from fem_deepest._petsc import PETSc
+from fem_deepest.action.network.action import NetworkAction
+from fem_deepest.cli.interrupt import Interrupt
+from fem_deepest.cli.progress import Progress, Reporter, Silent
+from fem_deepest.cli.record import write_run
+from fem_deepest.cli.train_noise import NoisyStart
+from fem_deepest.cli.train_report import description, draw, entry, line
+from fem_deepest.errors import Interrupted, NumericalFailure
+from fem_deepest.io.rundir import RunDirectory, jsonable
+from fem_deepest.io.search import find, restore, save, signature
+from fem_deepest.runs.model import Problem, initial_parameters, make_schedule
+from fem_deepest.runs.train import Run
+from fem_deepest.solve.lmvm import Iterate
+from fem_deepest.solve.nested import NestedIteration, Search, Stage
+from fem_deepest.spaces import ProcessGrid
+
+_BETWEEN_STAGES = 10.0  # seconds since the last checkpoint after which a stage ends with one
+
+
+class TrainSession:
+    """One call of :func:`fem_deepest.train`. Collective on the communicator."""
+
+    def __init__(
+        self, problem: Problem, directory: RunDirectory, comm: MPI.Intracomm, reporter: Reporter
+    ) -> None:
+        self.problem, self.config, self.directory = problem, problem.config, directory
+        self.comm, self.grid = comm, ProcessGrid.create(comm)
+        self.reporter: Reporter = reporter if comm.rank == 0 else Silent()
+        self.schedule = make_schedule(self.config)
+        self.nested = NestedIteration(
+            lambda cells: problem.action(cells, self.grid), self.schedule, self._step, self._stage
+        )
+        self.stages: list[dict[str, Any]] = []
+        self.shaken = 0  # stages with noise: the first of all, if there is one
+        self.earlier = 0.0
+        self.interrupt = Interrupt()
+
+    def run(self, *, resume: bool, force: bool) -> Run:
+        """Solve from the start or the checkpoint to an end of any kind."""
+        # Everything that can be wrong with the input is found before the directory is touched.
+        self.nested.prepare()
+        noise = self._noise()
+        meta = None
+        if resume:
+            meta = find(self.directory.checkpoint, self._signature(), self.comm)
+            if noise is not None and not meta:
+                self.earlier = noise.find(self._signature())
+        self.directory.prepare(resume=resume, force=force)
+        self.begun = self.saved = time.monotonic()
+        if not meta:
+            self.directory.keep_rows(noise.rows if noise is not None else 0)
+        try:
+            search = self._resume(meta) if meta else self.nested.begin(self._start)
+        except NumericalFailure:
+            self._write("failed", {}, 0)
+            raise
+        self.stage_begun = self._seconds()
+        self._describe(search, resumed=meta is not None)
+        self._write("interrupted", {}, search.evaluations + search.own[0])
+        status = "interrupted"
+        try:
+            with self.interrupt:
+                if noise is not None and not meta:
+                    self._shake(noise, search)
+                stages = self.nested.run(search)
+            status = "converged" if stages[-1].outcome.converged else "not_converged"
+        except Interrupted:
+            self.reporter.note(
+                f"Interrupted; the checkpoint is in {self.directory.path}, go on with --resume."
+            )
+        except NumericalFailure as error:
+            status = "failed"
+            self.reporter.note(f"Numerical failure: {error}. The last good iterate is kept.")
+        if noise is None or self.shaken:
+            self._save(search)
+        return self._finish(search, status)
+
+    # Begin --------------------------------------------------------------------------------------
+
+    def _start(self, action: NetworkAction) -> PETSc.Vec:
+        u = action.create()
+        array = u.array_w
+        if self.grid.owner:
+            initial_parameters(action.space.parameters(array), self.config)
+        return u
+
+    def _signature(self) -> dict[str, Any]:
+        return signature(self.config, self.problem.train)
+
+    def _resume(self, meta: dict[str, Any]) -> Search:
+        action = self.nested.action(meta["cells"])
+        search = restore(self.directory.checkpoint, meta, action, self.schedule.memory, self.comm)
+        self.stages, self.earlier = meta["stages"], meta["seconds"]
+        self.shaken = sum(stage["stage"] == "noise" for stage in self.stages)
+        self.directory.keep_rows(meta["rows"])
+        return search
+
+    def _describe(self, search: Search, resumed: bool) -> None:
+        network = self.nested.action(self.schedule.levels[-1]).network
+        self.reporter.note(description(self.problem, network, self.grid))
+        if resumed:
+            self.reporter.note(
+                f"resuming at {search.evaluations + search.own[0]} gradients, stage "
+                f"{search.stage + 1} of {self.schedule.stages}"
+            )
+
+    def _noise(self) -> NoisyStart | None:
+        """The search with noise that comes first, if it is wanted. Collective."""
+        if not self.config.search.steps:
+            return None
+        action = self.nested.action(self.schedule.levels[0])
+        return NoisyStart(
+            self.config, action, self.directory, self.interrupt, self.reporter, self._seconds
+        )
+
+    def _shake(self, noise: NoisyStart, search: Search) -> None:
+        """Search with noise on the coarsest mesh; the solve goes on from the best end."""
+        tolerance = self.schedule.goal(0) * search.reference
+        self.stages = [noise.run(search, tolerance, self._signature())]
+        self.shaken, self.stage_begun = 1, self._seconds()
+        self._save(search)
+        noise.forget()
+
+    # Steps --------------------------------------------------------------------------------------
+
+    def _seconds(self) -> float:
+        return self.earlier + time.monotonic() - self.begun
+
+    def _step(self, search: Search, action: NetworkAction, iterate: Iterate) -> None:
+        parts, cells = action.parts, action.network.depth.cells
+        name = self.schedule.method(search.stage)
+        evaluations = search.evaluations + search.own[0]
+        self.directory.append(
+            {
+                "stage": name,
+                "cells": cells,
+                "iteration": iterate.iteration,
+                "evaluations": evaluations,
+                "seconds": self._seconds(),
+                "action": iterate.action,
+                "misfit": parts.misfit,
+                "model": parts.model,
+                "prior": parts.prior,
+                "gradient": iterate.gradient,
+                "score": parts.score,
+            }
+        )
+        self.reporter.step(
+            Progress(
+                name,
+                cells,
+                evaluations,
+                iterate.action,
+                iterate.gradient / search.reference if search.reference else 0.0,
+                self.schedule.goal(search.stage),
+                parts.score,
+                action.loss.metric,
+            )
+        )
+        due = time.monotonic() - self.saved >= 60.0 * self.config.output.checkpoint_minutes
+        flags = np.array([self.interrupt.asked, due and self.comm.rank == 0], dtype=np.int32)
+        self.comm.Allreduce(MPI.IN_PLACE, flags, op=MPI.MAX)
+        if flags[0]:
+            raise Interrupted
+        if flags[1]:
+            self._save(search)
+
+    def _stage(self, search: Search, action: NetworkAction, stage: Stage) -> None:
+        reference = search.reference or 1.0
+        seconds = self._seconds() - self.stage_begun
+        self.stages.append(entry(stage, action, self.config.action.R_f, reference, seconds))
+        self.stage_begun = self._seconds()
+        self.reporter.note(line(stage, reference, self._seconds()))
+        if time.monotonic() - self.saved > _BETWEEN_STAGES:
+            self._save(search)
+
+    def _save(self, search: Search) -> None:
+        """Write the checkpoint. Collective."""
+        self.saved = time.monotonic()
+        cells = self.schedule.cells(search.stage)
+        action = self.nested.action(cells)
+        meta = {
+            "signature": self._signature(),
+            "cells": cells,
+            "stages": jsonable(self.stages[: search.stage + self.shaken]),
+            "rows": self.directory.rows,
+            "seconds": self._seconds(),
+            "model": self.problem.model(action.network, np.empty(0)).scaling(),
+        }
+        save(self.directory.checkpoint, search, meta, self.comm)
+
+    # End ----------------------------------------------------------------------------------------
+
+    def _finish(self, search: Search, status: str) -> Run:
+        cells = self.schedule.cells(search.stage)
+        action = self.nested.action(cells)
+        value = action.value(search.u)
+        flat = np.array(action.space.share(search.u))
+        model = self.problem.model(action.network, flat)
+        metrics = {"action": value}
+        for part, samples in (("train", self.problem.train), ("test", self.problem.test)):
+            if samples is not None:
+                name, score = model.score(samples)
+                metrics[f"{part}_{name}"] = score
+        values = self._write(status, metrics, search.evaluations + search.own[0])
+        run = Run(
+            self.directory.path, status, self.config, self.stages, metrics, values["seconds"], model
+        )
+        if self.comm.rank == 0 and status != "interrupted":
+            draw(run, self.problem)
+        self.comm.barrier()
+        scores = ", ".join(f"{k.replace('_', ' ')} {v:.6g}" for k, v in metrics.items())
+        self.reporter.note(f"{status.replace('_', ' ')}: {scores}; {self.directory.path}")
+        return run
+
+    def _write(self, status: str, metrics: dict[str, float], evaluations: int) -> dict[str, Any]:
+        return write_run(
+            self.directory,
+            "train",
+            status,
+            self.config,
+            self._seconds(),
+            stages=self.stages,
+            metrics=metrics,
+            grid=str(self.grid),
+            evaluations=evaluations,
+        )

@@ -1,0 +1,1 @@
+"""Region energies: what it costs to call a grey level inside or outside."""
