@@ -20,7 +20,10 @@ Count = Annotated[int, Field(ge=1)]
 class Section(BaseModel):
     """Base of the sections."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, strict=True)
+    # Validators are built at the first use: a command needs few of all the models that are imported.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", populate_by_name=True, strict=True, defer_build=True
+    )
 
 
 Model = TypeVar("Model", bound=Section)
