@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,6 +54,23 @@ command.main()
 """
 
 
+def terminated(module: str, owner: str, method: str, call: int) -> str:
+    """Script: the command, which sends SIGTERM to itself in this call of a method."""
+    return f"""\
+import os, signal
+import fem_deepest.cli.main as command
+from {module} import {owner}
+{method}, calls = {owner}.{method}, [0]
+def counted(self, *arguments, **named):
+    calls[0] += 1
+    if calls[0] == {call}:
+        os.kill(os.getpid(), signal.SIGTERM)
+    return {method}(self, *arguments, **named)
+{owner}.{method} = counted
+command.main()
+"""
+
+
 def environment(**changes: str) -> dict[str, str]:
     """The environment without what this process's own MPI has put into it."""
     kept = {
@@ -86,6 +105,11 @@ def start(
         text=True,
         timeout=120,
     )
+
+
+def record(directory: Path) -> dict[str, Any]:
+    """Contents of run.json."""
+    return dict(json.loads((directory / "run.json").read_text()))
 
 
 def history(directory: Path) -> list[dict[str, str]]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import csv
-import json
 
 import numpy as np
 import pytest
-from launch import TINY, contents, start, timeless
+from launch import TINY, contents, record, start, timeless
 
 WELL = """\
 seed = 3
@@ -102,10 +101,6 @@ def folder(tmp_path):
     ):
         (tmp_path / name).write_text(text)
     return tmp_path
-
-
-def record(place) -> dict:
-    return json.loads((place / "run.json").read_text())
 
 
 def replicas(place) -> list[dict[str, float]]:

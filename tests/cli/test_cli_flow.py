@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
-from launch import contents, start, timeless
+from launch import contents, record, start, terminated, timeless
 
 from fem_deepest.io.frames import read_frames
 
@@ -29,19 +27,7 @@ frames = 4
 """
 
 # Sends SIGTERM to itself in the step of this number.
-STOPPED = """\
-import os, signal
-import fem_deepest.cli.main as command
-from fem_deepest.spde.schemes import DriftImplicitEuler
-step, calls = DriftImplicitEuler.step, [0]
-def counted(self, *arguments):
-    calls[0] += 1
-    if calls[0] == 7:
-        os.kill(os.getpid(), signal.SIGTERM)
-    return step(self, *arguments)
-DriftImplicitEuler.step = counted
-command.main()
-"""
+STOPPED = terminated("fem_deepest.spde.schemes", "DriftImplicitEuler", "step", 7)
 
 # Linear solves fail from the step of this number on, however short the step.
 STUCK = """\
@@ -63,10 +49,6 @@ def small(tmp_path):
     path = tmp_path / "small.toml"
     path.write_text(SMALL)
     return path
-
-
-def record(folder) -> dict:
-    return json.loads((folder / "run.json").read_text())
 
 
 def test_a_stopped_run_goes_on_to_the_same_end(small, tmp_path) -> None:

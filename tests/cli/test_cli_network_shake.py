@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from launch import start
+from launch import start, terminated
 from test_cli_anneal_networks import SMALL, Killed, same
 
 from fem_deepest.cli.anneal import anneal
@@ -15,19 +15,7 @@ NOISE = "rungs = [0, 1]\nrounds = 2\nsteps = 10\nstep = 0.2\nstart = 1.0\n"
 
 # Sends SIGTERM to itself in the gradient of this number, which only noise takes: that of the second
 # rung of the first start (two rounds of eleven gradients on each).
-STOPPED = """\
-import os, signal
-import fem_deepest.cli.main as command
-from fem_deepest.annealed.columns import ActionLandscape
-gradient, calls = ActionLandscape.gradient, [0]
-def counted(self, U, step=None):
-    calls[0] += 1
-    if calls[0] == 27:
-        os.kill(os.getpid(), signal.SIGTERM)
-    return gradient(self, U, step)
-ActionLandscape.gradient = counted
-command.main()
-"""
+STOPPED = terminated("fem_deepest.annealed.columns", "ActionLandscape", "gradient", 27)
 
 
 @pytest.fixture

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
-from launch import TINY, history, start, timeless
+from launch import TINY, history, record, start, timeless
 
 SEARCH = """\
 [search]
@@ -38,10 +36,6 @@ def searched(tmp_path):
     path = tmp_path / "searched.toml"
     path.write_text(TINY + SEARCH)
     return path
-
-
-def record(place) -> dict:
-    return json.loads((place / "run.json").read_text())
 
 
 def test_noise_is_a_stage_before_the_solve(searched, tmp_path, command) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from launch import start
+from launch import start, terminated
 from test_cli_anneal import same
 
 import fem_deepest
@@ -37,19 +37,7 @@ start = 1.0
 """
 
 # Sends SIGTERM to itself in the gradient of this number, which only noise takes.
-STOPPED = """\
-import os, signal
-import fem_deepest.cli.main as command
-from fem_deepest.annealed.paths import PathsLandscape
-gradient, calls = PathsLandscape.gradient, [0]
-def counted(self, U, step=None):
-    calls[0] += 1
-    if calls[0] == 90:
-        os.kill(os.getpid(), signal.SIGTERM)
-    return gradient(self, U, step)
-PathsLandscape.gradient = counted
-command.main()
-"""
+STOPPED = terminated("fem_deepest.annealed.paths", "PathsLandscape", "gradient", 90)
 
 
 @pytest.fixture

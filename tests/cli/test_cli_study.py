@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import signal
 
 import numpy as np
 import pytest
-from launch import contents, start
+from launch import contents, record, start
 
 import fem_deepest
 from fem_deepest.studies.table import Table
@@ -39,10 +38,6 @@ def small(tmp_path):
     path = tmp_path / "small.toml"
     path.write_text(SMALL)
     return path
-
-
-def record(folder) -> dict:
-    return json.loads((folder / "run.json").read_text())
 
 
 def test_the_command_leaves_table_figure_and_record(command, small, tmp_path) -> None:
