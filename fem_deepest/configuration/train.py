@@ -43,6 +43,11 @@ class Data(Section):
         default=0.2, description="part kept for testing, stratified by class"
     )
     split_seed: Annotated[int, Field(ge=0)] = Field(default=0, description="seed of the split")
+    shape: Annotated[list[Count], Field(min_length=1, max_length=2)] | None = Field(
+        default=None,
+        description="the inputs are the pixels of an image of so many rows and columns, or the cell "
+        "means of a function on a line; digits: [8, 8]",
+    )
     standardise: bool | None = Field(
         default=None,
         description="scale inputs to mean 0, deviation 1 on the training part; default: files only",
@@ -58,11 +63,48 @@ class Data(Section):
 class NetworkSection(Section):
     """``[network]``: the dynamics ``x' = -a x + sigma(W_h x + b)`` and its discretisation."""
 
-    neurons: Count = Field(default=64, description="`N`")
-    index: Literal["points", "interval"] = Field(
-        default="points",
-        description="neuron index: points (`W_h = w`) or cells of (0,1) (`W_h = w/N`)",
+    neurons: Count = Field(
+        default=64, description="`N` of points or an interval; of a mesh it follows from the mesh"
     )
+    index: Literal["points", "interval", "rectangle", "mesh"] = Field(
+        default="points",
+        description="neuron index `S`: points (`W_h = w`), the interval (0,1), a rectangle, a mesh file",
+    )
+    element: Literal["P0", "P1", "P2"] | None = Field(
+        default=None,
+        description="`V_S` on an interval, rectangle or mesh; default: P0 on an interval, else P1",
+    )
+    mass: Literal["lumped", "consistent"] = Field(
+        default="lumped", description="`M_S` of the integral `W_h = w M_S` and of the prior"
+    )
+    shape: Annotated[list[Count], Field(min_length=2, max_length=2)] | None = Field(
+        default=None,
+        description="rectangle: nodes (P1), cells (P0) down and across; default: the pixels of the data",
+    )
+    extent: Annotated[list[Positive], Field(min_length=1, max_length=2)] | None = Field(
+        default=None,
+        description="lengths of the sides of the interval or rectangle; default: 1",
+    )
+    mesh: str | None = Field(
+        default=None, description="Gmsh or XDMF file of the index, relative to the configuration"
+    )
+    channels: Count = Field(
+        default=1, description="fields over the index side by side: `N` is so many times the nodes"
+    )
+    coupling: Literal["dense", "low_rank", "convolution", "local", "elliptic"] = Field(
+        default="dense",
+        description="`W_h`: kernel `w(t,s,s')`, a kernel of low rank or `w(t,s-s')`, differential "
+        "operators `sum_m w_m(t,s) D_m`, or these of `(kappa^2 - Laplace)^{-1} x`",
+    )
+    rank: Count = Field(default=8, description="low_rank: rank of the kernel")
+    reach: Positive = Field(default=0.25, description="convolution: `|s - s'|` up to which `w` reaches")
+    operators: list[Literal["1", "grad", "laplace", "hessian"]] = Field(
+        default=["1", "grad", "laplace"], description="local and elliptic: the `D_m`"
+    )
+    uniform: bool = Field(
+        default=False, description="local and elliptic: `w_m(t)` does not depend on `s`"
+    )
+    screening: Positive = Field(default=1.0, description="elliptic: `kappa`")
     depth: Positive = Field(default=2.0, description="`T`")
     cells: Count = Field(default=16, description="depth cells (layers) of the finest level")
     grading: Positive = Field(default=1.0, description="nodes `t_i = T (i/n)^g`")
@@ -76,12 +118,14 @@ class NetworkSection(Section):
     leak: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = Field(
         default=0.0, description="`a`"
     )
-    lift: Literal["pad", "linear"] = Field(
-        default="pad",
-        description="`x(0)`: inputs padded with zeros, or a trained linear map of them",
+    lift: Literal["pad", "linear", "project"] | None = Field(
+        default=None,
+        description="`x(0)`: inputs padded with zeros, a trained linear map of them, or the projection "
+        "of the function whose cell means they are; default: pad, project on a rectangle or mesh",
     )
-    readout: Literal["linear", "observed"] = Field(
-        default="linear", description="output: trained linear map of `x(T)`, or its first neurons"
+    readout: Literal["linear", "observed", "project"] = Field(
+        default="linear",
+        description="output: trained linear functionals of `x(T)`, its first neurons, or its cell means",
     )
     start: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = Field(
         default=0.5, description="start: one Gaussian matrix, entries of deviation start/sqrt(N)"
@@ -98,6 +142,9 @@ class ActionSection(Section):
     kappa: Positive = Field(
         default=1.0, description="inverse correlation length of the prior in depth"
     )
+    ell: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = Field(
+        default=0.0, description="`ell`, correlation length of the prior along the neuron index"
+    )
     R_m: Positive = Field(default=1.0, description="precision of the measurements (least squares)")
     R_f: Precision = Field(
         default=inf, description="precision of the model; `inf` is ordinary training"
@@ -111,6 +158,11 @@ class Solve(Section):
     levels: Literal["auto"] | list[Count] = Field(
         default="auto",
         description="depth cells of the levels, ending with `cells`; auto: halved, steps at most 1",
+    )
+    neurons: list[Count | list[Count]] | None = Field(
+        default=None,
+        description="neurons (interval) or shapes (rectangle) of the levels, ending with those of the "
+        "network; default: all levels have these",
     )
     tolerance: Positive = Field(
         default=1e-3, description="gradient of the last level, dual norm relative to the start"
