@@ -97,7 +97,9 @@ class NetworkSection(Section):
         "operators `sum_m w_m(t,s) D_m`, or these of `(kappa^2 - Laplace)^{-1} x`",
     )
     rank: Count = Field(default=8, description="low_rank: rank of the kernel")
-    reach: Positive = Field(default=0.25, description="convolution: `|s - s'|` up to which `w` reaches")
+    reach: Positive = Field(
+        default=0.25, description="convolution: `|s - s'|` up to which `w` reaches"
+    )
     operators: list[Literal["1", "grad", "laplace", "hessian"]] = Field(
         default=["1", "grad", "laplace"], description="local and elliptic: the `D_m`"
     )

@@ -19,6 +19,7 @@ from fem_deepest.io import checkpoint
 from fem_deepest.io.rundir import jsonable
 from fem_deepest.solve.memory import LimitedMemory
 from fem_deepest.solve.nested import Search
+from fem_deepest.spaces import Resolution
 from fem_deepest.spaces.tasks import on_root
 
 
@@ -56,6 +57,8 @@ def save(path: Path, search: Search, meta: Mapping[str, Any], comm: MPI.Intracom
         vectors[f"s{i}"], vectors[f"y{i}"] = s, y
     state = {
         "stage": search.stage,
+        "method": search.method,
+        "level": search.level.to_dict(),
         "iteration": search.iteration,
         "evaluations": search.evaluations,
         "own": list(search.own),
@@ -114,6 +117,8 @@ def restore(
     memory.scale = state["scale"]
     return Search(
         stage=state["stage"],
+        method=state["method"],
+        level=level_of(meta),
         iteration=state["iteration"],
         evaluations=state["evaluations"],
         own=(state["own"][0], state["own"][1]),
@@ -121,6 +126,15 @@ def restore(
         u=vectors["control"],
         memory=memory,
     )
+
+
+def level_of(meta: Mapping[str, Any]) -> Resolution:
+    """The level at which the search of a checkpoint stands. Not collective.
+
+    Args:
+        meta: What :func:`find` gave.
+    """
+    return Resolution.from_dict(meta["search"]["level"])
 
 
 def check_signature(
