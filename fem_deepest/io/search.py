@@ -32,6 +32,7 @@ def signature(config: Config, data: DataSet) -> dict[str, Any]:
     values.pop("output")
     solve = values.pop("solve")
     values["levels"], values["memory"] = config.depth_levels, solve["memory"]
+    values["neurons of the levels"] = solve["neurons"]
     values["method"] = solve["method"]
     if solve["method"] == "sgd":
         values |= {name: solve[name] for name in ("eta", "nu", "batch", "gradient")}

@@ -76,7 +76,7 @@ def make_schedule(config: Config) -> Schedule:
         riesz=section.gradient == "metric",
     )
     return Schedule(
-        levels=[Resolution(cells) for cells in config.depth_levels],
+        levels=[Resolution(*level) for level in config.levels],
         tolerance=section.tolerance,
         loosening=section.loosening,
         iterations=section.iterations,

@@ -1,7 +1,8 @@
-"""Nested iteration: 2, 4, 8, ... depth cells, each level started from the one before.
+"""Nested iteration: levels with more and more depth cells and neurons, each started from the one before.
 
 The iterate and the quasi-Newton memory are prolonged by FE interpolation, so a finer level goes on
-where the coarser one stopped; a layer costs the same on every level, so the coarse ones are cheap.
+where the coarser one stopped. A gradient costs in proportion to the depth cells and, with a kernel,
+to the square of the neurons: so the coarse levels are cheap, and most of the way is made on them.
 """
 
 from __future__ import annotations
@@ -126,6 +127,34 @@ class Search:
     memory: LimitedMemory
 
 
+def prolongation(
+    coarse: NetworkAction, fine: NetworkAction, *, same_index: bool
+) -> Callable[[PETSc.Vec], PETSc.Vec]:
+    """The interpolation of controls from one action to another, see :func:`.prolong`.
+
+    Args:
+        coarse: The action whose controls go in.
+        fine: The action whose controls come out.
+        same_index: Whether both have the same neuron index.
+
+    Raises:
+        InputError: The neurons of one index cannot be interpolated to the other.
+
+    Not collective; what it gives is.
+    """
+    spaces = coarse.space, fine.space, coarse.network.depth, fine.network.depth
+    index: dict[str, Any] = {}
+    if not same_index:
+        rows, columns = coarse.network.coupling.prolongation(fine.network.coupling)
+        states = coarse.network.index.prolongation(fine.network.index)
+        index = {"states": states, "rows": rows, "columns": columns}
+
+    def apply(u: PETSc.Vec) -> PETSc.Vec:
+        return prolong(*spaces, u, **index)
+
+    return apply
+
+
 @dataclass
 class NestedIteration:
     """Runs the stages of a schedule.
@@ -247,11 +276,8 @@ class NestedIteration:
         if level is None:
             search.method = "newton"
             return True
-        search.level, fine = level, self.action(level)
-
-        def primal(v: PETSc.Vec) -> PETSc.Vec:
-            return prolong(action.space, fine.space, action.network.depth, fine.network.depth, v)
-
+        fine, same_index = self.action(level), level.index == search.level.index
+        search.level, primal = level, prolongation(action, fine, same_index=same_index)
         memory = search.memory.moved(fine.metric, primal)
         search.memory.clear()
         u = primal(search.u)
