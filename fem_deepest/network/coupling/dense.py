@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from fem_deepest.network.coupling.protocol import Work
 from fem_deepest.spaces import NeuronSpace
+from fem_deepest.spaces.prolongation import with_constant
 
 Array = NDArray[np.float64]
 
@@ -98,6 +100,11 @@ class Dense:
     def matrix(self, theta: Array) -> Array:
         """``W``."""
         return theta[..., :-1]
+
+    def prolongation(self, finer: Dense) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
+        """``P`` for the rows and, with one for the bias, for the columns: ``P w P^T`` and ``P b``."""
+        states = self.index.prolongation(finer.index)
+        return states, with_constant(states)
 
     def start(self, random: np.random.Generator, deviation: float, out: Array) -> None:
         """One Gaussian kernel, constant in depth; no bias."""

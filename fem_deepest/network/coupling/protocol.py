@@ -12,10 +12,11 @@ and ``second_adjoint`` is what is left of its second derivative, ``B_x_theta`` a
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 Array = NDArray[np.float64]
 Work = tuple[Array, ...]
@@ -96,6 +97,17 @@ class Coupling(Protocol):
 
     def matrix(self, theta: Array) -> Array:
         """``B_x`` as dense matrices (..., N, N), for direct solves with few neurons."""
+
+    def prolongation(
+        self, finer: Self
+    ) -> tuple[sparse.csr_matrix | None, sparse.csr_matrix | None]:
+        """FE interpolation of the rows and of the columns to those of a coupling of a finer index.
+
+        Each is sparse, (finer, here), or none where rows or columns stay as they are.
+
+        Raises:
+            InputError: There is none, as where neurons are points.
+        """
 
     def start(self, random: np.random.Generator, deviation: float, out: Array) -> None:
         """Random start, constant in depth, into stored parameters ``out`` (n + 1, rows, columns).
