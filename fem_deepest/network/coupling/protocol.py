@@ -17,6 +17,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fem_deepest.spaces.factor import Factor
+
 Array = NDArray[np.float64]
 Work = tuple[Array, ...]
 
@@ -38,6 +40,14 @@ class Coupling(Protocol):
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the parameters at a depth node."""
+
+    @property
+    def rows(self) -> Factor:
+        """Space of the rows, for the prior."""
+
+    @property
+    def columns(self) -> Factor:
+        """Space of the columns, for the prior."""
 
     @property
     def parameters_text(self) -> str:
