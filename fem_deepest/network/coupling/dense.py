@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import fsum
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
-from fem_deepest.network.coupling.protocol import Work
+from fem_deepest.network.coupling.protocol import Coupling, Sparse, Work
 from fem_deepest.spaces import NeuronSpace
 from fem_deepest.spaces.factor import Factor
 
@@ -100,6 +102,11 @@ class Dense:
         out_theta[..., :-1] += product
         out_x += np.swapaxes(d_theta[..., :-1], -1, -2) @ v
 
+    def prolongation(self, finer: Coupling) -> tuple[Sparse, Sparse]:
+        """``w -> P w P^T``, ``b -> P b`` with the interpolation ``P`` of states."""
+        states = self.index.prolongation(finer.index)
+        return states, sparse.block_diag([states, sparse.identity(1)], format="csr")
+
     def matrix(self, theta: Array) -> Array:
         """``W``."""
         return theta[..., :-1]
@@ -107,7 +114,7 @@ class Dense:
     def start(self, random: np.random.Generator, deviation: float, out: Array) -> None:
         """One Gaussian kernel, constant in depth; no bias."""
         n = self.neurons
-        # On average over the index the kernel is the effective matrix over the measure of a neuron.
-        scale = deviation / np.sqrt(n) * (n / (n * self.index.weights))
+        # A kernel is the effective matrix over the mass of a neuron, on average |S| / N.
+        scale = deviation / np.sqrt(n) * (n / fsum(self.index.weights))
         out[...] = 0.0
         out[..., :-1] = scale * random.standard_normal((n, n))
