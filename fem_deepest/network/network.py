@@ -93,7 +93,9 @@ class Network:
     @property
     def column_scale(self) -> Array:
         """Factors from the stored ``[w | b]`` of a dense coupling to the effective one, (N + 1,)."""
-        return Dense(self.index).column_scale
+        scale = np.full(self.index.neurons + 1, self.index.mass)
+        scale[-1] = 1.0
+        return scale
 
     def stage_parameters(self, theta: Array) -> Array:
         """Effective parameters of the coupling where a step needs them, (n, S, rows, columns).
