@@ -12,13 +12,20 @@ and ``second_adjoint`` is what is left of its second derivative, ``B_x_theta`` a
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
+
+from fem_deepest.spaces import NeuronSpace
+from fem_deepest.spaces.factor import Factor
+
+from fem_deepest.spaces.factor import Factor
 
 Array = NDArray[np.float64]
 Work = tuple[Array, ...]
+Sparse: TypeAlias = sparse.csr_matrix | None
 
 
 class Coupling(Protocol):
@@ -32,12 +39,24 @@ class Coupling(Protocol):
     """
 
     @property
+    def index(self) -> NeuronSpace:
+        """Neuron index."""
+
+    @property
     def neurons(self) -> int:
         """``N``."""
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the parameters at a depth node."""
+
+    @property
+    def rows(self) -> Factor:
+        """Space of the rows, for the prior."""
+
+    @property
+    def columns(self) -> Factor:
+        """Space of the columns, for the prior."""
 
     @property
     def parameters_text(self) -> str:
@@ -94,6 +113,16 @@ class Coupling(Protocol):
             work: See :meth:`buffers`.
         """
 
+    def prolongation(self, finer: Coupling) -> tuple[Sparse, Sparse]:
+        """FE interpolation of the rows and of the columns of parameters to those of ``finer``.
+
+        Args:
+            finer: The same coupling on another index of the same domain.
+
+        Returns:
+            Matrices (rows_f, rows) and (columns_f, columns); None for what stays as it is.
+        """
+
     def matrix(self, theta: Array) -> Array:
         """``B_x`` as dense matrices (..., N, N), for direct solves with few neurons."""
 
@@ -102,6 +131,7 @@ class Coupling(Protocol):
 
         Args:
             random: Source of the numbers.
-            deviation: Deviation of the entries of ``sqrt(N) B_x``.
+            deviation: Deviation of the entries of ``sqrt(N) B_x``: a state of independent entries gets
+                a ``z`` that is so many times as long.
             out: Stored parameters.
         """
