@@ -128,6 +128,8 @@ class NeuronsStudy(Study):
         fine, norms = networks[-1], []
         for network, field in zip(networks[:-1], fields[:-1], strict=True):
             rows, columns = network.coupling.prolongation(fine.coupling)
+            assert rows is not None, "a kernel is prolonged"
+            assert columns is not None, "a kernel is prolonged"
             error = along(columns, along(rows, field, 1), 2) - fields[-1]
             whole, seminorm = field_norms(fine, error)
             if not self._linear:
@@ -135,7 +137,7 @@ class NeuronsStudy(Study):
                 error = along(columns.T, along(rows.T, _with_mass(fine, error, True), 1), 2)
                 seminorm = field_norms(network, _with_mass(network, error, False))[0]
             norms.append((whole, seminorm))
-        whole, other = np.array(norms).T
+        whole, other = (np.array(values) for values in zip(*norms, strict=True))
         action = np.array([abs(p["action"] - points[-1]["action"]) for p in points[:-1]])
         orders = (2.0, 1.0) if self._linear else (1.0, 2.0)
         errors = (Errors(whole, orders[0]), Errors(other, orders[1]), Errors(action, 2.0))

@@ -44,10 +44,8 @@ def test_prolongation_is_the_same_functions(kind: str, R: float) -> None:
     v = prolongation(coarse, fine, same_index=False)(u)
     points = np.random.default_rng(0).uniform(0.01, 0.99, (30, coarse.network.index.dimension))
     a, b = coarse.space.parameters(u.array_r), fine.space.parameters(v.array_r)
-    for theta in (a, b):  # the same depth nodes: every second one of the finer mesh
-        pass
     kernels = []
-    for action, p, step in ((coarse, a, 1), (fine, b, 2)):
+    for action, p, step in ((coarse, a, 1), (fine, b, 2)):  # at the same depth nodes
         theta = p.theta[::step]
         once = states(action, np.moveaxis(theta[:, :, :-1], 1, 0), points)
         twice = states(action, np.moveaxis(once, 2, 0), points)
