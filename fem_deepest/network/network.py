@@ -39,6 +39,8 @@ class Network:
         linear_lift: ``x(0) = E z + e`` with trained ``E, e``; else ``x(0) = (z, 0)``, zero-padded.
         linear_readout: ``y = C M_S x(T) + c`` with trained ``C, c``; else ``y`` is the first neurons.
         coupling: ``B``; without one it is the dense coupling ``W_h x + b`` of the index.
+        enter: ``x(0) = enter z`` in place of padding, (N, d): a projection, see :mod:`.pixels`.
+        leave: ``y = leave x(T)`` in place of the first neurons, (outputs, N): cell means.
     """
 
     depth: DepthMesh
@@ -51,6 +53,8 @@ class Network:
     linear_lift: bool = False
     linear_readout: bool = True
     coupling: Coupling = None  # type: ignore[assignment]
+    enter: Array | None = None
+    leave: Array | None = None
     _flows: dict[tuple[int, ...], Flow] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -67,12 +71,12 @@ class Network:
                 f"the coupling is one of {self.coupling.neurons} neurons, but the index has {n}; make "
                 "both of the same index"
             )
-        if not self.linear_lift and n < self.inputs:
+        if self.enter is None and not self.linear_lift and n < self.inputs:
             raise InputError(
                 f"{n} neurons cannot hold {self.inputs} inputs by zero-padding; take at least "
                 f'{self.inputs} neurons or lift = "linear"'
             )
-        if not self.linear_readout and n < self.outputs:
+        if self.leave is None and not self.linear_readout and n < self.outputs:
             raise InputError(
                 f"{n} neurons cannot show {self.outputs} outputs; take at least {self.outputs} "
                 'neurons or readout = "linear"'
@@ -91,7 +95,7 @@ class Network:
     @cached_property
     def readout(self) -> Readout:
         """The readout."""
-        return Readout(self.index.factor, self.outputs, self.linear_readout)
+        return Readout(self.index.factor, self.outputs, self.linear_readout, self.leave)
 
     def stage_parameters(self, theta: Array) -> Array:
         """Effective parameters of the coupling where a step needs them, (n, S, rows, columns).
@@ -131,6 +135,9 @@ class Network:
         """``x(0)``, shape (..., N, K), of the inputs ``z``, shape (d, K) or (..., d, K)."""
         if self.linear_lift:
             return parameters.lift[..., :-1] @ z + parameters.lift[..., -1:]
+        if self.enter is not None:
+            x = self.enter @ z
+            return np.broadcast_to(x, np.broadcast_shapes(x.shape, (*parameters.lead, 1, 1))).copy()
         x = np.zeros((*parameters.lead, self.index.neurons, z.shape[-1]))
         x[..., : self.inputs, :] = z
         return x
