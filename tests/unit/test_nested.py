@@ -83,10 +83,14 @@ def test_nested_iteration_finds_the_minimiser_of_the_last_level(kind) -> None:
     """The prior is strong enough for one minimiser; Newton goes to rounding on both ways."""
     found = []
     solve = {"polish": True, "polish_tolerance": 1e-9}
+    # Five classes and an activation that is not odd: no change of sign makes a second minimiser.
+    unique = {
+        "data": {"name": "peaks"},
+        "action": {"lambda": 0.1, "ell": 1.0},
+        "network": {"start": 0.1, "activation": "sigmoid"},
+    }
     for nested in (True, False):
-        config = configuration(
-            kind, nested=nested, solve=solve, action={"lambda": 0.1}, network={"start": 0.1}
-        )
+        config = configuration(kind, nested=nested, solve=solve, **unique)
         nest = iteration(config)
         search = nest.begin(lambda action, config=config: start(action, config))
         stages = nest.run(search)
