@@ -9,6 +9,8 @@ from scipy.sparse.linalg import splu
 
 Array = NDArray[np.float64]
 
+_DENSE = 1024  # nodes up to which a product with the inverse is faster than the triangular solves
+
 
 class Screened:
     """``v = E x``: ``(kappa^2 - Laplace) v = x`` with ``dv/dn = 0``, that is ``(kappa^2 M + K) v = M x``.
@@ -34,14 +36,27 @@ class Screened:
             diag_pivot_thresh=0.0,  # symmetric and positive: pivots need no search
             options={"SymmetricMode": True},
         )
+        self._inverse = (
+            self._factor.solve(self._mass.toarray()) if self.nodes <= _DENSE else None
+        )
 
     def apply(self, x: Array, out: Array) -> None:
-        """``out = E x``, both (..., channels * nodes, K)."""
-        self._back(self._factor.solve(self._mass @ self._columns(x)), out)
+        """``out = E x`` into another array, both (..., channels * nodes, K)."""
+        if self._inverse is not None:
+            np.matmul(self._inverse, self._fields(x), out=self._fields(out))
+        else:
+            self._back(self._factor.solve(self._mass @ self._columns(x)), out)
 
     def transposed(self, y: Array, out: Array) -> None:
         """``out = E^T y = M (kappa^2 M + K)^{-1} y``; ``out`` may be ``y``."""
-        self._back(self._mass @ self._factor.solve(self._columns(y)), out)
+        if self._inverse is not None:
+            out[...] = (np.matmul(self._inverse.T, self._fields(y))).reshape(out.shape)
+        else:
+            self._back(self._mass @ self._factor.solve(self._columns(y)), out)
+
+    def _fields(self, x: Array) -> Array:
+        """The fields of a state one by one, (..., channels, nodes, K)."""
+        return x.reshape(*x.shape[:-2], -1, self.nodes, x.shape[-1])
 
     def _columns(self, x: Array) -> Array:
         """All fields over the nodes side by side, (nodes, fields)."""

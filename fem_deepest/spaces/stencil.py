@@ -1,13 +1,15 @@
 """Stencils: operators whose value at a node is a weighted sum over a few neighbours, for tiles of samples.
 
-A tile is gathered once, the neighbours of every node one below the other, and all products are then
-those of small dense matrices, many at a time: on nodes in blocks that stay in the cache this is several
-times as fast as scipy's product of a sparse and a dense matrix.
+A tile is gathered, the neighbours of every node one below the other, and the products are then those of
+small dense matrices, many at a time: on nodes in blocks that stay in the cache this is several times as
+fast as scipy's product of a sparse and a dense matrix. Where the neighbours are a good part of all nodes,
+one product with the whole matrix is faster still.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from math import prod
 
 import numpy as np
@@ -19,6 +21,8 @@ Integers = NDArray[np.int64]
 
 _BLOCK = 65536  # numbers gathered at a time: half a MiB
 _ROUNDING = 1e-14
+_WHOLE = 16  # a neuron more in a product with the whole matrix costs this part of a neighbour more
+_LARGEST = 4096  # neurons up to which there may be a whole matrix: 134 MB
 
 
 class Stencils:
@@ -53,6 +57,8 @@ class Stencils:
         own = np.arange(self.nodes)[:, None]
         self.neighbours = np.repeat(own, self.size, axis=1)
         self.neighbours[rows, places] = pattern.indices
+        self._real = np.zeros(self.neighbours.shape, bool)
+        self._real[rows, places] = True
         self._gather = np.concatenate(
             [c * self.nodes + self.neighbours for c in range(channels)]
             + [np.full_like(own, channels * self.nodes)],
@@ -72,39 +78,91 @@ class Stencils:
             ),
             shape=(self.count, self.nodes * self.size),
         )
-        self._values: Array | None = None
 
-    @property
+    @cached_property
     def values(self) -> Array:
         """``D_m`` by node and neighbour, (nodes, M, J), dense: for few operators."""
-        if self._values is None:
-            dense = self.columns.toarray().reshape(self.count, self.nodes, self.size)
-            self._values = np.ascontiguousarray(dense.swapaxes(0, 1))
-        return self._values
+        dense = self.columns.toarray().reshape(self.count, self.nodes, self.size)
+        return np.ascontiguousarray(dense.swapaxes(0, 1))
 
-    def block(self, width: int, lead: tuple[int, ...]) -> Array:
-        """Work array for a gather of ``width`` samples, (..., nodes of a block, C J + 1, K)."""
+    @cached_property
+    def is_whole(self) -> bool:
+        """Whether products are those of whole matrices."""
+        neurons = self.channels * self.nodes
+        return neurons <= min(_WHOLE * self.size, _LARGEST)
+
+    def buffers(self, width: int, lead: tuple[int, ...]) -> tuple[Array, Array]:
+        """Work arrays for ``width`` samples: whole matrices, or gathered nodes of a block (and nothing)."""
+        if self.is_whole:
+            neurons = self.channels * self.nodes
+            matrices = np.zeros((2, *lead, neurons, neurons + 1))
+            return matrices[0], matrices[1]
         terms = self._gather.shape[1]
         nodes = max(1, _BLOCK // max(terms * width * prod(lead), 1))
-        return np.empty((*lead, min(nodes, self.nodes), terms, width))
+        return np.empty((*lead, min(nodes, self.nodes), terms, width)), np.empty(0)
 
-    def apply(self, stencil: Array, x: Array, out: Array, block: Array) -> None:
+    def apply(self, stencil: Array, x: Array, out: Array, work: tuple[Array, Array]) -> None:
         """``out = A x`` for states (..., C nodes, K), or ``A [x; 1]`` with the constant."""
+        if self.is_whole:
+            matrix = self._scattered(stencil, work[0])
+            np.matmul(matrix[..., : x.shape[-2]], x, out=out)
+            return
         fields = self._fields(out)
-        for nodes, gathered in self._blocks(x, stencil.shape[-1], block):
+        for nodes, gathered in self._blocks(x, stencil.shape[-1], work[0]):
             np.matmul(stencil[..., nodes, :, :], gathered, out=fields[..., nodes, :, :])
 
-    def outer(self, v: Array, x: Array, out: Array, block: Array) -> None:
+    def apply_transposed(
+        self, stencil: Array, v: Array, out: Array, work: tuple[Array, Array]
+    ) -> None:
+        """``out = A^T v`` without the constant."""
+        if self.is_whole:
+            matrix = self._scattered(stencil, work[0])[..., :-1]
+            np.matmul(np.swapaxes(matrix, -1, -2), v, out=out)
+        else:
+            self.apply(self._transposed(stencil), v, out, work)
+
+    def outer(self, v: Array, x: Array, out: Array, work: tuple[Array, Array]) -> None:
         """``out_A = sum_k v_k x_k^T`` at the places of ``A``: the derivative of ``v . A x`` in ``A``."""
+        if self.is_whole:
+            product = work[1][..., : x.shape[-2]]
+            np.matmul(v, np.swapaxes(x, -1, -2), out=product)
+            self._collected(work[1], out)
+            return
         fields = self._fields(v)
-        for nodes, gathered in self._blocks(x, out.shape[-1], block):
+        for nodes, gathered in self._blocks(x, out.shape[-1], work[0]):
             np.matmul(
                 fields[..., nodes, :, :],
                 np.swapaxes(gathered, -1, -2),
                 out=out[..., nodes, :, :],
             )
 
-    def transposed(self, stencil: Array) -> Array:
+    @cached_property
+    def _places(self) -> tuple[NDArray[np.bool_], Integers]:
+        """Which entries of a stencil with the constant are no padding, and where they are in ``A``."""
+        c, n = self.channels, self.channels * self.nodes
+        row = np.arange(c) * self.nodes + np.arange(self.nodes)[:, None]
+        place = row[:, :, None] * (n + 1) + self._gather[:, None, :]
+        real = np.tile(self._real, (1, c))
+        real = np.concatenate([real, np.ones((self.nodes, 1), bool)], axis=1)
+        real = np.broadcast_to(real[:, None], place.shape)
+        return real, place[real]
+
+    def _scattered(self, stencil: Array, matrix: Array) -> Array:
+        """The whole matrix of a stencil; entries without a place stay what they are, zero."""
+        real, place = self._places
+        if stencil.shape[-1] < real.shape[-1]:
+            stencil = np.concatenate([stencil, np.zeros_like(stencil[..., :1])], axis=-1)
+        matrix.reshape(*matrix.shape[:-2], -1)[..., place] = stencil[..., real]
+        return matrix
+
+    def _collected(self, matrix: Array, stencil: Array) -> None:
+        """Transpose of :meth:`_scattered`."""
+        real, place = self._places
+        values = np.zeros((*matrix.shape[:-2], *real.shape))
+        values[..., real] = matrix.reshape(*matrix.shape[:-2], -1)[..., place]
+        stencil[...] = values[..., : stencil.shape[-1]]
+
+    def _transposed(self, stencil: Array) -> Array:
         """The stencil of ``A^T``, without the constant."""
         lead, (c, j) = stencil.shape[:-3], (self.channels, self.size)
         by_pair = np.moveaxis(stencil[..., : c * j].reshape(*lead, self.nodes, c, c, j), -1, -3)

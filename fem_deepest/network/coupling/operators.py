@@ -84,21 +84,21 @@ class OperatorCoupling:
         """Nothing to do."""
 
     def buffers(self, width: int, lead: tuple[int, ...] = ()) -> Work:
-        """A stencil, a block of gathered neighbours, states of the elliptic solve, and others."""
+        """A stencil, states of the elliptic solve, other states, and what stencils need."""
         states = (*lead, self.neurons + 1, width)
         stencil = np.empty((*lead, self.nodes, self.channels, self.channels * self.stencils.size + 1))
         return (
             stencil,
-            self.stencils.block(width, lead),
             np.ones(states) if self.screened else np.empty(0),
             np.empty((*lead, self.neurons, width)),
+            *self.stencils.buffers(width, lead),
         )
 
     def value(self, theta: Array, full: Array, out: Array, work: Work) -> None:
         """``sum_m w_m D_m x + b``."""
-        stencil, block, *_ = work
+        stencil = work[0]
         self._combine(theta, stencil)
-        self.stencils.apply(stencil, self._solved_full(full, work), out, block)
+        self.stencils.apply(stencil, self._solved_full(full, work), out, work[3:])
 
     def variation(self, theta: Array, d_theta: Array, full: Array, out: Array, work: Work) -> None:
         """``sum_m dw_m D_m x + db``."""
@@ -106,22 +106,22 @@ class OperatorCoupling:
 
     def tangent(self, theta: Array, dx: Array, out: Array, work: Work) -> None:
         """``sum_m w_m D_m dx``."""
-        stencil, block, *_ = work
+        stencil = work[0]
         self._combine(theta, stencil)
-        self.stencils.apply(stencil[..., :-1], self._solved(dx, work), out, block)
+        self.stencils.apply(stencil[..., :-1], self._solved(dx, work), out, work[3:])
 
     def adjoint(self, theta: Array, v: Array, out: Array, work: Work) -> None:
         """``sum_m D_m^T (w_m v)``."""
-        stencil, block, *_ = work
+        stencil = work[0]
         self._combine(theta, stencil)
-        self.stencils.apply(self.stencils.transposed(stencil), v, out, block)
+        self.stencils.apply_transposed(stencil, v, out, work[3:])
         if self.screened:
             self.screened.transposed(out, out)
 
     def gradient(self, theta: Array, v: Array, full: Array, out: Array, work: Work) -> None:
         """``sum_k v D_m x`` at every node, or summed over the nodes."""
-        stencil, block, *_ = work
-        self.stencils.outer(v, self._solved_full(full, work), stencil, block)
+        stencil = work[0]
+        self.stencils.outer(v, self._solved_full(full, work), stencil, work[3:])
         self._combine_transposed(stencil[..., :-1], self._matrices(out)[..., :-1])
         bias = stencil[..., -1]
         self._matrices(out)[..., -1] = bias if self.is_field else bias.sum(axis=-2)
@@ -138,10 +138,10 @@ class OperatorCoupling:
         work: Work,
     ) -> None:
         """``out_x += sum_m D_m^T (dw_m v)``, ``out_theta += sum_k v D_m dx``."""
-        stencil, block, _, states = work
+        stencil, _, states, *_ = work
         self.adjoint(d_theta, v, states, work)
         out_x += states
-        self.stencils.outer(v, self._solved(dx, work), stencil[..., :-1], block)
+        self.stencils.outer(v, self._solved(dx, work), stencil[..., :-1], work[3:])
         target = self._matrices(out_theta)[..., :-1]
         product = np.empty_like(target)
         self._combine_transposed(stencil[..., :-1], product)
@@ -219,15 +219,15 @@ class OperatorCoupling:
     def _solved_full(self, full: Array, work: Work) -> Array:
         """``[x; 1]``, after the elliptic solve if there is one."""
         if self.screened:
-            self.screened.apply(full[..., :-1, :], work[2][..., :-1, :])
-            return work[2]
+            self.screened.apply(full[..., :-1, :], work[1][..., :-1, :])
+            return work[1]
         return full
 
     def _solved(self, x: Array, work: Work) -> Array:
         """``x``, after the elliptic solve if there is one."""
         if self.screened:
-            self.screened.apply(x, work[3])
-            return work[3]
+            self.screened.apply(x, work[2])
+            return work[2]
         return x
 
 
