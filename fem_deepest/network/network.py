@@ -35,7 +35,9 @@ class Network:
         outputs: Number of outputs.
         leak: ``a``.
         linear_lift: ``x(0) = E z + e`` with trained ``E, e``; else ``x(0) = (z, 0)``, zero-padded.
+        enter: ``x(0) = enter z`` in place of these, (N, d): a projection, see :mod:`.pixels`.
         linear_readout: ``y = C x(T) + c`` with trained ``C, c``; else ``y`` is the first neurons.
+        leave: ``y = leave x(T)`` in place of these, (outputs, N): cell means.
         coupling: ``B``; without one it is the dense coupling ``W_h x + b`` of the index.
     """
 
@@ -48,6 +50,8 @@ class Network:
     leak: float = 0.0
     linear_lift: bool = False
     linear_readout: bool = True
+    enter: Array | None = None
+    leave: Array | None = None
     coupling: Coupling = None  # type: ignore[assignment]
     _flows: dict[tuple[int, ...], Flow] = field(
         default_factory=dict, init=False, repr=False, compare=False
@@ -65,12 +69,12 @@ class Network:
                 f"the coupling is one of {self.coupling.neurons} neurons, but the index has {n}; make "
                 "both of the same index"
             )
-        if not self.linear_lift and n < self.inputs:
+        if self.enter is None and not self.linear_lift and n < self.inputs:
             raise InputError(
                 f"{n} neurons cannot hold {self.inputs} inputs by zero-padding; take at least "
                 f'{self.inputs} neurons or lift = "linear"'
             )
-        if not self.linear_readout and n < self.outputs:
+        if self.leave is None and not self.linear_readout and n < self.outputs:
             raise InputError(
                 f"{n} neurons cannot show {self.outputs} outputs; take at least {self.outputs} "
                 'neurons or readout = "linear"'
@@ -89,7 +93,9 @@ class Network:
     @property
     def column_scale(self) -> Array:
         """Factors from the stored ``[w | b]`` of a dense coupling to the effective one, (N + 1,)."""
-        return Dense(self.index).column_scale
+        scale = np.full(self.index.neurons + 1, self.index.mass)
+        scale[-1] = 1.0
+        return scale
 
     def stage_parameters(self, theta: Array) -> Array:
         """Effective parameters of the coupling where a step needs them, (n, S, rows, columns).
@@ -129,6 +135,9 @@ class Network:
         """``x(0)``, shape (..., N, K), of the inputs ``z``, shape (d, K) or (..., d, K)."""
         if self.linear_lift:
             return parameters.lift[..., :-1] @ z + parameters.lift[..., -1:]
+        if self.enter is not None:
+            x = self.enter @ z
+            return np.broadcast_to(x, np.broadcast_shapes(x.shape, (*parameters.lead, 1, 1))).copy()
         x = np.zeros((*parameters.lead, self.index.neurons, z.shape[-1]))
         x[..., : self.inputs, :] = z
         return x
@@ -137,7 +146,19 @@ class Network:
         """Output ``y``, shape (..., outputs, K), of the last states ``x``, shape (..., N, K)."""
         if self.linear_readout:
             return parameters.readout[..., :-1] @ x + parameters.readout[..., -1:]
-        return x[..., : self.outputs, :].copy()
+        return self.observe(x)
+
+    def observe(self, x: Array) -> Array:
+        """Output (..., outputs, K) of last states without a trained readout: cell means or neurons."""
+        return x[..., : self.outputs, :].copy() if self.leave is None else self.leave @ x
+
+    def observe_transposed(self, dy: Array) -> Array:
+        """Transpose of :meth:`observe`: (..., N, K)."""
+        if self.leave is not None:
+            return self.leave.T @ dy
+        q = np.zeros((*dy.shape[:-2], self.index.neurons, dy.shape[-1]))
+        q[..., : self.outputs, :] = dy
+        return q
 
     def output(self, parameters: Parameters, z: Array) -> Array:
         """Outputs (..., outputs, K) of the inputs ``z`` (d, K). Not collective."""

@@ -13,43 +13,14 @@ from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.configuration.train import Config
 from fem_deepest.data import DataSet, Standardiser
 from fem_deepest.errors import InputError
-from fem_deepest.network.activation import activation
 from fem_deepest.network.loss import CrossEntropy, LeastSquares, Loss, softmax
 from fem_deepest.network.network import Network
-from fem_deepest.network.scheme import scheme
+from fem_deepest.runs.index import make_network
 from fem_deepest.solve.nested import Schedule
 from fem_deepest.solve.network.sgd import BatchDescent
-from fem_deepest.spaces import NeuronSpace, Parameters, ProcessGrid, Resolution
+from fem_deepest.spaces import Parameters, ProcessGrid, Resolution
 
 Array = NDArray[np.float64]
-
-
-def make_index(config: Config, shape: tuple[int, ...] = ()) -> NeuronSpace:
-    """The neuron index of a configuration. Not collective.
-
-    Args:
-        config: Configuration.
-        shape: Neurons (N,), or rows and columns, of a level; default: those of the configuration.
-    """
-    section = config.network
-    index = {"points": NeuronSpace.points, "interval": NeuronSpace.interval}[section.index]
-    return index(*shape or (section.neurons,))
-
-
-def make_network(config: Config, inputs: int, outputs: int, level: Resolution) -> Network:
-    """The network of a configuration on a level. Not collective."""
-    section = config.network
-    return Network(
-        depth=level.mesh(section.depth, section.grading),
-        index=make_index(config, level.index),
-        scheme=scheme(section.scheme),
-        activation=activation(section.activation, section.sharpness),
-        inputs=inputs,
-        outputs=outputs,
-        leak=section.leak,
-        linear_lift=section.lift == "linear",
-        linear_readout=section.readout == "linear",
-    )
 
 
 def make_loss(config: Config, classification: bool) -> Loss:
@@ -181,6 +152,7 @@ class Model:
             "classes": None if self.classes is None else list(self.classes),
             "columns": list(self.columns),
             "sizes": [self.network.inputs, self.network.outputs],
+            "index": self.network.index.to_dict(),
         }
 
     @classmethod
@@ -190,7 +162,7 @@ class Model:
         """The model of a checkpoint, from :meth:`scaling` and the parameters."""
         classes, (inputs, outputs) = scaling["classes"], scaling["sizes"]
         return cls(
-            make_network(config, inputs, outputs, level),
+            make_network(config, inputs, outputs, level, scaling.get("index")),
             flat,
             Standardiser.from_dict(scaling["inputs"]),
             Standardiser.from_dict(scaling["targets"]),
