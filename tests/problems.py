@@ -70,9 +70,10 @@ def network(
     coupling: Callable[[NeuronSpace], Coupling] = Dense,
 ) -> Network:
     """Network with few neurons on a graded depth mesh; see :func:`neuron_index` for ``index``."""
+    space = neuron_index(index, neurons)
     return Network(
         DepthMesh.graded(depth, cells, grading),
-        neuron_index(index, neurons),
+        space,
         scheme(scheme_name),
         activation(activation_name, SHARPNESS),
         inputs,
