@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.network.activation import activation
+from fem_deepest.network.coupling.dense import Dense
+from fem_deepest.network.coupling.protocol import Coupling
 from fem_deepest.network.loss import CrossEntropy, LeastSquares
 from fem_deepest.network.network import Network
 from fem_deepest.network.scheme import scheme
@@ -65,11 +67,16 @@ def network(
     cells: int = 4,
     grading: float = 1.3,
     depth: float = 1.5,
+    coupling: Callable[[NeuronSpace], Coupling] = Dense,
 ) -> Network:
-    """Network with few neurons on a graded depth mesh; see :func:`neuron_index` for ``index``."""
+    """Network with few neurons on a graded depth mesh.
+
+    See :func:`neuron_index` for ``index``; ``coupling`` makes the coupling of that.
+    """
+    space = neuron_index(index, neurons)
     return Network(
         DepthMesh.graded(depth, cells, grading),
-        neuron_index(index, neurons),
+        space,
         scheme(scheme_name),
         activation(activation_name, SHARPNESS),
         inputs,
@@ -77,6 +84,7 @@ def network(
         leak,
         lift == "linear",
         readout == "linear",
+        coupling=coupling(space),
     )
 
 
