@@ -44,12 +44,11 @@ def read(
     for setting in settings:
         _override(values, setting)
     for section in values.values():
-        if (
-            folder is not None
-            and isinstance(section, dict)
-            and isinstance(section.get("path"), str)
-        ):
-            section["path"] = str(folder / section["path"])
+        if folder is None or not isinstance(section, dict):
+            continue
+        for key in ("path", "mesh"):
+            if isinstance(section.get(key), str):
+                section[key] = str(folder / section[key])
     return values
 
 

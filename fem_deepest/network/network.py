@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fem_deepest.errors import InputError
 from fem_deepest.network.activation import Activation
+from fem_deepest.network.coupling.dense import Dense
+from fem_deepest.network.coupling.protocol import Coupling
 from fem_deepest.network.flow import Flow
+from fem_deepest.network.readout import Readout
 from fem_deepest.network.scheme import Scheme
+from fem_deepest.network.variation import Variation
 from fem_deepest.spaces import DepthMesh, NeuronSpace, Parameters, Shapes
 
 Array = NDArray[np.float64]
@@ -21,7 +26,7 @@ TILE = 256  # samples whose states through the depth stay in the cache together
 
 @dataclass(frozen=True)
 class Network:
-    """``x(0) = lift(z)``, ``x' = -a x + sigma(W_h x + b)``, ``y = readout(x(T))``.
+    """``x(0) = lift(z)``, ``x' = -a x + sigma(B(theta(t); [x; 1]))``, ``y = readout(x(T))``.
 
     Attributes:
         depth: Depth mesh.
@@ -32,7 +37,10 @@ class Network:
         outputs: Number of outputs.
         leak: ``a``.
         linear_lift: ``x(0) = E z + e`` with trained ``E, e``; else ``x(0) = (z, 0)``, zero-padded.
-        linear_readout: ``y = C x(T) + c`` with trained ``C, c``; else ``y`` is the first neurons.
+        enter: ``x(0) = enter z`` in place of these, (N, d): a projection, see :mod:`.pixels`.
+        linear_readout: ``y = C M_S x(T) + c`` with trained ``C, c``; else ``y`` is the first neurons.
+        leave: ``y = leave x(T)`` in place of these, (outputs, N): cell means.
+        coupling: ``B``; without one it is the dense coupling ``W_h x + b`` of the index.
     """
 
     depth: DepthMesh
@@ -44,18 +52,31 @@ class Network:
     leak: float = 0.0
     linear_lift: bool = False
     linear_readout: bool = True
+    enter: Array | None = None
+    leave: Array | None = None
+    coupling: Coupling = None  # type: ignore[assignment]
     _flows: dict[tuple[int, ...], Flow] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    _variations: dict[int, Variation] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
     def __post_init__(self) -> None:
         n = self.index.neurons
-        if not self.linear_lift and n < self.inputs:
+        if self.coupling is None:
+            object.__setattr__(self, "coupling", Dense(self.index))
+        if self.coupling.neurons != n:
+            raise InputError(
+                f"the coupling is one of {self.coupling.neurons} neurons, but the index has {n}; make "
+                "both of the same index"
+            )
+        if self.enter is None and not self.linear_lift and n < self.inputs:
             raise InputError(
                 f"{n} neurons cannot hold {self.inputs} inputs by zero-padding; take at least "
                 f'{self.inputs} neurons or lift = "linear"'
             )
-        if not self.linear_readout and n < self.outputs:
+        if self.leave is None and not self.linear_readout and n < self.outputs:
             raise InputError(
                 f"{n} neurons cannot show {self.outputs} outputs; take at least {self.outputs} "
                 'neurons or readout = "linear"'
@@ -66,30 +87,36 @@ class Network:
         """Shapes of the parameters."""
         n = self.index.neurons
         return Shapes(
-            theta=(self.depth.cells + 1, n, n + 1),
-            readout=(self.outputs if self.linear_readout else 0, n + 1),
+            theta=(self.depth.cells + 1, *self.coupling.shape),
+            readout=self.readout.shape,
             lift=(n, self.inputs + 1 if self.linear_lift else 0),
         )
 
-    @property
-    def column_scale(self) -> Array:
-        """Factors from the stored ``[w | b]`` to the effective ``[W_h | b]``, shape (N + 1,)."""
-        scale = np.full(self.index.neurons + 1, self.index.mass)
-        scale[-1] = 1.0
-        return scale
+    @cached_property
+    def readout(self) -> Readout:
+        """The readout."""
+        return Readout(self.index.factor, self.outputs, self.linear_readout, self.leave)
 
-    def stage_matrices(self, theta: Array) -> Array:
-        """Effective ``[W_h | b]`` where a step needs it, (n, S, N, N + 1)."""
-        if self.index.mass != 1.0:
-            theta = theta * self.column_scale
-        return self.depth.at_stages(self.scheme.abscissae, theta)
+    def stage_parameters(self, theta: Array) -> Array:
+        """Effective parameters of the coupling where a step needs them, (n, S, rows, columns).
 
-    def stage_matrices_transposed(self, stages: Array, out: Array) -> None:
-        """Transpose of :meth:`stage_matrices`, written to ``out`` (n + 1, N, N + 1)."""
+        For a dense coupling these are the matrices ``[W_h | b]``.
+        """
+        return self.depth.at_stages(self.scheme.abscissae, self.coupling.effective(theta))
+
+    def stage_parameters_transposed(self, stages: Array, out: Array) -> None:
+        """Transpose of :meth:`stage_parameters`, written to ``out`` (n + 1, rows, columns)."""
         out[...] = 0.0
         self.depth.at_stages_transposed(self.scheme.abscissae, stages, out)
-        if self.index.mass != 1.0:
-            out *= self.column_scale
+        self.coupling.effective_transposed(out)
+
+    def bias(self, theta: Array) -> Array:
+        """``z`` of a state that vanishes, (m, N), of effective parameters (m, rows, columns)."""
+        lead = (len(theta),)
+        full, z = np.zeros((2, *lead, self.index.neurons + 1, 1))
+        full[:, -1] = 1.0
+        self.coupling.value(theta, full, z[:, :-1], self.coupling.buffers(1, lead))
+        return z[:, :-1, 0]
 
     def flow(self, width: int, lead: tuple[int, ...] = ()) -> Flow:
         """Sweeps for tiles of ``width`` samples, see :class:`.Flow`; made once for each width."""
@@ -97,7 +124,7 @@ class Network:
         if key not in self._flows:
             self._flows[key] = Flow(
                 self.depth.steps,
-                self.index.neurons,
+                self.coupling,
                 width,
                 self.scheme,
                 self.activation,
@@ -106,19 +133,26 @@ class Network:
             )
         return self._flows[key]
 
+    def variation(self, width: int) -> Variation:
+        """Second variation of :meth:`flow`, see :class:`.Variation`; made once for each width."""
+        if width not in self._variations:
+            self._variations[width] = Variation(self.flow(width))
+        return self._variations[width]
+
     def lift(self, parameters: Parameters, z: Array) -> Array:
         """``x(0)``, shape (..., N, K), of the inputs ``z``, shape (d, K) or (..., d, K)."""
         if self.linear_lift:
             return parameters.lift[..., :-1] @ z + parameters.lift[..., -1:]
+        if self.enter is not None:
+            x = self.enter @ z
+            return np.broadcast_to(x, np.broadcast_shapes(x.shape, (*parameters.lead, 1, 1))).copy()
         x = np.zeros((*parameters.lead, self.index.neurons, z.shape[-1]))
         x[..., : self.inputs, :] = z
         return x
 
     def read(self, parameters: Parameters, x: Array) -> Array:
         """Output ``y``, shape (..., outputs, K), of the last states ``x``, shape (..., N, K)."""
-        if self.linear_readout:
-            return parameters.readout[..., :-1] @ x + parameters.readout[..., -1:]
-        return x[..., : self.outputs, :].copy()
+        return self.readout.value(parameters, x)
 
     def output(self, parameters: Parameters, z: Array) -> Array:
         """Outputs (..., outputs, K) of the inputs ``z`` (d, K). Not collective."""
@@ -129,7 +163,7 @@ class Network:
         return np.concatenate([x for x, _ in self._sweep(parameters, z, True)], axis=-1)
 
     def _sweep(self, parameters: Parameters, z: Array, keep: bool) -> Iterator[tuple[Array, Array]]:
-        theta = self.stage_matrices(parameters.theta)
+        theta = self.stage_parameters(parameters.theta)
         for start in range(0, max(z.shape[1], 1), TILE):
             x = self.lift(parameters, z[:, start : start + TILE])
             nodes = np.empty((self.depth.cells + 1, *x.shape)) if keep else np.empty(0)

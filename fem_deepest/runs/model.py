@@ -13,32 +13,15 @@ from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.configuration.train import Config
 from fem_deepest.data import DataSet, Standardiser
 from fem_deepest.errors import InputError
-from fem_deepest.network.activation import activation
 from fem_deepest.network.loss import CrossEntropy, LeastSquares, Loss, softmax
 from fem_deepest.network.network import Network
-from fem_deepest.network.scheme import scheme
+from fem_deepest.runs.coupling import check_memory
+from fem_deepest.runs.index import make_network
 from fem_deepest.solve.nested import Schedule
 from fem_deepest.solve.network.sgd import BatchDescent
-from fem_deepest.spaces import DepthMesh, NeuronSpace, Parameters, ProcessGrid
+from fem_deepest.spaces import Parameters, ProcessGrid, Resolution
 
 Array = NDArray[np.float64]
-
-
-def make_network(config: Config, inputs: int, outputs: int, cells: int) -> Network:
-    """The network of a configuration on a depth mesh of ``cells`` cells. Not collective."""
-    section = config.network
-    index = {"points": NeuronSpace.points, "interval": NeuronSpace.interval}[section.index]
-    return Network(
-        depth=DepthMesh.graded(section.depth, cells, section.grading),
-        index=index(section.neurons),
-        scheme=scheme(section.scheme),
-        activation=activation(section.activation, section.sharpness),
-        inputs=inputs,
-        outputs=outputs,
-        leak=section.leak,
-        linear_lift=section.lift == "linear",
-        linear_readout=section.readout == "linear",
-    )
 
 
 def make_loss(config: Config, classification: bool) -> Loss:
@@ -53,7 +36,7 @@ def make_loss(config: Config, classification: bool) -> Loss:
 
 
 def make_schedule(config: Config) -> Schedule:
-    """How far each depth level of a configuration is solved."""
+    """How far each level of a configuration is solved."""
     section = config.solve
     sgd = BatchDescent(
         eta=section.eta,
@@ -65,7 +48,7 @@ def make_schedule(config: Config) -> Schedule:
         riesz=section.gradient == "metric",
     )
     return Schedule(
-        levels=config.depth_levels,
+        levels=[Resolution(*level) for level in config.levels],
         tolerance=section.tolerance,
         loosening=section.loosening,
         iterations=section.iterations,
@@ -78,20 +61,20 @@ def make_schedule(config: Config) -> Schedule:
 
 
 def initial_parameters(
-    parameters: Parameters, config: Config, random: np.random.Generator | None = None
+    network: Network,
+    parameters: Parameters,
+    config: Config,
+    random: np.random.Generator | None = None,
 ) -> None:
-    """Fill in the start: one Gaussian matrix constant in depth, deviation ``start/sqrt(N)``.
+    """Fill in the start of ``network``: random parameters of the coupling, constant in depth.
 
-    The readout starts at zero, a linear lift at a Gaussian matrix of deviation ``1/sqrt(d + 1)``.
-    The numbers are those of ``random``, by default of the seed of the configuration.
+    They give a state of independent entries a ``z`` that is ``start`` times as long; a dense coupling
+    has one Gaussian matrix with entries of deviation ``start/sqrt(N)``. The readout starts at zero, a
+    linear lift at a Gaussian matrix of deviation ``1/sqrt(d + 1)``. The numbers are those of
+    ``random``, by default of the seed of the configuration.
     """
     rng = np.random.default_rng(config.seed) if random is None else random
-    neurons = config.network.neurons
-    scale = config.network.start / np.sqrt(neurons)
-    if config.network.index == "interval":
-        scale *= neurons  # the stored kernel is N times the effective matrix
-    parameters.theta[...] = 0.0
-    parameters.theta[:, :, :-1] = scale * rng.standard_normal((neurons, neurons))
+    network.coupling.start(rng, config.network.start, parameters.theta)
     parameters.readout[...] = 0.0
     columns = parameters.lift.shape[1]
     if columns:
@@ -108,7 +91,8 @@ def random_controls(action: NetworkAction, config: Config, numbers: Iterable[int
         column = np.zeros(action.space.local_size)
         if action.grid.owner:
             random = np.random.default_rng([config.seed, int(number)]) if number else None
-            initial_parameters(action.space.parameters(column), config, random)
+            parameters = action.space.parameters(column)
+            initial_parameters(action.network, parameters, config, random)
         columns.append(column)
     return np.stack(columns, axis=1)
 
@@ -170,14 +154,17 @@ class Model:
             "classes": None if self.classes is None else list(self.classes),
             "columns": list(self.columns),
             "sizes": [self.network.inputs, self.network.outputs],
+            "index": self.network.index.to_dict(),
         }
 
     @classmethod
-    def restore(cls, config: Config, cells: int, flat: Array, scaling: Mapping[str, Any]) -> Model:
+    def restore(
+        cls, config: Config, level: Resolution, flat: Array, scaling: Mapping[str, Any]
+    ) -> Model:
         """The model of a checkpoint, from :meth:`scaling` and the parameters."""
         classes, (inputs, outputs) = scaling["classes"], scaling["sizes"]
         return cls(
-            make_network(config, inputs, outputs, cells),
+            make_network(config, inputs, outputs, level, scaling.get("index")),
             flat,
             Standardiser.from_dict(scaling["inputs"]),
             Standardiser.from_dict(scaling["targets"]),
@@ -216,8 +203,8 @@ class Problem:
             targets = Standardiser.identity(train.outputs)
         return cls(config, train, test, inputs, targets)
 
-    def action(self, cells: int, grid: ProcessGrid) -> NetworkAction:
-        """The action on a depth mesh of ``cells`` cells. Collective on the grid."""
+    def action(self, level: Resolution, grid: ProcessGrid) -> NetworkAction:
+        """The action on a level. Collective on the grid."""
         data, section = self.train, self.config.action
         loss = make_loss(self.config, data.is_classification)
         targets = data.targets
@@ -225,14 +212,17 @@ class Problem:
             targets = self.targets.apply(targets)
         elif isinstance(loss, LeastSquares):
             targets = np.eye(data.outputs)[targets]
+        network = make_network(self.config, data.features, data.outputs, level)
+        check_memory(network, self.config)
         return NetworkAction(
             grid,
-            make_network(self.config, data.features, data.outputs, cells),
+            network,
             loss,
             self.inputs.apply(data.inputs),
             targets,
             strength=section.strength,
             kappa=section.kappa,
+            ell=section.ell,
             model_precision=section.R_f,
             input_precision=section.R_0,
         )

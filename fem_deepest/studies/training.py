@@ -14,7 +14,7 @@ from fem_deepest.configuration.train import Config
 from fem_deepest.network.network import Network
 from fem_deepest.runs.model import initial_parameters, make_schedule
 from fem_deepest.solve.nested import NestedIteration
-from fem_deepest.spaces import DepthMesh, Parameters
+from fem_deepest.spaces import DepthMesh, Parameters, Resolution
 
 Array = NDArray[np.float64]
 
@@ -52,12 +52,12 @@ class Trained:
         }
 
 
-def train(config: Config, action: Callable[[int], NetworkAction]) -> Trained:
+def train(config: Config, action: Callable[[Resolution], NetworkAction]) -> Trained:
     """Nested iteration of a configuration, from the same start on every mesh.
 
     Args:
         config: Start and schedule.
-        action: Action on a depth mesh of that many cells.
+        action: Action on a level.
 
     Raises:
         NumericalFailure: The action is not finite.
@@ -70,12 +70,12 @@ def train(config: Config, action: Callable[[int], NetworkAction]) -> Trained:
         u = coarsest.create()
         array = u.array_w
         if coarsest.grid.owner:
-            initial_parameters(coarsest.space.parameters(array), config)
+            initial_parameters(coarsest.network, coarsest.space.parameters(array), config)
         return u
 
     search = nested.begin(start)
     stages = nested.run(search)
-    finest = nested.action(config.network.cells)
+    finest = nested.action(search.level)
     value = finest.value(search.u)
     flat = np.array(finest.space.share(search.u))
     search.memory.clear()
@@ -90,9 +90,9 @@ def train(config: Config, action: Callable[[int], NetworkAction]) -> Trained:
 
 
 def depth_norm(depth: DepthMesh, field: Array, scale: Array) -> tuple[float, float]:
-    """L2(depth; L2) norm and H1 seminorm of a P1 field ``[w | b]`` at the nodes, (n + 1, N, N + 1).
+    """L2(depth; L2) norm and H1 seminorm of a P1 field at the nodes, (n + 1, rows, columns).
 
-    ``scale`` (N + 1,) weights the squares of its columns, see :func:`column_measure`.
+    ``scale`` (rows, columns) weights the squares of its entries, see :func:`column_measure`.
     """
     squares = []
     for diagonal, off in (depth.mass, depth.stiffness):
@@ -104,5 +104,5 @@ def depth_norm(depth: DepthMesh, field: Array, scale: Array) -> tuple[float, flo
 
 
 def column_measure(network: Network) -> Array:
-    """``M_S (x) M_S`` for the columns of the kernel and ``M_S`` for the bias, (N + 1,)."""
-    return network.index.mass * network.column_scale
+    """Lumped ``M_r (x) M_c``, (rows, columns): ``M_S (x) M_S`` of a kernel and ``M_S`` of the bias."""
+    return np.multiply.outer(network.coupling.rows.weights, network.coupling.columns.weights)
