@@ -20,7 +20,7 @@ from fem_deepest.studies.study import Check, Count, Study, StudySection, StudySo
 from fem_deepest.studies.table import Table
 from fem_deepest.studies.training import train
 
-ALONE, NESTED = "one level", "nested, last level"
+ALONE, NESTED = "one level", "nested, all levels"
 
 
 class IterationsSection(StudySection):
@@ -66,7 +66,8 @@ class IterationsStudy(Study):
     have a limit, and so have their orders of growth, zero:
 
     * ``one level``: a search on the level alone, from the start;
-    * ``nested, last level``: the last level of a nested iteration through all smaller values.
+    * ``nested, all levels``: all steps of a nested iteration through the smaller values, most of which
+      are made on the smallest; the last level has ``nested, last level`` of them.
     """
 
     title = "Iterations against refinement"
@@ -108,7 +109,7 @@ class IterationsStudy(Study):
         return train(config, field_action(config, parameters["fields"], grid)).values
 
     def table(self, points: list[Point]) -> Table:
-        """Columns ``one level`` and ``nested, last level``; gradients and actions beside them."""
+        """Columns ``one level`` and ``nested, all levels``; gradients and actions beside them."""
         alone, nested = points[::2], points[1::2]
 
         def values(points: list[Point], name: str) -> np.ndarray:
@@ -123,6 +124,7 @@ class IterationsStudy(Study):
             },
             np.array([p.seconds for p in alone]),
             {
+                "nested, last level": values(nested, "last iterations"),
                 "gradients, one level": values(alone, "evaluations"),
                 "gradients, all levels": values(nested, "evaluations"),
                 "seconds, all levels": np.array([p.seconds for p in nested]),

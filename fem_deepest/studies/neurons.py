@@ -137,10 +137,10 @@ class NeuronsStudy(Study):
                 error = along(columns.T, along(rows.T, _with_mass(fine, error, True), 1), 2)
                 seminorm = field_norms(network, _with_mass(network, error, False))[0]
             norms.append((whole, seminorm))
-        whole, other = (np.array(values) for values in zip(*norms, strict=True))
+        in_l2, other = (np.array(values) for values in zip(*norms, strict=True))
         action = np.array([abs(p["action"] - points[-1]["action"]) for p in points[:-1]])
         orders = (2.0, 1.0) if self._linear else (1.0, 2.0)
-        errors = (Errors(whole, orders[0]), Errors(other, orders[1]), Errors(action, 2.0))
+        errors = (Errors(in_l2, orders[0]), Errors(other, orders[1]), Errors(action, 2.0))
         return Table(
             "neurons N",
             np.array(self.config.study.values),

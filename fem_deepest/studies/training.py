@@ -29,7 +29,7 @@ class Trained:
         action: The action there.
         converged: Whether every stage reached its tolerance.
         evaluations: Gradients of all stages.
-        iterations: Steps on the last level, a polish apart.
+        iterations: Steps on the levels, a polish apart.
     """
 
     network: Network
@@ -37,7 +37,7 @@ class Trained:
     action: float
     converged: bool
     evaluations: int
-    iterations: int
+    iterations: list[int]
 
     @property
     def weights(self) -> Array:
@@ -51,7 +51,8 @@ class Trained:
             "action": self.action,
             "converged": self.converged,
             "evaluations": self.evaluations,
-            "iterations": self.iterations,
+            "iterations": sum(self.iterations),
+            "last iterations": self.iterations[-1],
         }
 
 
@@ -89,7 +90,7 @@ def train(config: Config, action: Callable[[Resolution], NetworkAction]) -> Trai
         value,
         all(stage.outcome.converged for stage in stages),
         sum(stage.evaluations for stage in stages),
-        [stage.outcome.iterations for stage in stages if stage.name != "newton"][-1],
+        [stage.outcome.iterations for stage in stages if stage.name != "newton"],
     )
 
 

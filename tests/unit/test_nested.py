@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from levels import INDEX, configuration, gathered, iteration, start
+from levels import configuration, gathered, iteration, start
 from mpi4py import MPI
 
 import fem_deepest
@@ -78,14 +78,23 @@ def test_levels_come_back_from_a_checkpoint(level) -> None:
     np.testing.assert_array_equal(again.mesh(2.0, 1.5).nodes, level.mesh(2.0, 1.5).nodes)
 
 
-@pytest.mark.parametrize("kind", INDEX)
+@pytest.mark.parametrize("kind", ["P0", "P1", "rectangle"])
 def test_nested_iteration_finds_the_minimiser_of_the_last_level(kind) -> None:
-    """The prior is strong enough for one minimiser; Newton goes to rounding on both ways."""
+    """The prior is strong enough for one minimiser; Newton goes to rounding on both ways.
+
+    The inputs enter by projection: a trained lift could change its sign together with the readout, and
+    so could a channel that starts at zero.
+    """
     found = []
     solve = {"polish": True, "polish_tolerance": 1e-9}
     for nested in (True, False):
         config = configuration(
-            kind, nested=nested, solve=solve, action={"lambda": 0.1}, network={"start": 0.1}
+            kind,
+            nested=nested,
+            solve=solve,
+            data={"shape": [1, 2] if kind == "rectangle" else [2]},
+            network={"lift": "project"},
+            action={"lambda": 0.2},
         )
         nest = iteration(config)
         search = nest.begin(lambda action, config=config: start(action, config))
