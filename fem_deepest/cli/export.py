@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ def export(
     directory: str | Path,
     *,
     layers: int | None = None,
-    neurons: int | None = None,
+    neurons: int | Sequence[int] | None = None,
     format: str = "npz",
     precision: str | None = None,
     out: str | Path | None = None,
@@ -66,7 +66,8 @@ def export(
     Args:
         directory: A run directory of ``train``.
         layers: Number of layers ``L``; default: the depth cells of the run.
-        neurons: Number of neurons ``N``; default: those of the run.
+        neurons: Number of neurons ``N`` of an interval, rows and columns of a rectangle; default: those
+            of the run.
         format: "npz", "torch" (a module and an archive beside it) or "onnx".
         precision: "single" or "double"; default: double for npz, single for the others.
         out: File to write; default: ``network`` with the ending of the format, in the run directory.
@@ -91,12 +92,8 @@ def export(
             f"{folder} holds a run of '{verb}', expected one of 'train'; give the directory of a training"
         )
     run = Run.load(folder)
-    model = resampled(run.model, run.model.network.depth.cells if layers is None else layers)
-    if neurons not in (None, model.network.index.neurons):
-        raise InputError(
-            f"the run has {model.network.index.neurons} neurons and --neurons is {neurons}: there is "
-            "nothing between the neurons to interpolate; leave --neurons out"
-        )
+    wanted = (neurons,) if isinstance(neurons, int) else tuple(neurons or ())
+    model = resampled(run.model, run.config, layers, wanted)
     network = ordinary(model, run.config.network.sharpness, kind, f"exported from {folder.name}")
     files = writer(network, path)
     for target, _ in files:
@@ -127,6 +124,20 @@ def _pick(name: str, value: str, table: dict[str, Any]) -> Any:
     if value not in table:
         raise InputError(f"unknown {name} '{value}', expected one of {tuple(table)}")
     return table[value]
+
+
+def counts(text: str | None) -> tuple[int, ...] | None:
+    """Numbers of neurons as they are written on the command line: 64, or 16x16.
+
+    Raises:
+        InputError: They are something else.
+    """
+    if text is None:
+        return None
+    words = text.lower().split("x")
+    if not all(word.isdecimal() for word in words) or len(words) > 2:
+        raise InputError(f"--neurons is '{text}', expected a number like 64 or two like 16x16")
+    return tuple(map(int, words))
 
 
 def summary(exported: Exported) -> list[str]:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fem_deepest.cli.anneal import anneal
-from fem_deepest.cli.export import export, summary
+from fem_deepest.cli.export import counts, export, summary
 from fem_deepest.cli.flow import flow
 from fem_deepest.cli.info import info, version
 from fem_deepest.cli.plot import plot
@@ -162,7 +162,8 @@ def _export(
         int | None, typer.Option(metavar="L", help="layers; default: depth cells of the run")
     ] = None,
     neurons: Annotated[
-        int | None, typer.Option(metavar="N", help="neurons; default: those of the run")
+        str | None,
+        typer.Option(metavar="N", help="neurons, 64 or 16x16; default: those of the run"),
     ] = None,
     format: Annotated[
         str, typer.Option(metavar="npz|torch|onnx", help="torch: a module and its weights")
@@ -182,7 +183,7 @@ def _export(
     found = export(
         directory,
         layers=layers,
-        neurons=neurons,
+        neurons=counts(neurons),
         format=format,
         precision=precision,
         out=out,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fem_deepest.errors import InputError
 from fem_deepest.io.export.ordinary import OrdinaryNetwork
+from fem_deepest.network.coupling.protocol import Coupling
 from fem_deepest.network.network import Network
 from fem_deepest.runs.model import Model
 
@@ -45,8 +46,7 @@ def ordinary(
     readout_weight, readout_bias = _affine(
         lambda x: network.read(parameters, x), network.index.neurons, network.outputs
     )
-    matrices = network.stage_matrices(parameters.theta)
-    weights, bias = (np.array(matrices[..., :-1]),), np.array(matrices[..., -1])
+    weights, bias = _maps(network.coupling, network.stage_parameters(parameters.theta))
     turns = _turns(network, weights, float(np.finfo(kind).eps))
     scheme = network.scheme
     return OrdinaryNetwork(
@@ -72,6 +72,15 @@ def ordinary(
         columns=model.columns,
         origin=origin,
     ).astype(kind)
+
+
+def _maps(coupling: Coupling, theta: Array) -> tuple[tuple[Array, ...], Array]:
+    """Factors of ``W``, each (L, S, ., .), and ``b``, (L, S, N), of effective parameters."""
+    lead, n = theta.shape[:-2], coupling.neurons
+    nothing, value = np.zeros((*lead, n + 1, 1)), np.empty((*lead, n, 1))
+    nothing[..., -1, :] = 1.0
+    coupling.value(theta, nothing, value, coupling.buffers(1, lead))
+    return (np.array(coupling.matrix(theta)),), value[..., 0]
 
 
 def _affine(function: Callable[[Array], Array], columns: int, rows: int) -> tuple[Array, Array]:

@@ -106,7 +106,8 @@ def test_refuses_and_writes_nothing(command, run, tmp_path):
         ((run,), "network.npz exists; give --force"),
         ((run, "--format", "torch"), "network.npz exists; give --force"),
         ((run, "--layers", "0"), "0 layers is none"),
-        ((run, "--neurons", "8"), "the run has 4 neurons and --neurons is 8"),
+        ((run, "--neurons", "8"), "the run has 4 neurons and --neurons is 8, but its neurons are"),
+        ((run, "--neurons", "many"), "--neurons is 'many', expected a number like 64"),
         (
             (run, "--format", "caffe"),
             "unknown format 'caffe', expected one of ('npz', 'torch', 'onnx')",

@@ -14,6 +14,7 @@ import problems
 import pytest
 from scipy.integrate import solve_ivp
 
+from fem_deepest.configuration.train import load
 from fem_deepest.data import Standardiser
 from fem_deepest.errors import InputError
 from fem_deepest.io.export import npz, onnx, pytorch
@@ -27,6 +28,7 @@ SIGMA = {
     "sigmoid": lambda z: 1.0 / (1.0 + np.exp(-z)),
     "softplus": lambda z: np.log1p(np.exp(problems.SHARPNESS * z)) / problems.SHARPNESS,
 }
+CONFIG = load({})
 # Every scheme, activation, lift, readout, index and kind of target is there at least once.
 CASES = {
     "euler": {},
@@ -178,7 +180,7 @@ def test_weights_of_other_layers_are_the_field_at_their_depths():
     slope = np.random.default_rng(2).standard_normal(theta.shape[1:])
     theta[...] = theta[0] + model.network.depth.nodes[:, None, None] * slope
     for layers in (1, 4, 6, 13):
-        fine = resampled(model, layers)
+        fine = resampled(model, CONFIG, layers)
         t = 1.5 * np.arange(layers + 1) / layers
         assert np.max(np.abs(fine.network.depth.nodes - t)) < 1e-15
         exact = theta[0] + t[:, None, None] * slope
@@ -192,13 +194,13 @@ def test_weights_of_other_layers_are_the_field_at_their_depths():
 
 def test_nodes_of_other_layers_keep_the_grading():
     model = trained(grading=2.0, cells=4, depth=1.0)
-    coarse, fine = resampled(model, 2), resampled(model, 8)
+    coarse, fine = resampled(model, CONFIG, 2), resampled(model, CONFIG, 8)
     assert np.allclose(coarse.network.depth.nodes, [0.0, 0.25, 1.0], rtol=0, atol=1e-16)
     assert np.allclose(fine.network.depth.nodes[::2], model.network.depth.nodes, rtol=0, atol=1e-16)
     assert np.allclose(fine.network.depth.nodes[1], 1 / 32, rtol=0, atol=1e-16)
-    assert resampled(model, 4) is model
+    assert resampled(model, CONFIG, 4) is model
     with pytest.raises(InputError, match="0 layers is none; take --layers 1"):
-        resampled(model, 0)
+        resampled(model, CONFIG, 0)
 
 
 @pytest.mark.parametrize("scheme, order", [("euler", 1), ("rk2", 2), ("midpoint", 2), ("rk4", 4)])
@@ -218,7 +220,7 @@ def test_many_layers_converge_to_the_flow_of_the_field(tmp_path, scheme, order):
     exact = (readout[:, :-1] @ x.reshape(4, -1) + readout[:, -1:]).T
     errors = []
     for layers in (8, 16, 32):
-        export(resampled(model, layers), npz.npz_files, tmp_path / "net.npz")
+        export(resampled(model, CONFIG, layers), npz.npz_files, tmp_path / "net.npz")
         found = model.targets.apply(read_npz(tmp_path / "net.npz", z))
         errors.append(np.max(np.abs(found - exact)))
     slopes = np.log2(np.array(errors[:-1]) / errors[1:])
@@ -245,7 +247,7 @@ def test_implicit_layers_that_are_too_long_are_refused_with_what_helps():
     layers = [2]
     while len(layers) < 4:
         try:
-            ordinary(resampled(model, layers[-1]), problems.SHARPNESS)
+            ordinary(resampled(model, CONFIG, layers[-1]), problems.SHARPNESS)
             break
         except InputError as error:
             found = re.fullmatch(r".* is implicit .* take --layers (\d+) or more", str(error))
