@@ -37,6 +37,8 @@ class Network:
         linear_lift: ``x(0) = E z + e`` with trained ``E, e``; else ``x(0) = (z, 0)``, zero-padded.
         linear_readout: ``y = C x(T) + c`` with trained ``C, c``; else ``y`` is the first neurons.
         coupling: ``B``; without one it is the dense coupling ``W_h x + b`` of the index.
+        enter: ``x(0) = enter z`` in place of padding, (N, d): a projection, see :mod:`.pixels`.
+        leave: ``y = leave x(T)`` in place of the first neurons, (outputs, N): cell means.
     """
 
     depth: DepthMesh
@@ -49,6 +51,8 @@ class Network:
     linear_lift: bool = False
     linear_readout: bool = True
     coupling: Coupling = None  # type: ignore[assignment]
+    enter: Array | None = None
+    leave: Array | None = None
     _flows: dict[tuple[int, ...], Flow] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -65,12 +69,12 @@ class Network:
                 f"the coupling is one of {self.coupling.neurons} neurons, but the index has {n}; make "
                 "both of the same index"
             )
-        if not self.linear_lift and n < self.inputs:
+        if self.enter is None and not self.linear_lift and n < self.inputs:
             raise InputError(
                 f"{n} neurons cannot hold {self.inputs} inputs by zero-padding; take at least "
                 f'{self.inputs} neurons or lift = "linear"'
             )
-        if not self.linear_readout and n < self.outputs:
+        if self.leave is None and not self.linear_readout and n < self.outputs:
             raise InputError(
                 f"{n} neurons cannot show {self.outputs} outputs; take at least {self.outputs} "
                 'neurons or readout = "linear"'
@@ -129,6 +133,9 @@ class Network:
         """``x(0)``, shape (..., N, K), of the inputs ``z``, shape (d, K) or (..., d, K)."""
         if self.linear_lift:
             return parameters.lift[..., :-1] @ z + parameters.lift[..., -1:]
+        if self.enter is not None:
+            x = self.enter @ z
+            return np.broadcast_to(x, np.broadcast_shapes(x.shape, (*parameters.lead, 1, 1))).copy()
         x = np.zeros((*parameters.lead, self.index.neurons, z.shape[-1]))
         x[..., : self.inputs, :] = z
         return x
@@ -137,7 +144,19 @@ class Network:
         """Output ``y``, shape (..., outputs, K), of the last states ``x``, shape (..., N, K)."""
         if self.linear_readout:
             return parameters.readout[..., :-1] @ x + parameters.readout[..., -1:]
-        return x[..., : self.outputs, :].copy()
+        return self.observe(x)
+
+    def observe(self, x: Array) -> Array:
+        """Output (..., outputs, K) of last states without a trained readout: cell means or neurons."""
+        return x[..., : self.outputs, :].copy() if self.leave is None else self.leave @ x
+
+    def observe_transposed(self, dy: Array) -> Array:
+        """Transpose of :meth:`observe`: (..., N, K)."""
+        if self.leave is not None:
+            return self.leave.T @ dy
+        q = np.zeros((*dy.shape[:-2], self.index.neurons, dy.shape[-1]))
+        q[..., : self.outputs, :] = dy
+        return q
 
     def output(self, parameters: Parameters, z: Array) -> Array:
         """Outputs (..., outputs, K) of the inputs ``z`` (d, K). Not collective."""

@@ -114,6 +114,11 @@ class MisfitCurvature:
             raise InputError(
                 "the bound on the curvature is known for cross-entropy and least squares"
             )
+        if action.network.enter is not None or action.network.leave is not None:
+            raise InputError(
+                "the bound on the curvature is known for zero-padded inputs or a trained lift, and a "
+                "trained readout or the first neurons; take these in place of projections"
+            )
         self._network, self._loss, self._comm = action.network, action.loss, action.grid.data
         self._samples, self._kappa = action.samples, action.metric.kappa
         depth = float(action.network.depth.nodes[-1])

@@ -105,8 +105,9 @@ class Linearised:
         if self.network.linear_readout:
             last = self.whiten @ self.parameters.readout[:, :-1]
         else:
-            last = np.zeros((k, self.whiten.shape[1], size))
-            last[..., : self.network.outputs] = self.whiten
+            last = np.swapaxes(
+                self.network.observe_transposed(np.swapaxes(self.whiten, 1, 2)), 1, 2
+            )
         v = np.empty((n, *last.shape))
         for i in reversed(range(n)):
             v[i] = last

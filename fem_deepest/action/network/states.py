@@ -159,7 +159,7 @@ class StateAction:
         if network.linear_readout:
             d_y = path.parameters.readout[:, :-1] @ d_x + network.read(direction, x)
         else:
-            d_y = d_x[: network.outputs].copy()
+            d_y = network.observe(d_x)
         self.loss.hessian(y, d_y, curved)
 
         def add(block: int, flat: Array) -> None:
@@ -215,9 +215,7 @@ class StateAction:
     def _readout_transposed(self, parameters: Parameters, dy: Array) -> Array:
         if self.network.linear_readout:
             return (parameters.readout[:, :-1].T @ dy).T
-        out = np.zeros((dy.shape[1], self.network.index.neurons))
-        out[:, : dy.shape[0]] = dy.T
-        return out
+        return self.network.observe_transposed(dy).T
 
     def _lift_tangent(self, direction: Parameters) -> Array:
         if self.network.linear_lift:

@@ -182,9 +182,7 @@ class Tiles:
     ) -> Array:
         """``q(T)`` of the derivative ``dy`` in the output; adds the readout's gradient."""
         if not self.network.linear_readout:
-            q = np.zeros_like(x)
-            q[..., : dy.shape[-2], :] = dy
-            return q
+            return self.network.observe_transposed(dy)
         if sums is not None:
             sums.readout[..., :-1] += dy @ np.swapaxes(x, -1, -2)
             sums.readout[..., -1] += dy.sum(axis=-1)
@@ -194,7 +192,7 @@ class Tiles:
         self, parameters: Parameters, direction: Parameters, x: Array, dx: Array
     ) -> Array:
         if not self.network.linear_readout:
-            return dx[: self.network.outputs].copy()
+            return self.network.observe(dx)
         return parameters.readout[:, :-1] @ dx + self.network.read(direction, x)
 
     def _input_tangent(self, tile: int, direction: Parameters, d_xi0: Array) -> Array:
