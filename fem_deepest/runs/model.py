@@ -253,6 +253,7 @@ class Problem:
             targets,
             strength=section.strength,
             kappa=section.kappa,
+            ell=section.ell,
             model_precision=section.R_f,
             input_precision=section.R_0,
         )
