@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import ceil, log
+from math import ceil, log, prod
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fem_deepest.errors import InputError
 from fem_deepest.io.export.ordinary import OrdinaryNetwork
+from fem_deepest.network.coupling.lowrank import LowRank
 from fem_deepest.network.coupling.protocol import Coupling
 from fem_deepest.network.network import Network
 from fem_deepest.runs.model import Model
@@ -17,13 +18,14 @@ from fem_deepest.runs.model import Model
 Array = NDArray[np.float64]
 
 _MOST_TURNS = 100
+_LARGEST = 2**31  # bytes of all dense matrices together
 _LIPSCHITZ = {"tanh": 1.0, "sigmoid": 0.25, "softplus": 1.0}
 
 
 def ordinary(
     model: Model, sharpness: float, kind: str = "float64", origin: str = ""
 ) -> OrdinaryNetwork:
-    """The affine maps of a model.
+    """The affine maps of a model; of a coupling, whatever it is, the matrices or the factors of low rank.
 
     An implicit stage becomes as many fixed-point turns as it needs to come down to the rounding of
     ``kind`` whatever the input is: each contracts by ``h a |sigma'| |W|_2 / (1 + h a leak)``.
@@ -35,7 +37,8 @@ def ordinary(
         origin: Where it comes from, for people.
 
     Raises:
-        InputError: The steps are so long that a fixed-point iteration might not converge.
+        InputError: The steps are so long that a fixed-point iteration might not converge, or the
+            matrices too large.
 
     Not collective.
     """
@@ -77,9 +80,18 @@ def ordinary(
 def _maps(coupling: Coupling, theta: Array) -> tuple[tuple[Array, ...], Array]:
     """Factors of ``W``, each (L, S, ., .), and ``b``, (L, S, N), of effective parameters."""
     lead, n = theta.shape[:-2], coupling.neurons
-    nothing, value = np.zeros((*lead, n + 1, 1)), np.empty((*lead, n, 1))
-    nothing[..., -1, :] = 1.0
-    coupling.value(theta, nothing, value, coupling.buffers(1, lead))
+    if isinstance(coupling, LowRank):
+        rank = coupling.rank
+        return (theta[..., rank:-1], np.swapaxes(theta[..., :rank], -1, -2)), theta[..., -1]
+    size = 8 * prod(lead) * n**2
+    if size > _LARGEST:
+        raise InputError(
+            f"{prod(lead)} dense matrices of {n} neurons take {size / 2**30:.1f} GiB, expected at most "
+            f"{_LARGEST / 2**30:.0f}; take fewer --layers or --neurons"
+        )
+    at_zero, value = np.zeros((*lead, n + 1, 1)), np.empty((*lead, n, 1))
+    at_zero[..., -1, :] = 1.0
+    coupling.value(theta, at_zero, value, coupling.buffers(1, lead))
     return (np.array(coupling.matrix(theta)),), value[..., 0]
 
 

@@ -19,9 +19,13 @@ from fem_deepest.data import Standardiser
 from fem_deepest.errors import InputError
 from fem_deepest.io.export import npz, onnx, pytorch
 from fem_deepest.io.export.ordinary import replace_files
-from fem_deepest.runs.model import Model
+from fem_deepest.network.coupling.convolution import convolution
+from fem_deepest.network.coupling.lowrank import LowRank
+from fem_deepest.network.coupling.operators import elliptic, local
+from fem_deepest.runs.model import Model, make_network
 from fem_deepest.runs.ordinary import ordinary
 from fem_deepest.runs.resampled import resampled
+from fem_deepest.spaces import Resolution
 
 SIGMA = {
     "tanh": np.tanh,
@@ -37,6 +41,16 @@ CASES = {
     "rk4": {"scheme_name": "rk4", "activation_name": "sigmoid", "leak": 0.2, "readout": "observed"},
     "midpoint": {"scheme_name": "midpoint", "leak": 0.4},
     "midpoint, softplus": {"scheme_name": "midpoint", "activation_name": "softplus"},
+    "P1": {"index": "consistent", "lift": "linear"},
+    "low rank": {"index": "lumped", "coupling": lambda index: LowRank(index, 2)},
+    "low rank, midpoint": {"coupling": lambda index: LowRank(index, 1), "scheme_name": "midpoint"},
+    "local": {
+        "index": "lumped",
+        "scheme_name": "rk2",
+        "coupling": lambda index: local(index, ["1", "grad"], uniform=True),
+    },
+    "elliptic": {"index": "lumped", "coupling": lambda index: elliptic(index, ["1", "grad"], 2.0)},
+    "convolution": {"index": "interval", "coupling": lambda index: convolution(index, 0.3)},
 }
 
 
@@ -64,7 +78,8 @@ def read_npz(path, z):
         f = dict(file)
     sigma, leak = SIGMA[str(f["activation"])], f["leak"]
     x = (z - f["mean"]) / f["scale"] @ f["lift_weight"].T + f["lift_bias"]
-    for h, W, b, turns in zip(f["steps"], f["weight_1"], f["bias"], f["turns"], strict=True):
+    weight = f["weight_1"] @ f["weight_2"] if "weight_2" in f else f["weight_1"]
+    for h, W, b, turns in zip(f["steps"], weight, f["bias"], f["turns"], strict=True):
         k = []
         for j, s in enumerate(f["slot"]):
             row = f["tableau_a"][j]
@@ -225,6 +240,92 @@ def test_many_layers_converge_to_the_flow_of_the_field(tmp_path, scheme, order):
         errors.append(np.max(np.abs(found - exact)))
     slopes = np.log2(np.array(errors[:-1]) / errors[1:])
     assert np.all(np.abs(slopes - order) < 0.25)
+
+
+# Neurons -----------------------------------------------------------------------------------------
+
+
+def on_an_index(inputs=3, outputs=2, cells=2, **network):
+    """A model with random parameters on a neuron index with a geometry, and its configuration."""
+    data = {"shape": network.pop("pixels")} if "pixels" in network else {}
+    config = load({"data": data, "network": {"cells": cells, **network}})
+    made = make_network(config, inputs, outputs, Resolution(cells))
+    flat = np.random.default_rng(4).standard_normal(sum(int(np.prod(s)) for s in made.shapes))
+    scaling = Standardiser.identity(inputs), Standardiser.identity(outputs)
+    columns = tuple(f"x{i}" for i in range(inputs))
+    return Model(made, flat, *scaling, None, columns), config
+
+
+@pytest.mark.parametrize(
+    "options, finer",
+    [
+        ({"index": "interval", "neurons": 4, "lift": "linear"}, (12,)),
+        ({"index": "interval", "neurons": 6, "channels": 2, "lift": "linear"}, (12,)),
+        ({"index": "rectangle", "shape": [2, 3], "element": "P0", "pixels": [2, 3]}, (4, 6)),
+    ],
+)
+def test_more_piecewise_constant_neurons_compute_the_same(tmp_path, options, finer):
+    """States that are constant on the cells stay so where these are divided, and all integrals too."""
+    pixels = int(np.prod(options.get("pixels", [3])))
+    model, config = on_an_index(inputs=pixels, scheme="rk2", **options)
+    fine = resampled(model, config, 2, finer)
+    channels = options.get("channels", 1) if len(finer) > 1 else 1
+    network = export(fine, npz.npz_files, tmp_path / "net.npz")
+    assert network.neurons == fine.network.index.neurons == np.prod(finer) * channels
+    z = np.random.default_rng(5).standard_normal((4, pixels))
+    exact = model.predict(z)
+    assert np.max(np.abs(exact)) > 0.1
+    assert np.max(np.abs(read_npz(tmp_path / "net.npz", z) - exact)) < 1e-13
+
+
+def test_more_piecewise_linear_neurons_converge_in_second_order():
+    """The fields stay what they are; only sigma, at the nodes, is interpolated ever better."""
+    model, config = on_an_index(
+        index="interval", neurons=5, element="P1", mass="consistent", lift="linear"
+    )
+    z = np.random.default_rng(5).standard_normal((4, 3))
+    found = [resampled(model, config, None, (n,)).predict(z) for n in (17, 33, 65, 513)]
+    errors = [np.max(np.abs(y - found[-1])) for y in found[:-1]]
+    slopes = np.log2(np.array(errors[:-1]) / errors[1:])
+    assert errors[-1] > 1e-9
+    assert np.all(np.abs(slopes - 2.0) < 0.15)
+
+
+@pytest.mark.parametrize(
+    "options, neurons, words",
+    [
+        ({"index": "points", "neurons": 4}, (8,), "has 4 neurons and --neurons is 8, .* 'points'"),
+        ({"index": "interval", "neurons": 4}, (8,), "network.lift = 'pad' means single neurons"),
+        (
+            {"index": "interval", "neurons": 4, "lift": "linear", "readout": "observed"},
+            (8,),
+            "network.readout = 'observed' means single neurons",
+        ),
+        (
+            {"index": "interval", "neurons": 4, "lift": "linear"},
+            (2, 4),
+            "is 2x4, expected one number",
+        ),
+        (
+            {"index": "rectangle", "shape": [2, 2], "lift": "linear"},
+            (8,),
+            "is 8, expected rows and columns",
+        ),
+    ],
+)
+def test_neurons_that_cannot_be_had_are_refused(options, neurons, words):
+    model, config = on_an_index(**options)
+    with pytest.raises(InputError, match=words):
+        resampled(model, config, None, neurons)
+    assert resampled(model, config, None, (model.network.index.neurons,)) is model
+
+
+def test_matrices_that_are_too_large_are_refused_with_their_size(monkeypatch):
+    import fem_deepest.runs.ordinary as module
+
+    monkeypatch.setattr(module, "_LARGEST", 511)
+    with pytest.raises(InputError, match="4 dense matrices of 4 neurons take .* GiB, expected"):
+        ordinary(trained(), problems.SHARPNESS)
 
 
 # Implicit stages ---------------------------------------------------------------------------------
