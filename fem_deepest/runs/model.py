@@ -13,49 +13,14 @@ from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.configuration.train import Config
 from fem_deepest.data import DataSet, Standardiser
 from fem_deepest.errors import InputError
-from fem_deepest.network.activation import activation
 from fem_deepest.network.loss import CrossEntropy, LeastSquares, Loss, softmax
 from fem_deepest.network.network import Network
-from fem_deepest.network.scheme import scheme
-from fem_deepest.runs.index import ends, make_index
+from fem_deepest.runs.index import make_network
 from fem_deepest.solve.nested import Schedule
 from fem_deepest.solve.network.sgd import BatchDescent
 from fem_deepest.spaces import Parameters, ProcessGrid, Resolution
 
 Array = NDArray[np.float64]
-
-
-def make_network(
-    config: Config,
-    inputs: int,
-    outputs: int,
-    level: Resolution,
-    mesh: Mapping[str, Any] | None = None,
-) -> Network:
-    """The network of a configuration on a level. Not collective.
-
-    Args:
-        config: Configuration.
-        inputs: Numbers of an input.
-        outputs: Numbers of an output.
-        level: Resolution.
-        mesh: Mesh of the index from a checkpoint, in place of the file that it was read from.
-
-    Raises:
-        InputError: Data and neuron index do not fit each other.
-    """
-    section = config.network
-    index = make_index(config, level.index, mesh)
-    return Network(
-        depth=level.mesh(section.depth, section.grading),
-        index=index,
-        scheme=scheme(section.scheme),
-        activation=activation(section.activation, section.sharpness),
-        inputs=inputs,
-        outputs=outputs,
-        leak=section.leak,
-        **ends(config, index, inputs, outputs),
-    )
 
 
 def make_loss(config: Config, classification: bool) -> Loss:
