@@ -22,7 +22,8 @@ from fem_deepest.io.export.ordinary import replace_files
 from fem_deepest.network.coupling.convolution import convolution
 from fem_deepest.network.coupling.lowrank import LowRank
 from fem_deepest.network.coupling.operators import elliptic, local
-from fem_deepest.runs.model import Model, make_network
+from fem_deepest.runs.index import make_network
+from fem_deepest.runs.model import Model
 from fem_deepest.runs.ordinary import ordinary
 from fem_deepest.runs.resampled import resampled
 from fem_deepest.spaces import Resolution
@@ -324,7 +325,7 @@ def test_matrices_that_are_too_large_are_refused_with_their_size(monkeypatch):
     import fem_deepest.runs.ordinary as module
 
     monkeypatch.setattr(module, "_LARGEST", 511)
-    with pytest.raises(InputError, match="4 dense matrices of 4 neurons take .* GiB, expected"):
+    with pytest.raises(InputError, match=r"4 dense matrices of 4 neurons take .* GiB, expected"):
         ordinary(trained(), problems.SHARPNESS)
 
 
