@@ -102,7 +102,7 @@ def export(
     try:
         replace_files(files)
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error}; give another --out") from None
+        raise InputError(f"cannot write {path} ({error.strerror}); give another --out") from None
     written = tuple(target for target, _ in reversed(files))
     return Exported(written, network, _scores(model, run), run)
 

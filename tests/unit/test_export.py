@@ -130,16 +130,25 @@ def test_a_wrong_layer_is_seen(tmp_path):
     assert off(read_npz(tmp_path / "net.npz", z), model, z) > 1e-11
 
 
-@pytest.mark.parametrize("kind, bound", [("float32", 1e-5), ("float64", 1e-12)])
-def test_onnx_predicts_as_the_model(model, tmp_path, kind, bound):
-    package = pytest.importorskip("onnx", reason="the Python package onnx is not installed")
-    from onnx.reference import ReferenceEvaluator
+def run_onnx(runner, path, z):
+    """Outputs of a graph by the reference of the standard, or by the runtime that people use."""
+    if runner == "onnx":
+        from onnx.reference import ReferenceEvaluator
 
+        return ReferenceEvaluator(str(path)).run(None, {"input": z})
+    runtime = pytest.importorskip(runner, reason="onnxruntime is not installed")
+    return runtime.InferenceSession(path).run(None, {"input": z})
+
+
+@pytest.mark.parametrize("runner", ["onnx", "onnxruntime"])
+@pytest.mark.parametrize("kind, bound", [("float32", 1e-5), ("float64", 1e-12)])
+def test_onnx_predicts_as_the_model(model, tmp_path, kind, bound, runner):
+    package = pytest.importorskip("onnx", reason="the Python package onnx is not installed")
     export(model, onnx.onnx_files, tmp_path / "net.onnx", kind)
     loaded = package.load(tmp_path / "net.onnx")
     package.checker.check_model(loaded, full_check=True)
     z = raw()
-    outputs = ReferenceEvaluator(loaded).run(None, {"input": z.astype(kind)})
+    outputs = run_onnx(runner, tmp_path / "net.onnx", z.astype(kind))
     names = [value.name for value in loaded.graph.output]
     properties = {item.key: json.loads(item.value) for item in loaded.metadata_props}
     assert tuple(properties["columns"]) == model.columns

@@ -88,14 +88,16 @@ class _Graph:
         self.constants.append(self.onnx.numpy_helper.from_array(array, name))
         return name
 
+    def number(self, value: float) -> str:
+        """A number, kept once."""
+        key = repr(float(value))
+        if key not in self._named:
+            self._named[key] = self.constant(f"number_{key}", np.array(value))
+        return self._named[key]
+
     def times(self, number: float, name: str) -> str:
         """``number x``."""
-        if number == 1.0:
-            return name
-        key = repr(float(number))
-        if key not in self._named:
-            self._named[key] = self.constant(f"number_{key}", np.array(number))
-        return self.add("Mul", name, self._named[key])
+        return name if number == 1.0 else self.add("Mul", name, self.number(number))
 
     def affine(self, label: str, factors: list[Array], bias: Array) -> list[str]:
         """The constants of an affine map, for :meth:`apply`."""
@@ -113,10 +115,15 @@ class _Graph:
 
     def sigma(self, name: str) -> str:
         """The activation."""
-        if self.network.activation == "softplus":
-            beta = self.network.sharpness
+        if self.network.activation != "softplus":
+            return self.add({"tanh": "Tanh", "sigmoid": "Sigmoid"}[self.network.activation], name)
+        beta = self.network.sharpness
+        if self.type == np.float32:
             return self.times(1.0 / beta, self.add("Softplus", self.times(beta, name)))
-        return self.add({"tanh": "Tanh", "sigmoid": "Sigmoid"}[self.network.activation], name)
+        # Runtimes have Softplus in single precision only: max(z, 0) + log(1 + exp(-beta |z|)) / beta.
+        decay = self.add("Exp", self.times(-beta, self.add("Abs", name)))
+        rest = self.add("Log", self.add("Add", decay, self.number(1.0)))
+        return self.add("Add", self.add("Relu", name), self.times(1.0 / beta, rest))
 
     def layer(self, i: int, x: str) -> str:
         """Step of the scheme, as :class:`.OrdinaryNetwork` has it."""
