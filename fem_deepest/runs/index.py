@@ -11,6 +11,7 @@ from fem_deepest.errors import InputError
 from fem_deepest.network.activation import activation
 from fem_deepest.network.network import Network
 from fem_deepest.network.scheme import scheme
+from fem_deepest.runs.coupling import make_coupling
 from fem_deepest.spaces import NeuronSpace, Resolution
 from fem_deepest.spaces.domain import domain_from_dict
 
@@ -120,6 +121,7 @@ def make_network(
     return Network(
         depth=level.mesh(section.depth, section.grading),
         index=index,
+        coupling=make_coupling(section, index),
         scheme=scheme(section.scheme),
         activation=activation(section.activation, section.sharpness),
         inputs=inputs,

@@ -15,6 +15,7 @@ from fem_deepest.data import DataSet, Standardiser
 from fem_deepest.errors import InputError
 from fem_deepest.network.loss import CrossEntropy, LeastSquares, Loss, softmax
 from fem_deepest.network.network import Network
+from fem_deepest.runs.coupling import check_memory
 from fem_deepest.runs.index import make_network
 from fem_deepest.solve.nested import Schedule
 from fem_deepest.solve.network.sgd import BatchDescent
@@ -60,20 +61,20 @@ def make_schedule(config: Config) -> Schedule:
 
 
 def initial_parameters(
-    parameters: Parameters, config: Config, random: np.random.Generator | None = None
+    network: Network,
+    parameters: Parameters,
+    config: Config,
+    random: np.random.Generator | None = None,
 ) -> None:
-    """Fill in the start: one Gaussian matrix constant in depth, deviation ``start/sqrt(N)``.
+    """Fill in the start of ``network``: random parameters of the coupling, constant in depth.
 
-    The readout starts at zero, a linear lift at a Gaussian matrix of deviation ``1/sqrt(d + 1)``.
-    The numbers are those of ``random``, by default of the seed of the configuration.
+    They give a state of independent entries a ``z`` that is ``start`` times as long; a dense coupling
+    has one Gaussian matrix with entries of deviation ``start/sqrt(N)``. The readout starts at zero, a
+    linear lift at a Gaussian matrix of deviation ``1/sqrt(d + 1)``. The numbers are those of
+    ``random``, by default of the seed of the configuration.
     """
     rng = np.random.default_rng(config.seed) if random is None else random
-    neurons = parameters.theta.shape[1]
-    scale = config.network.start / np.sqrt(neurons)
-    if config.network.index == "interval":
-        scale *= neurons  # the stored kernel is N times the effective matrix
-    parameters.theta[...] = 0.0
-    parameters.theta[:, :, :-1] = scale * rng.standard_normal((neurons, neurons))
+    network.coupling.start(rng, config.network.start, parameters.theta)
     parameters.readout[...] = 0.0
     columns = parameters.lift.shape[1]
     if columns:
@@ -90,7 +91,8 @@ def random_controls(action: NetworkAction, config: Config, numbers: Iterable[int
         column = np.zeros(action.space.local_size)
         if action.grid.owner:
             random = np.random.default_rng([config.seed, int(number)]) if number else None
-            initial_parameters(action.space.parameters(column), config, random)
+            parameters = action.space.parameters(column)
+            initial_parameters(action.network, parameters, config, random)
         columns.append(column)
     return np.stack(columns, axis=1)
 
@@ -210,9 +212,11 @@ class Problem:
             targets = self.targets.apply(targets)
         elif isinstance(loss, LeastSquares):
             targets = np.eye(data.outputs)[targets]
+        network = make_network(self.config, data.features, data.outputs, level)
+        check_memory(network, self.config)
         return NetworkAction(
             grid,
-            make_network(self.config, data.features, data.outputs, level),
+            network,
             loss,
             self.inputs.apply(data.inputs),
             targets,
