@@ -271,6 +271,17 @@ def on_an_index(inputs=3, outputs=2, cells=2, **network):
     [
         ({"index": "interval", "neurons": 4, "lift": "linear"}, (12,)),
         ({"index": "interval", "neurons": 6, "channels": 2, "lift": "linear"}, (12,)),
+        (
+            {
+                "index": "interval",
+                "neurons": 4,
+                "lift": "linear",
+                "coupling": "low_rank",
+                "rank": 2,
+                "grading": 1.5,
+            },
+            (8,),
+        ),
         ({"index": "rectangle", "shape": [2, 3], "element": "P0", "pixels": [2, 3]}, (4, 6)),
     ],
 )
