@@ -207,8 +207,7 @@ class Problem:
     @classmethod
     def create(cls, config: Config, train: DataSet, test: DataSet | None) -> Problem:
         """Fit the scalings. Not collective."""
-        section = config.data
-        scale = section.name == "file" if section.standardise is None else section.standardise
+        scale = config.data.scaled
         inputs = Standardiser.fit(train.inputs) if scale else Standardiser.identity(train.features)
         if scale and not train.is_classification:
             targets = Standardiser.fit(train.targets)
