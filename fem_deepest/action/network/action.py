@@ -200,7 +200,7 @@ class NetworkAction:
 
     def _point(self, u: PETSc.Vec) -> Point:
         parameters = self.space.parameters(self.space.share(u))
-        return Point(parameters, self.network.stage_matrices(parameters.theta))
+        return Point(parameters, self.network.stage_parameters(parameters.theta))
 
     def _over_tiles(
         self, add: Callable[[int, Array, bool], None], written: int = 0
@@ -239,7 +239,7 @@ class NetworkAction:
         """Turn sums over samples into a dual vector and add ``_riesz``."""
         if self.grid.owner:
             sums, target = self._view(self._sums), self.space.parameters(out)
-            self.network.stage_matrices_transposed(sums.stages, target.theta)
+            self.network.stage_parameters_transposed(sums.stages, target.theta)
             target.readout[...] = sums.readout
             target.lift[...] = sums.lift
         out /= self.samples
