@@ -48,7 +48,7 @@ def draw(run: Run, train: DataSet, test: DataSet | None) -> list[Path]:
     model, folder = run.model, run.directory / "figures"
     network = model.network
     made = {"history": figures.history(*_history(run))}
-    theta = model.parameters.theta * network.column_scale
+    theta = network.coupling.effective(model.parameters.theta)
     made["weights"] = figures.weights(network.depth.nodes, theta[:, :, :-1], theta[:, :, -1])
 
     shown = test if test is not None else train

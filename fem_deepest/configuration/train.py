@@ -83,7 +83,8 @@ class NetworkSection(Section):
     """``[network]``: the dynamics ``x' = -a x + sigma(W_h x + b)`` and its discretisation."""
 
     neurons: Count = Field(
-        default=64, description="`N` of points or an interval; of a mesh it follows from the mesh"
+        default=64,
+        description="`N` of points or an interval; of a rectangle or mesh it follows from the nodes",
     )
     index: Literal["points", "interval", "rectangle", "mesh"] = Field(
         default="points",
@@ -98,11 +99,11 @@ class NetworkSection(Section):
     )
     shape: Annotated[list[Count], Field(min_length=2, max_length=2)] | None = Field(
         default=None,
-        description="rectangle: nodes (P1), cells (P0) down and across; default: the pixels of the data",
+        description="rectangle: nodes (of P0 the cells) down and across; default: the pixels of the data",
     )
     extent: Annotated[list[Positive], Field(min_length=1, max_length=2)] | None = Field(
         default=None,
-        description="lengths of the sides of the interval or rectangle; default: 1",
+        description="length of the interval, height and width of the rectangle; default: 1",
     )
     mesh: str | None = Field(
         default=None, description="Gmsh or XDMF file of the index, relative to the configuration"
@@ -259,7 +260,7 @@ class Config(Section):
                 neurons,
                 self.levels,
                 index=network.index,
-                last=(network.shape or self.data.shape) if on_pixels else network.neurons,
+                last=(network.shape or self.pixels) if on_pixels else network.neurons,
                 first_neurons=first,
             )
         if problem:
@@ -275,6 +276,11 @@ class Config(Section):
         while levels[0] % 2 == 0 and levels[0] > 2 and levels[0] // 2 >= most:
             levels.insert(0, levels[0] // 2)
         return levels
+
+    @property
+    def pixels(self) -> list[int] | None:
+        """Shape of the inputs as an image or a function on a line, if they have one."""
+        return self.data.shape or ([8, 8] if self.data.name == "digits" else None)
 
     @property
     def levels(self) -> list[tuple[int, tuple[int, ...]]]:

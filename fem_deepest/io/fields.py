@@ -35,7 +35,7 @@ def write_fields(folder: Path, model: Model, data: DataSet) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     network = model.network
-    t, theta = network.depth.nodes, model.parameters.theta * network.column_scale
+    t, theta = network.depth.nodes, network.coupling.effective(model.parameters.theta)
     kernel, bias = theta[:, :, :-1], theta[:, :, -1]
     paths = []
     neurons = network.index.neurons

@@ -17,7 +17,7 @@ from fem_deepest.network.activation import activation
 from fem_deepest.network.loss import CrossEntropy, LeastSquares, Loss, softmax
 from fem_deepest.network.network import Network
 from fem_deepest.network.scheme import scheme
-from fem_deepest.runs.index import make_index
+from fem_deepest.runs.index import ends, make_index
 from fem_deepest.solve.nested import Schedule
 from fem_deepest.solve.network.sgd import BatchDescent
 from fem_deepest.spaces import Parameters, ProcessGrid, Resolution
@@ -25,19 +25,36 @@ from fem_deepest.spaces import Parameters, ProcessGrid, Resolution
 Array = NDArray[np.float64]
 
 
-def make_network(config: Config, inputs: int, outputs: int, level: Resolution) -> Network:
-    """The network of a configuration on a level. Not collective."""
+def make_network(
+    config: Config,
+    inputs: int,
+    outputs: int,
+    level: Resolution,
+    mesh: Mapping[str, Any] | None = None,
+) -> Network:
+    """The network of a configuration on a level. Not collective.
+
+    Args:
+        config: Configuration.
+        inputs: Numbers of an input.
+        outputs: Numbers of an output.
+        level: Resolution.
+        mesh: Mesh of the index from a checkpoint, in place of the file that it was read from.
+
+    Raises:
+        InputError: Data and neuron index do not fit each other.
+    """
     section = config.network
+    index = make_index(config, level.index, mesh)
     return Network(
         depth=level.mesh(section.depth, section.grading),
-        index=make_index(config, level.index),
+        index=index,
         scheme=scheme(section.scheme),
         activation=activation(section.activation, section.sharpness),
         inputs=inputs,
         outputs=outputs,
         leak=section.leak,
-        linear_lift=section.lift == "linear",
-        linear_readout=section.readout == "linear",
+        **ends(config, index, inputs, outputs),
     )
 
 
@@ -170,6 +187,7 @@ class Model:
             "classes": None if self.classes is None else list(self.classes),
             "columns": list(self.columns),
             "sizes": [self.network.inputs, self.network.outputs],
+            "index": self.network.index.to_dict(),
         }
 
     @classmethod
@@ -179,7 +197,7 @@ class Model:
         """The model of a checkpoint, from :meth:`scaling` and the parameters."""
         classes, (inputs, outputs) = scaling["classes"], scaling["sizes"]
         return cls(
-            make_network(config, inputs, outputs, level),
+            make_network(config, inputs, outputs, level, scaling.get("index")),
             flat,
             Standardiser.from_dict(scaling["inputs"]),
             Standardiser.from_dict(scaling["targets"]),
@@ -234,6 +252,7 @@ class Problem:
             targets,
             strength=section.strength,
             kappa=section.kappa,
+            ell=section.ell,
             model_precision=section.R_f,
             input_precision=section.R_0,
         )

@@ -90,9 +90,9 @@ def train(config: Config, action: Callable[[Resolution], NetworkAction]) -> Trai
 
 
 def depth_norm(depth: DepthMesh, field: Array, scale: Array) -> tuple[float, float]:
-    """L2(depth; L2) norm and H1 seminorm of a P1 field ``[w | b]`` at the nodes, (n + 1, N, N + 1).
+    """L2(depth; L2) norm and H1 seminorm of a P1 field at the nodes, (n + 1, rows, columns).
 
-    ``scale`` (N + 1,) weights the squares of its columns, see :func:`column_measure`.
+    ``scale`` (rows, columns) weights the squares of its entries, see :func:`column_measure`.
     """
     squares = []
     for diagonal, off in (depth.mass, depth.stiffness):
@@ -104,5 +104,5 @@ def depth_norm(depth: DepthMesh, field: Array, scale: Array) -> tuple[float, flo
 
 
 def column_measure(network: Network) -> Array:
-    """``M_S (x) M_S`` for the columns of the kernel and ``M_S`` for the bias, (N + 1,)."""
-    return network.index.mass * network.column_scale
+    """Lumped ``M_r (x) M_c``, (rows, columns): ``M_S (x) M_S`` of a kernel and ``M_S`` of the bias."""
+    return np.multiply.outer(network.coupling.rows.weights, network.coupling.columns.weights)

@@ -53,6 +53,7 @@ class NetworkAction:
         targets: All targets: class numbers (K,) or values (K, outputs).
         strength: ``lambda > 0``, strength of the prior.
         kappa: ``kappa > 0``, inverse correlation length of the prior in depth.
+        ell: ``ell >= 0``, length of the smoothing of the prior along the neuron index.
         model_precision: ``R_f``; ``inf`` is the strong constraint.
         input_precision: ``R_0`` of the soft input condition; ``inf`` clamps the input.
         blocks: Number of blocks of samples; see :class:`fem_deepest.spaces.SampleBlocks`.
@@ -82,6 +83,7 @@ class NetworkAction:
         *,
         strength: float,
         kappa: float = 1.0,
+        ell: float = 0.0,
         model_precision: float = np.inf,
         input_precision: float = np.inf,
         blocks: int | None = None,
@@ -94,6 +96,8 @@ class NetworkAction:
         ):
             if not value > 0.0:
                 raise InputError(f"{name} must be positive, got {value}")
+        if not (ell >= 0.0 and np.isfinite(ell)):
+            raise InputError(f"ell must be a length of zero or more, got {ell}")
         if len(inputs) == 0:
             raise InputError("the action needs at least one sample, got none")
         self.grid, self.network, self.loss = grid, network, loss
@@ -128,6 +132,7 @@ class NetworkAction:
             network,
             strength=strength,
             kappa=kappa,
+            ell=ell,
             model=model_precision,
             initial=input_precision,
             samples=self.samples,
