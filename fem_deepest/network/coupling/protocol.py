@@ -20,8 +20,6 @@ from scipy import sparse
 
 from fem_deepest.spaces.factor import Factor
 
-from fem_deepest.spaces.factor import Factor
-
 Array = NDArray[np.float64]
 Work = tuple[Array, ...]
 Sparse: TypeAlias = sparse.csr_matrix | None
