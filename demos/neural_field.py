@@ -76,24 +76,24 @@ def argument(network: Network, kernel: Array, bias: Array, states: Array) -> Arr
 
 # ## A front and its speed
 #
-# Let the synapses excite, $w(s) = e^{-|s|/d}/(2d)$. For a step, $v = w * x - \theta$ obeys Amari's equation
-# $v' = -v - \theta + w * H(v)$: convolve the equation of $x$ with $w$. Look for a front that moves to the
-# right: $v(t, s) = V(\xi)$, $\xi = s - c\,t$, excited behind its edge, $V > 0$ for $\xi < 0$, with $V(0) = 0$.
-# Then $U = V + \theta$ satisfies
+# Let the synapses excite, $w(s) = e^{-|s|/d}/(2d)$. For a step, $v = w * x - \theta$ obeys Amari's
+# equation $v' = -v - \theta + w * H(v)$: convolve the equation of $x$ with $w$. Look for a front that
+# moves to the right: $v(t, s) = V(\xi)$, $\xi = s - c\,t$, excited behind its edge, $V > 0$ for $\xi <
+# 0$, with $V(0) = 0$. Then $U = V + \theta$ satisfies
 #
 # $$ -c\,U'(\xi) = -U(\xi) + \int_\xi^\infty w(y)\,dy, \qquad\text{for } \xi > 0:\quad
 #    c\,U' = U - \tfrac12 e^{-\xi/d}. $$
 #
-# The only solution that stays bounded ahead of the front is $U = A\,e^{-\xi/d}$ with
-# $A (1 + c/d) = \frac12$, and $U(0) = \theta$ gives the speed (Ermentrout and McLeod 1993,
-# doi:10.1017/S030821050002583X, prove that there is exactly one front for smooth gains too; Bressloff 2012,
-# doi:10.1088/1751-8113/45/3/033001, reviews both)
+# The only solution that stays bounded ahead of the front is $U = A\,e^{-\xi/d}$ with $A (1 + c/d) =
+# \frac12$, and $U(0) = \theta$ gives the speed (Ermentrout and McLeod 1993,
+# doi:10.1017/S030821050002583X, prove that there is exactly one front for smooth gains too; Bressloff
+# 2012, doi:10.1088/1751-8113/45/3/033001, reviews both)
 #
 # $$ c = d\,\frac{1 - 2\theta}{2\theta} . $$
 #
-# The activity behind the edge is $x = 1 - e^{\xi/c}$: a neuron charges from the moment the front passes. We
-# start with this profile; the tissue left of the interval is excited throughout, and its synapses enter
-# through the bias, $b(s) = -\theta + \frac12 e^{-s/d}$, so that nothing is cut off.
+# The activity behind the edge is $x = 1 - e^{\xi/c}$: a neuron charges from the moment the front
+# passes. We start with this profile; the tissue left of the interval is excited throughout, and its
+# synapses enter through the bias, $b(s) = -\theta + \frac12 e^{-s/d}$, so that nothing is cut off.
 
 REACH, THRESHOLD = 1.0, 0.3
 EDGE, DEPTH = 5.0, 9.0  # where the front starts, and how long it runs
@@ -130,14 +130,16 @@ def crossing(s: Array, v: Array) -> Array:
 #
 # * *The gain.* A sigmoid of steepness $\beta$ differs from the step like the second moment of its
 #   derivative, $\frac{\pi^2}{3} \beta^{-2}$: order two in $1/\beta$.
-# * *The mesh.* Let $\beta \to \infty$ on a mesh of step $h$. Neuron $i$ is switched on at the time $i h / c_h$
+# * *The mesh.* Let $\beta \to \infty$ on a mesh of step $h$. Neuron $i$ is switched on at the time $i h
+#   / c_h$
 #   and $x_i = 1 - e^{-(t - i h/c_h)}$ from then on. That the next one is just at its threshold is a
 #   geometric series,
 #   $$ \frac{h}{2d} \sum_{i \ge 1} e^{-i h/d} \big(1 - e^{-i h/c_h}\big) = \theta, $$
 #   an equation for $c_h$. Its left-hand side is the trapezoidal rule for
 #   $\int_0^\infty w\,(1 - e^{-y/c})\,dy = \theta$, so that $c_h = c + O(h^2)$, and the front is as fast on
 #   the mesh as *this* equation says.
-# * *Both together*, $\beta \propto 1/h$, is order two again. When the front is wide enough for the mesh the
+# * *Both together*, $\beta \propto 1/h$, is order two again. When the front is wide enough for the mesh
+#   the
 #   trapezoidal rule for a smooth function has nearly no error, and the gain is all.
 
 
@@ -182,10 +184,11 @@ def step_gain(meshes: Sequence[int], cells: int, steepness: float) -> list[tuple
 
 # ## Bumps
 #
-# Synapses that excite near by and inhibit farther away, $w(s) = (1 - |s|)\,e^{-|s|}$, keep a stimulus where it
-# is. Let $W(\ell) = \int_0^\ell w = \ell\,e^{-\ell}$. A stationary state that is excited on an interval of
-# width $\ell$ has $v = W(\ell) - \theta = 0$ at both edges (Amari 1977, doi:10.1007/BF00337259), hence two of
-# them for $\theta < 1/e$: with the two branches of Lambert's function
+# Synapses that excite near by and inhibit farther away, $w(s) = (1 - |s|)\,e^{-|s|}$, keep a stimulus
+# where it is. Let $W(\ell) = \int_0^\ell w = \ell\,e^{-\ell}$. A stationary state that is excited on an
+# interval of width $\ell$ has $v = W(\ell) - \theta = 0$ at both edges (Amari 1977,
+# doi:10.1007/BF00337259), hence two of them for $\theta < 1/e$: with the two branches of Lambert's
+# function
 #
 # $$ \ell_1 = -W_0(-\theta) < 1 < \ell_2 = -W_{-1}(-\theta). $$
 #
