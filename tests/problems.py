@@ -69,10 +69,14 @@ def network(
     depth: float = 1.5,
     coupling: Callable[[NeuronSpace], Coupling] = Dense,
 ) -> Network:
-    """Network with few neurons on a graded depth mesh; see :func:`neuron_index` for ``index``."""
+    """Network with few neurons on a graded depth mesh.
+
+    See :func:`neuron_index` for ``index``; ``coupling`` makes the coupling of that.
+    """
+    space = neuron_index(index, neurons)
     return Network(
         DepthMesh.graded(depth, cells, grading),
-        neuron_index(index, neurons),
+        space,
         scheme(scheme_name),
         activation(activation_name, SHARPNESS),
         inputs,
@@ -80,7 +84,7 @@ def network(
         leak,
         lift == "linear",
         readout == "linear",
-        coupling(space),
+        coupling=coupling(space),
     )
 
 

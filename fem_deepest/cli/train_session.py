@@ -91,7 +91,7 @@ class TrainSession:
         u = action.create()
         array = u.array_w
         if self.grid.owner:
-            initial_parameters(action.space.parameters(array), self.config)
+            initial_parameters(action.network, action.space.parameters(array), self.config)
         return u
 
     def _signature(self) -> dict[str, Any]:

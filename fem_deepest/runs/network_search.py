@@ -131,7 +131,7 @@ class NetworkSearch:
             v = self.first.forcing.create()
             parameters = self.first.forcing.space.parameters(v.array_w)
             random = np.random.default_rng([self.config.seed, int(number)])
-            initial_parameters(parameters, self.problem.config, random)
+            initial_parameters(self.first.network, parameters, self.problem.config, random)
             u = to_states(self.first, v)
             starts.append(u.array.copy())
             for vec in (u, v):

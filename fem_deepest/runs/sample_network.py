@@ -163,7 +163,8 @@ class NetworkPosterior:
 
         def start(action: NetworkAction) -> PETSc.Vec:
             u = action.create()
-            initial_parameters(action.space.parameters(u.array_w), self.training)
+            parameters = action.space.parameters(u.array_w)
+            initial_parameters(action.network, parameters, self.training)
             return u
 
         nested = self._nested(step)

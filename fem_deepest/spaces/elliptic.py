@@ -36,9 +36,7 @@ class Screened:
             diag_pivot_thresh=0.0,  # symmetric and positive: pivots need no search
             options={"SymmetricMode": True},
         )
-        self._inverse = (
-            self._factor.solve(self._mass.toarray()) if self.nodes <= _DENSE else None
-        )
+        self._inverse = self._factor.solve(self._mass.toarray()) if self.nodes <= _DENSE else None
 
     def apply(self, x: Array, out: Array) -> None:
         """``out = E x`` into another array, both (..., channels * nodes, K)."""

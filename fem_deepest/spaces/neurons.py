@@ -291,20 +291,6 @@ class NeuronSpace:
         """The number ``m`` where ``M_S = m 1``, else None."""
         return self.factor.uniform
 
-    @property
-    def mass(self) -> float:
-        """The number ``m`` of ``M_S = m 1``, for what knows no other mass matrix.
-
-        Raises:
-            InputError: The masses differ.
-        """
-        if self.uniform is None:
-            raise InputError(
-                f"the neurons of a '{self.kind}' with {self.element} have different masses, expected "
-                "one for all; take points, or P0 on an interval or a rectangle"
-            )
-        return self.uniform
-
     @cached_property
     def factor(self) -> Factor:
         """``M_S`` and ``K_S``, the channels side by side; all of them one part."""

@@ -29,7 +29,7 @@ class Stencils:
     """Operators ``D_m`` on fields of several channels with one pattern of neighbours.
 
     A coupling of channels is a *stencil* ``A``, (..., nodes, C, C J): what channel ``c'`` of neighbour
-    ``j`` is multiplied by for channel ``c`` of a node; ``A`` with one column more has a constant too. Nodes
+    ``j`` is multiplied by for channel ``c`` of a node; with one column more it has a constant too. Nodes
     with fewer than ``J`` neighbours have themselves as further ones, with zeros.
 
     Args:
@@ -91,17 +91,17 @@ class Stencils:
         neurons = self.channels * self.nodes
         return neurons <= min(_WHOLE * self.size, _LARGEST)
 
-    def buffers(self, width: int, lead: tuple[int, ...]) -> tuple[Array, Array]:
-        """Work arrays for ``width`` samples: whole matrices, or gathered nodes of a block (and nothing)."""
+    def buffers(self, width: int, lead: tuple[int, ...]) -> tuple[Array, ...]:
+        """Work arrays for ``width`` samples: two whole matrices, or gathered nodes of a block."""
         if self.is_whole:
             neurons = self.channels * self.nodes
             matrices = np.zeros((2, *lead, neurons, neurons + 1))
             return matrices[0], matrices[1]
         terms = self._gather.shape[1]
         nodes = max(1, _BLOCK // max(terms * width * prod(lead), 1))
-        return np.empty((*lead, min(nodes, self.nodes), terms, width)), np.empty(0)
+        return (np.empty((*lead, min(nodes, self.nodes), terms, width)),)
 
-    def apply(self, stencil: Array, x: Array, out: Array, work: tuple[Array, Array]) -> None:
+    def apply(self, stencil: Array, x: Array, out: Array, work: Sequence[Array]) -> None:
         """``out = A x`` for states (..., C nodes, K), or ``A [x; 1]`` with the constant."""
         if self.is_whole:
             matrix = self._scattered(stencil, work[0])
@@ -111,9 +111,7 @@ class Stencils:
         for nodes, gathered in self._blocks(x, stencil.shape[-1], work[0]):
             np.matmul(stencil[..., nodes, :, :], gathered, out=fields[..., nodes, :, :])
 
-    def apply_transposed(
-        self, stencil: Array, v: Array, out: Array, work: tuple[Array, Array]
-    ) -> None:
+    def apply_transposed(self, stencil: Array, v: Array, out: Array, work: Sequence[Array]) -> None:
         """``out = A^T v`` without the constant."""
         if self.is_whole:
             matrix = self._scattered(stencil, work[0])[..., :-1]
@@ -121,7 +119,7 @@ class Stencils:
         else:
             self.apply(self._transposed(stencil), v, out, work)
 
-    def outer(self, v: Array, x: Array, out: Array, work: tuple[Array, Array]) -> None:
+    def outer(self, v: Array, x: Array, out: Array, work: Sequence[Array]) -> None:
         """``out_A = sum_k v_k x_k^T`` at the places of ``A``: the derivative of ``v . A x`` in ``A``."""
         if self.is_whole:
             product = work[1][..., : x.shape[-2]]
@@ -201,4 +199,6 @@ def _thinned(operator: sparse.csr_array) -> sparse.csr_array:
 
 
 def _ones(operator: sparse.csr_array) -> sparse.csr_array:
-    return sparse.csr_array((np.ones(operator.nnz, np.int64), operator.indices, operator.indptr), operator.shape)
+    return sparse.csr_array(
+        (np.ones(operator.nnz, np.int64), operator.indices, operator.indptr), operator.shape
+    )

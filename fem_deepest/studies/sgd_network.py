@@ -167,7 +167,7 @@ def towards(text: str, samples: int, noise: float) -> Towards:
     problem = Problem.create(config, data, None)
     action = problem.action(Resolution(config.network.cells), ProcessGrid.create(MPI.COMM_SELF))
     start, g = action.create(), action.create()
-    initial_parameters(action.space.parameters(start.array_w), config)
+    initial_parameters(action.network, action.space.parameters(start.array_w), config)
     action.gradient(start, g)
     tolerance = _STATIONARY * dual_norm(action.metric, g)
     g.destroy()

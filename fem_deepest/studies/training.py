@@ -70,7 +70,7 @@ def train(config: Config, action: Callable[[Resolution], NetworkAction]) -> Trai
         u = coarsest.create()
         array = u.array_w
         if coarsest.grid.owner:
-            initial_parameters(coarsest.space.parameters(array), config)
+            initial_parameters(coarsest.network, coarsest.space.parameters(array), config)
         return u
 
     search = nested.begin(start)

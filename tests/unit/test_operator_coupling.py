@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import correlate
+from stencils import differences, plane
 
 from fem_deepest.errors import InputError
 from fem_deepest.network.coupling.convolution import convolution
 from fem_deepest.network.coupling.operators import OperatorCoupling, elliptic, local
-from fem_deepest.spaces import NeuronSpace
+from fem_deepest.spaces import NeuronSpace, stencil
+from fem_deepest.spaces import elliptic as inverse
 
 Array = NDArray[np.float64]
 
@@ -71,8 +73,17 @@ class Case:
         return full
 
 
+@pytest.fixture(params=["whole", "gathered"], autouse=True)
+def products(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So few neurons are done by whole matrices; by small blocks of nodes only if they must."""
+    if request.param == "gathered":
+        monkeypatch.setattr(stencil, "_WHOLE", 0)
+        monkeypatch.setattr(stencil, "_BLOCK", 200)
+        monkeypatch.setattr(inverse, "_DENSE", 0)
+
+
 @pytest.fixture(params=COUPLINGS, ids=lambda name: name.replace(", ", "-").replace(" ", "_"))
-def coupling(request: pytest.FixtureRequest) -> OperatorCoupling:
+def coupling(request: pytest.FixtureRequest, products: None) -> OperatorCoupling:
     """One of the couplings."""
     return COUPLINGS[request.param]()
 
@@ -81,12 +92,13 @@ def test_derivatives_are_transposes_and_differences(coupling: OperatorCoupling) 
     case = Case(coupling)
     theta, d_theta, v, dx, full = case.theta, case.d_theta, case.v, case.dx, case.full
     z = case.call("value", theta, full)
-    tangent, variation = case.call("tangent", theta, dx), case.call("variation", theta, d_theta, full)
+    tangent, variation = (
+        case.call("tangent", theta, dx),
+        case.call("variation", theta, d_theta, full),
+    )
     # B is affine in x and linear in theta: differences are derivatives.
     np.testing.assert_allclose(case.call("value", theta, case.moved()) - z, tangent, atol=1e-11)
-    np.testing.assert_allclose(
-        case.call("value", theta + d_theta, full) - z, variation, atol=1e-11
-    )
+    np.testing.assert_allclose(case.call("value", theta + d_theta, full) - z, variation, atol=1e-11)
     adjoint, gradient = case.call("adjoint", theta, v), case.call("gradient", theta, v, full)
     size = np.linalg.norm(v) * np.linalg.norm(tangent)
     assert np.vdot(v, tangent) == pytest.approx(np.vdot(adjoint, dx), abs=1e-13 * size)
@@ -147,36 +159,6 @@ def test_products_write_over_what_was_there_and_leave_their_arguments(
 # Values in plain NumPy ----------------------------------------------------------------------------
 
 
-def differences(n: int, length: float = 1.0) -> tuple[Array, Array, Array]:
-    """Central difference, second difference with ``du/dn = 0``, and mass over lumped mass, on a line."""
-    h = length / (n - 1)
-    grad, laplace, mass = (np.zeros((n, n)) for _ in range(3))
-    for i in range(n):
-        left, right = max(i - 1, 0), min(i + 1, n - 1)
-        grad[i, right] += 1 / ((right - left) * h)
-        grad[i, left] -= 1 / ((right - left) * h)
-        for j in (i - 1, i + 1):
-            if 0 <= j < n:
-                weight = 1.0 if 0 < i < n - 1 else 2.0
-                laplace[i, j] += weight / h**2
-                laplace[i, i] -= weight / h**2
-                mass[i, j] += weight / 6
-        mass[i, i] = 4 / 6
-    return grad, laplace, mass
-
-
-def plane(shape: tuple[int, int], lengths: tuple[float, float]) -> dict[str, list[Array]]:
-    """The operators of Q1 on a rectangle as products of those on lines, rows from the top."""
-    (gy, ly, my), (gx, lx, mx) = (differences(n, s) for n, s in zip(shape, lengths, strict=True))
-    gy = gy[::-1, ::-1]  # rows are counted downwards, y upwards
-    ly, my = ly[::-1, ::-1], my[::-1, ::-1]
-    return {
-        "1": [np.eye(shape[0] * shape[1])],
-        "grad": [np.kron(my, gx), np.kron(gy, mx)],
-        "laplace": [np.kron(my, lx) + np.kron(ly, mx)],
-    }
-
-
 def test_local_coupling_on_a_line_is_central_differences() -> None:
     n, channels = 7, 2
     grad, laplace, _ = differences(n, 2.0)
@@ -188,7 +170,9 @@ def test_local_coupling_on_a_line_is_central_differences() -> None:
     expected = np.zeros_like(x)
     for c in range(channels):
         expected[c] += w[:, c, -1:]
-        for other, (m, d) in itertools.product(range(channels), enumerate((np.eye(n), grad, laplace))):
+        for other, (m, d) in itertools.product(
+            range(channels), enumerate((np.eye(n), grad, laplace))
+        ):
             expected[c] += w[:, c, 3 * other + m, None] * (d @ x[other])
     result = case.call("value", case.theta, case.full)
     np.testing.assert_allclose(result, expected.reshape(-1, WIDTH), rtol=1e-12, atol=1e-11)
@@ -209,7 +193,7 @@ def test_uniform_coupling_on_a_rectangle_is_products_of_differences() -> None:
 def test_elliptic_coupling_solves_the_screened_equation() -> None:
     n, kappa = 9, 3.0
     index = line(n)
-    _, laplace, mass = differences(n)
+    _, laplace, _ = differences(n)
     h = 1.0 / (n - 1)
     lumped = h * np.where(np.isin(np.arange(n), (0, n - 1)), 0.5, 1.0)
     case = Case(elliptic(index, ["1"], kappa, uniform=True))
@@ -277,8 +261,7 @@ def test_convolution_of_pixels_is_that_of_image_processing() -> None:
 
 def test_kernel_of_a_convolution_has_the_prior_of_a_function_of_the_offset() -> None:
     coupling = convolution(line(9, channels=2), 0.25)
-    mu, phi = coupling.columns.modes
-    assert coupling.columns.size == 11 and phi.shape == (11, 11)
+    assert coupling.columns.size == 11
     # int |w|^2 and int |w'|^2 of w = offset on (-1/4, 1/4), twice, and a bias of 1.
     w = np.append(np.tile(np.linspace(-0.25, 0.25, 5), 2), 1.0)
     stiff = coupling.columns.apply_stiffness(w[None], 1)[0]

@@ -16,6 +16,7 @@ from scipy import sparse
 
 from fem_deepest.errors import InputError
 from fem_deepest.network.coupling.operators import OperatorCoupling
+from fem_deepest.spaces.factor import Factor
 from fem_deepest.spaces.neurons import NeuronSpace
 
 Array = NDArray[np.float64]
@@ -66,6 +67,22 @@ class Offsets:
         else:
             self.space = NeuronSpace.rectangle(counts, "P1", extent=sides)
 
+    @property
+    def factor(self) -> Factor:
+        """Mass and stiffness of the kernel of one pair of channels."""
+        return self.space.factor
+
+    def prolongation(self, finer: Offsets) -> sparse.csr_matrix:
+        """Interpolation of a kernel to the offsets of a finer grid, (offsets there, here).
+
+        Where one reaches a little farther than the other, for lack of a node at ``reach``, the kernel
+        keeps its last value.
+        """
+        here, there = self.space.coordinates, finer.space.coordinates
+        side = here.max(axis=0)
+        places = there - 0.5 * there.max(axis=0) + 0.5 * side
+        return self.space.evaluate(np.clip(places, 0.0, side))
+
     def shift(self, step: NDArray[np.int64]) -> sparse.csr_array:
         """``(S x)_i = x_{i - step}``, zero where that is outside of the grid, (nodes, nodes)."""
         shift = sparse.csr_array(np.ones((1, 1)))
@@ -89,7 +106,8 @@ def convolution(index: NeuronSpace, reach: float) -> OperatorCoupling:
     mass = sparse.diags_array(index.node_weights) if index.lumped else index.field.mass
     return OperatorCoupling(
         [sparse.csr_array(offsets.shift(step) @ mass) for step in offsets.steps],
-        index.channels,
-        kernel=offsets.space.factor,
+        index,
+        uniform=True,
+        kernel=offsets,
         text="kernel w(s - s') and bias b",
     )

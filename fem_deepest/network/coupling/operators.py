@@ -11,13 +11,14 @@ neighbours, and not the number of operators, is what a sample costs.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
 from fem_deepest.errors import InputError
-from fem_deepest.network.coupling.protocol import Work
+from fem_deepest.network.coupling.protocol import Sparse, Work
 from fem_deepest.spaces.elliptic import Screened
 from fem_deepest.spaces.factor import Factor
 from fem_deepest.spaces.neurons import NeuronSpace
@@ -29,6 +30,17 @@ _PROBES = 64  # random states that tell the size of an operator
 _DENSE = 8192  # neurons up to which a dense matrix may be asked for
 
 
+class Kernel(Protocol):
+    """What the operators of a coupling are numbered by, a space of functions."""
+
+    @property
+    def factor(self) -> Factor:
+        """Its mass and stiffness."""
+
+    def prolongation(self, finer: Self) -> sparse.csr_matrix:
+        """Interpolation to that of a finer index."""
+
+
 class OperatorCoupling:
     """Parameters times operators; see :class:`.Coupling` for the methods.
 
@@ -38,9 +50,9 @@ class OperatorCoupling:
 
     Args:
         operators: ``D_m``, each (nodes, nodes).
-        channels: ``C``.
-        rows: Factor of the nodes: the parameters are fields. Uniform without it.
-        kernel: Factor of the operators of uniform parameters, by default without geometry.
+        index: Neuron index, ``C`` its channels.
+        uniform: The parameters are no fields.
+        kernel: What uniform parameters are a function of, by default nothing with a geometry.
         screened: Elliptic solve before the operators.
         text: What the parameters are.
 
@@ -53,28 +65,27 @@ class OperatorCoupling:
     def __init__(
         self,
         operators: Sequence[sparse.csr_array],
-        channels: int,
+        index: NeuronSpace,
         *,
-        rows: Factor | None = None,
-        kernel: Factor | None = None,
+        uniform: bool,
+        kernel: Kernel | None = None,
         screened: Screened | None = None,
         text: str = "coefficients w and bias b",
     ) -> None:
-        self.operators, self.channels, self.parameters_text = list(operators), channels, text
-        self.nodes = self.operators[0].shape[0]
-        self.neurons = channels * self.nodes
-        self.features = channels * len(self.operators)
-        self.is_field = rows is not None
-        if rows is None:
-            self.rows = Factor.plain(channels)
-            kernel = Factor.plain(len(self.operators)) if kernel is None else kernel
-            self.columns = Factor.sum([kernel] * channels + [Factor.plain(1)])
+        self.operators, self.index, self.parameters_text = list(operators), index, text
+        self.nodes, self.channels, self.neurons = index.nodes, index.channels, index.neurons
+        self.features = self.channels * len(self.operators)
+        self.uniform, self.kernel = uniform, kernel
+        if uniform:
+            factor = Factor.plain(len(self.operators)) if kernel is None else kernel.factor
+            self.rows = Factor.plain(self.channels)
+            self.columns = Factor.sum([factor] * self.channels + [Factor.plain(1)])
         else:
-            self.rows = rows
-            self.columns = Factor.plain(channels * (self.features + 1))
+            self.rows = index.factor.parts[0]  # V_S of one channel
+            self.columns = Factor.plain(self.channels * (self.features + 1))
         self.shape = self.rows.size, self.columns.size
         self.screened = screened
-        self.stencils = Stencils(self.operators, channels)
+        self.stencils = Stencils(self.operators, self.channels)
 
     def effective(self, theta: Array) -> Array:
         """``theta`` itself."""
@@ -86,7 +97,9 @@ class OperatorCoupling:
     def buffers(self, width: int, lead: tuple[int, ...] = ()) -> Work:
         """A stencil, states of the elliptic solve, other states, and what stencils need."""
         states = (*lead, self.neurons + 1, width)
-        stencil = np.empty((*lead, self.nodes, self.channels, self.channels * self.stencils.size + 1))
+        stencil = np.empty(
+            (*lead, self.nodes, self.channels, self.channels * self.stencils.size + 1)
+        )
         return (
             stencil,
             np.ones(states) if self.screened else np.empty(0),
@@ -124,7 +137,7 @@ class OperatorCoupling:
         self.stencils.outer(v, self._solved_full(full, work), stencil, work[3:])
         self._combine_transposed(stencil[..., :-1], self._matrices(out)[..., :-1])
         bias = stencil[..., -1]
-        self._matrices(out)[..., -1] = bias if self.is_field else bias.sum(axis=-2)
+        self._matrices(out)[..., -1] = bias.sum(axis=-2) if self.uniform else bias
 
     def second_adjoint(
         self,
@@ -147,6 +160,21 @@ class OperatorCoupling:
         self._combine_transposed(stencil[..., :-1], product)
         target += product
 
+    def prolongation(self, finer: OperatorCoupling) -> tuple[Sparse, Sparse]:
+        """Fields are interpolated along the index, a kernel along its offsets; others stay.
+
+        The operators of the finer index are other approximations of the same ones: a prolonged network
+        is the same to the order of the elements only.
+        """
+        states = self.index.prolongation(finer.index)
+        if not self.uniform:
+            # One channel of the states.
+            return states if states is None else states[: finer.nodes, : self.nodes], None
+        if self.kernel is None or finer.kernel is None:
+            return None, None
+        one = self.kernel.prolongation(finer.kernel)
+        return None, sparse.block_diag([one] * self.channels + [np.ones((1, 1))], format="csr")
+
     def matrix(self, theta: Array) -> Array:
         """``sum_m w_m D_m`` as dense matrices (..., N, N).
 
@@ -157,7 +185,8 @@ class OperatorCoupling:
         if n > _DENSE:
             raise InputError(
                 f"a dense matrix of {n} neurons takes {n * n * 8 / 2**30:.1f} GiB for every depth cell, "
-                "and this method needs one: take an explicit scheme (network.scheme = 'rk2') or fewer neurons"
+                "and this method needs one: take an explicit scheme (network.scheme = 'rk2') or "
+                "fewer neurons"
             )
         states, dense = np.empty((*lead, n, n)), np.empty((*lead, n, n))
         states[...] = np.eye(n)
@@ -186,17 +215,17 @@ class OperatorCoupling:
     def _matrices(self, theta: Array) -> Array:
         """Parameters as one matrix (C, C M + 1), or one at each node."""
         shape = self.channels, self.features + 1
-        return theta.reshape(*theta.shape[:-2], *((self.nodes, *shape) if self.is_field else shape))
+        return theta.reshape(*theta.shape[:-2], *(shape if self.uniform else (self.nodes, *shape)))
 
     def _combine(self, theta: Array, stencil: Array) -> None:
         """``A = sum_m w_m D_m`` with the bias as the constant."""
         matrices, c, m = self._matrices(theta), self.channels, len(self.operators)
-        stencil[..., -1] = matrices[..., -1] if self.is_field else matrices[..., None, :, -1]
+        stencil[..., -1] = matrices[..., None, :, -1] if self.uniform else matrices[..., -1]
         target = stencil[..., :-1]
         weights = matrices[..., :-1]
         weights = weights.reshape(*weights.shape[:-1], c, m)
         target = target.reshape(*target.shape[:-1], c, self.stencils.size)
-        if self.is_field:
+        if not self.uniform:
             np.einsum("...scdm,smj->...scdj", weights, self.stencils.values, out=target)
             return
         lead = theta.shape[:-2]
@@ -208,7 +237,7 @@ class OperatorCoupling:
         """Transpose of :meth:`_combine` without the bias, written to ``out`` (..., C, C M)."""
         c, m, j = self.channels, len(self.operators), self.stencils.size
         source = stencil.reshape(*stencil.shape[:-1], c, j)
-        if self.is_field:
+        if not self.uniform:
             product = np.einsum("...scdj,smj->...scdm", source, self.stencils.values)
         else:
             lead = stencil.shape[:-3]
@@ -244,8 +273,8 @@ def local(index: NeuronSpace, names: Sequence[str], *, uniform: bool = False) ->
     """
     return OperatorCoupling(
         _operators(index, names),
-        index.channels,
-        rows=None if uniform else _nodes(index),
+        index,
+        uniform=uniform,
         text=f"coefficients w of {', '.join(names)} and bias b",
     )
 
@@ -273,8 +302,8 @@ def elliptic(
     mass = sparse.diags_array(index.node_weights) if index.lumped else index.field.mass
     return OperatorCoupling(
         _operators(index, names),
-        index.channels,
-        rows=None if uniform else _nodes(index),
+        index,
+        uniform=uniform,
         screened=Screened(mass, index.field.stiffness, kappa),
         text=f"coefficients w of {', '.join(names)} and bias b",
     )
@@ -291,8 +320,3 @@ def _operators(index: NeuronSpace, names: Sequence[str]) -> list[sparse.csr_arra
             "an index of dimension 2"
         )
     return [sparse.csr_array(d) for name in names for d in index.operator(name)]
-
-
-def _nodes(index: NeuronSpace) -> Factor:
-    """``V_S`` of one channel."""
-    return index.factor if index.channels == 1 else index.factor._parts[0]

@@ -77,11 +77,12 @@ class NetworkContest:
     def start(self, numbers: Numbers, turn: int) -> Array:
         """Random weights of seeds, (n, S), new ones in each round; no errors of inputs."""
         U = np.zeros((self.landscape.rows, numbers.size))
-        space = self.landscape.action.space
+        action = self.landscape.action
         for j, number in enumerate(numbers):
             random = np.random.default_rng([self.config.seed, int(number), turn])
             u = np.zeros(self.landscape.rows)
-            initial_parameters(space.parameters(u), self.problem.config, random)
+            parameters = action.space.parameters(u)
+            initial_parameters(action.network, parameters, self.problem.config, random)
             U[:, j] = u
         return U
 

@@ -126,7 +126,7 @@ class TwinContest:
             random = np.random.default_rng([self.config.seed, int(number), turn])
             v.zeroEntries()
             parameters = action.forcing.space.parameters(v.array_w)
-            initial_parameters(parameters, self.problem.config, random)
+            initial_parameters(action.network, parameters, self.problem.config, random)
             u = to_states(action, v)
             columns.append(u.array.copy())
             u.destroy()
