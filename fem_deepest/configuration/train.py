@@ -152,6 +152,11 @@ class NetworkSection(Section):
     start: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = Field(
         default=0.5, description="start: one Gaussian matrix, entries of deviation start/sqrt(N)"
     )
+    start_readout: Literal["zero", "regression"] = Field(
+        default="zero",
+        description="start of a linear readout: nothing, or the regression of the targets on the states "
+        "of the random network (least squares only)",
+    )
 
 
 class ActionSection(Section):
