@@ -6,8 +6,10 @@ import os
 
 from fem_deepest.configuration.train import Config, NetworkSection
 from fem_deepest.errors import InputError
+from fem_deepest.network.coupling.convolution import convolution
 from fem_deepest.network.coupling.dense import Dense
 from fem_deepest.network.coupling.lowrank import LowRank
+from fem_deepest.network.coupling.operators import elliptic, local
 from fem_deepest.network.coupling.protocol import Coupling
 from fem_deepest.network.network import Network
 from fem_deepest.spaces import NeuronSpace
@@ -19,10 +21,16 @@ def make_coupling(section: NetworkSection, index: NeuronSpace) -> Coupling:
     """The coupling of a configuration on its neuron index. Not collective.
 
     Raises:
-        InputError: A rank that there cannot be.
+        InputError: A rank that there cannot be, or an index without these operators or offsets.
     """
     if section.coupling == "low_rank":
         return LowRank(index, section.rank)
+    if section.coupling == "local":
+        return local(index, section.operators, uniform=section.uniform)
+    if section.coupling == "elliptic":
+        return elliptic(index, section.operators, section.screening, uniform=section.uniform)
+    if section.coupling == "convolution":
+        return convolution(index, section.reach)
     return Dense(index)
 
 
