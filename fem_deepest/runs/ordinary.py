@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from fem_deepest.errors import InputError
 from fem_deepest.io.export.ordinary import OrdinaryNetwork
 from fem_deepest.network.coupling.lowrank import LowRank
-from fem_deepest.network.coupling.protocol import Coupling
 from fem_deepest.network.network import Network
 from fem_deepest.runs.model import Model
 
@@ -49,7 +48,7 @@ def ordinary(
     readout_weight, readout_bias = _affine(
         lambda x: network.read(parameters, x), network.index.neurons, network.outputs
     )
-    weights, bias = _maps(network.coupling, network.stage_parameters(parameters.theta))
+    weights, bias = _maps(network, network.stage_parameters(parameters.theta))
     turns = _turns(network, weights, float(np.finfo(kind).eps))
     scheme = network.scheme
     return OrdinaryNetwork(
@@ -77,9 +76,9 @@ def ordinary(
     ).astype(kind)
 
 
-def _maps(coupling: Coupling, theta: Array) -> tuple[tuple[Array, ...], Array]:
+def _maps(network: Network, theta: Array) -> tuple[tuple[Array, ...], Array]:
     """Factors of ``W``, each (L, S, ., .), and ``b``, (L, S, N), of effective parameters."""
-    lead, n = theta.shape[:-2], coupling.neurons
+    lead, n, coupling = theta.shape[:-2], network.index.neurons, network.coupling
     if isinstance(coupling, LowRank):
         rank = coupling.rank
         return (theta[..., rank:-1], np.swapaxes(theta[..., :rank], -1, -2)), theta[..., -1]
@@ -89,10 +88,7 @@ def _maps(coupling: Coupling, theta: Array) -> tuple[tuple[Array, ...], Array]:
             f"{prod(lead)} dense matrices of {n} neurons take {size / 2**30:.1f} GiB, expected at most "
             f"{_LARGEST / 2**30:.0f}; take fewer --layers or --neurons"
         )
-    at_zero, value = np.zeros((*lead, n + 1, 1)), np.empty((*lead, n, 1))
-    at_zero[..., -1, :] = 1.0
-    coupling.value(theta, at_zero, value, coupling.buffers(1, lead))
-    return (np.array(coupling.matrix(theta)),), value[..., 0]
+    return (np.array(coupling.matrix(theta)),), network.bias(theta)
 
 
 def _affine(function: Callable[[Array], Array], columns: int, rows: int) -> tuple[Array, Array]:

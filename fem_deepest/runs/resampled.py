@@ -9,8 +9,8 @@ import numpy as np
 
 from fem_deepest.configuration.train import Config
 from fem_deepest.errors import InputError
-from fem_deepest.runs.index import make_network
 from fem_deepest.runs.model import Model
+from fem_deepest.runs.network import make_network
 from fem_deepest.spaces import DepthMesh, Resolution
 from fem_deepest.spaces.prolongation import prolong_parameters
 
