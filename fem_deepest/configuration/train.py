@@ -147,7 +147,8 @@ class ActionSection(Section):
         default=1.0, description="inverse correlation length of the prior in depth"
     )
     ell: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = Field(
-        default=0.0, description="`ell`, correlation length of the prior along the neuron index"
+        default=0.0,
+        description="smoothing of the prior along the index, correlated over `ell/kappa`",
     )
     R_m: Positive = Field(default=1.0, description="precision of the measurements (least squares)")
     R_f: Precision = Field(

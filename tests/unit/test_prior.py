@@ -58,6 +58,7 @@ def _precision(action: NetworkAction, kind: str, ell: float) -> Array:
         ("points", 0.0),
         ("points", ELL),
         ("interval", 0.0),
+        ("interval", ELL),
         ("lumped", 0.0),
         ("lumped", ELL),
         ("consistent", 0.0),

@@ -9,12 +9,17 @@ A readout ``[C | c]`` has rows that are plain outputs and columns in ``V_S`` wit
 ``[E | e]`` rows in ``V_S`` and plain columns: both have ``lambda (M_r (x) M_c + ell^2 (...))``. The
 forcings have the model-error precisions ``R_f h_i M_S / K`` and ``R_0 M_S / K``, ``M_S`` lumped.
 
-The length ``ell`` couples neighbours of the index as ``1/kappa`` does in depth, though at all depths and
-independently of ``kappa``: a field of amplitude one that varies over a length ``d`` of the index costs
-``lambda (kappa^2 + ell^2/d^2)``. With ``ell = 0`` neurons are independent, and draws are white along the
-index; with ``ell > 0`` roughness that only the mesh can show is dear, so that minimisers and draws have a
-limit as the index is refined. Points have no neighbours, and there ``ell`` does nothing. All of it is
-inverted exactly, see :class:`.SeparablePrecision`.
+A field of amplitude one that varies over a length ``d`` of the index costs ``lambda (kappa^2 + ell^2 /
+d^2)`` in place of ``lambda kappa^2``: the correlation length along the index is ``ell/kappa``, as it is
+``1/kappa`` in depth. With ``ell = 0`` neurons have nothing to do with each other; with ``ell > 0``
+roughness that only the mesh can show is dear, and minimisers are smooth functions of the index. Points
+have no neighbours, and there ``ell`` does nothing.
+
+Draws are white along the index for ``ell = 0``. For ``ell > 0`` they are smoother, but no functions in
+the limit: in two dimensions or more, depth and index together, the inverse of an H1 precision has no
+finite trace, and what has a limit are integrals of a draw against smooth functions.
+
+All of it is inverted exactly, see :class:`.SeparablePrecision`.
 """
 
 from __future__ import annotations
