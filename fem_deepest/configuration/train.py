@@ -250,6 +250,15 @@ class Config(Section):
             raise ValueError(problem)
         return self
 
+    @model_validator(mode="after")
+    def _index_has_neighbours(self) -> Config:
+        if self.action.ell > 0.0 and self.network.index == "points":
+            raise ValueError(
+                f"action.ell = {self.action.ell:g} smooths along the neuron index, but network.index = "
+                "'points' has no neighbours; take ell = 0 or an interval, a rectangle or a mesh"
+            )
+        return self
+
     @property
     def depth_levels(self) -> list[int]:
         """Numbers of depth cells, coarse to fine."""

@@ -12,6 +12,7 @@ from problems import p1
 from scipy import sparse
 
 from fem_deepest import _compat
+from fem_deepest.spaces import NeuronSpace
 from fem_deepest.spaces.factor import Factor
 from fem_deepest.spaces.separable import SeparablePrecision
 
@@ -93,6 +94,15 @@ def test_local_field_is_the_matrix_assembled_over_depth_and_a_rectangle() -> Non
     stiffness = sparse.csr_matrix(np.kron(K, N) + np.kron(M, L))
     rows = Factor(np.asarray(mass.sum(axis=1)).ravel(), lambda: stiffness, mass)
     _check(_precision(rows, Factor.plain(1)), _assembled(DEPTH, ONE, OTHER))
+
+
+def test_factors_of_a_neuron_index_are_those_of_the_box() -> None:
+    index = NeuronSpace.interval(4, "P1", "consistent", 1.3)
+    s = np.linspace(0.0, 1.3, 4)
+    _check(_precision(index.factor, index.factor), _assembled(DEPTH, s, s))
+    image = NeuronSpace.rectangle((4, 6), "P1", "consistent", (1.3, 1.0))
+    expected = _assembled(DEPTH, s, np.linspace(0.0, 1.0, 6))
+    _check(_precision(image.factor, Factor.plain(1)), expected)
 
 
 @pytest.mark.parametrize("lumped", [True, False])
