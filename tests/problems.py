@@ -85,7 +85,7 @@ def network(
         leak,
         lift == "linear",
         readout == "linear",
-        coupling(space),
+        coupling=coupling(space),
     )
 
 

@@ -13,49 +13,14 @@ from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.configuration.train import Config
 from fem_deepest.data import DataSet, Standardiser
 from fem_deepest.errors import InputError
-from fem_deepest.network.activation import activation
 from fem_deepest.network.loss import CrossEntropy, LeastSquares, Loss, softmax
 from fem_deepest.network.network import Network
-from fem_deepest.network.scheme import scheme
-from fem_deepest.runs.index import ends, make_index
+from fem_deepest.runs.network import check_memory, initial_parameters, make_network
 from fem_deepest.solve.nested import Schedule
 from fem_deepest.solve.network.sgd import BatchDescent
 from fem_deepest.spaces import Parameters, ProcessGrid, Resolution
 
 Array = NDArray[np.float64]
-
-
-def make_network(
-    config: Config,
-    inputs: int,
-    outputs: int,
-    level: Resolution,
-    mesh: Mapping[str, Any] | None = None,
-) -> Network:
-    """The network of a configuration on a level. Not collective.
-
-    Args:
-        config: Configuration.
-        inputs: Numbers of an input.
-        outputs: Numbers of an output.
-        level: Resolution.
-        mesh: Mesh of the index from a checkpoint, in place of the file that it was read from.
-
-    Raises:
-        InputError: Data and neuron index do not fit each other.
-    """
-    section = config.network
-    index = make_index(config, level.index, mesh)
-    return Network(
-        depth=level.mesh(section.depth, section.grading),
-        index=index,
-        scheme=scheme(section.scheme),
-        activation=activation(section.activation, section.sharpness),
-        inputs=inputs,
-        outputs=outputs,
-        leak=section.leak,
-        **ends(config, index, inputs, outputs),
-    )
 
 
 def make_loss(config: Config, classification: bool) -> Loss:
@@ -94,27 +59,6 @@ def make_schedule(config: Config) -> Schedule:
     )
 
 
-def initial_parameters(
-    parameters: Parameters, config: Config, random: np.random.Generator | None = None
-) -> None:
-    """Fill in the start: one Gaussian matrix constant in depth, deviation ``start/sqrt(N)``.
-
-    The readout starts at zero, a linear lift at a Gaussian matrix of deviation ``1/sqrt(d + 1)``.
-    The numbers are those of ``random``, by default of the seed of the configuration.
-    """
-    rng = np.random.default_rng(config.seed) if random is None else random
-    neurons = parameters.theta.shape[1]
-    scale = config.network.start / np.sqrt(neurons)
-    if config.network.index == "interval":
-        scale *= neurons  # the stored kernel is N times the effective matrix
-    parameters.theta[...] = 0.0
-    parameters.theta[:, :, :-1] = scale * rng.standard_normal((neurons, neurons))
-    parameters.readout[...] = 0.0
-    columns = parameters.lift.shape[1]
-    if columns:
-        parameters.lift[...] = rng.standard_normal(parameters.lift.shape) / np.sqrt(columns)
-
-
 def random_controls(action: NetworkAction, config: Config, numbers: Iterable[int]) -> Array:
     """Starts with these numbers side by side, (n, S): the rows of this rank; the first is numbered 0.
 
@@ -125,7 +69,8 @@ def random_controls(action: NetworkAction, config: Config, numbers: Iterable[int
         column = np.zeros(action.space.local_size)
         if action.grid.owner:
             random = np.random.default_rng([config.seed, int(number)]) if number else None
-            initial_parameters(action.space.parameters(column), config, random)
+            parameters = action.space.parameters(column)
+            initial_parameters(action.network, parameters, config, random)
         columns.append(column)
     return np.stack(columns, axis=1)
 
@@ -245,9 +190,11 @@ class Problem:
             targets = self.targets.apply(targets)
         elif isinstance(loss, LeastSquares):
             targets = np.eye(data.outputs)[targets]
+        network = make_network(self.config, data.features, data.outputs, level)
+        check_memory(network, self.config)
         return NetworkAction(
             grid,
-            make_network(self.config, data.features, data.outputs, level),
+            network,
             loss,
             self.inputs.apply(data.inputs),
             targets,

@@ -249,6 +249,8 @@ OPTIONS = {
     "midpoint-weak-soft": {"scheme_name": "midpoint", "R_f": 5.0, "R_0": 4.0, "lift": "linear"},
     # The fixed point of the stage does not contract: direct solves in every sweep.
     "midpoint-long-steps": {"scheme_name": "midpoint", "depth": 12.0, "leak": 0.2},
+    "P1": {"index": "lumped", "ell": 0.3, "scheme_name": "rk2"},
+    "P1-consistent": {"index": "consistent", "ell": 0.3, "R_f": 5.0},
 }
 all_options = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 

@@ -8,11 +8,11 @@ from math import fsum
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
-from fem_deepest.network.coupling.protocol import Coupling, Sparse, Work
+from fem_deepest.network.coupling.protocol import Sparse, Work
 from fem_deepest.spaces import NeuronSpace
 from fem_deepest.spaces.factor import Factor
+from fem_deepest.spaces.prolongation import with_constant
 
 Array = NDArray[np.float64]
 
@@ -102,10 +102,10 @@ class Dense:
         out_theta[..., :-1] += product
         out_x += np.swapaxes(d_theta[..., :-1], -1, -2) @ v
 
-    def prolongation(self, finer: Coupling) -> tuple[Sparse, Sparse]:
+    def prolongation(self, finer: Dense) -> tuple[Sparse, Sparse]:
         """``w -> P w P^T``, ``b -> P b`` with the interpolation ``P`` of states."""
         states = self.index.prolongation(finer.index)
-        return states, sparse.block_diag([states, sparse.identity(1)], format="csr")
+        return states, with_constant(states)
 
     def matrix(self, theta: Array) -> Array:
         """``W``."""
