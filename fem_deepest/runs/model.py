@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fem_deepest._petsc import PETSc
 from fem_deepest.action.network.action import NetworkAction
+from fem_deepest.action.network.regression import regress_readout
 from fem_deepest.configuration.train import Config
 from fem_deepest.data import DataSet, Standardiser
 from fem_deepest.errors import InputError
@@ -57,6 +59,12 @@ def make_schedule(config: Config) -> Schedule:
         polish_iterations=section.polish_iterations,
         sgd=sgd if section.method == "sgd" else None,
     )
+
+
+def start_readout(action: NetworkAction, u: PETSc.Vec, config: Config) -> None:
+    """Replace the readout of a start by a regression, where the configuration says so. Collective."""
+    if config.network.start_readout == "regression":
+        regress_readout(action, u)
 
 
 def random_controls(action: NetworkAction, config: Config, numbers: Iterable[int]) -> Array:
@@ -172,8 +180,7 @@ class Problem:
     @classmethod
     def create(cls, config: Config, train: DataSet, test: DataSet | None) -> Problem:
         """Fit the scalings. Not collective."""
-        section = config.data
-        scale = section.name == "file" if section.standardise is None else section.standardise
+        scale = config.data.scaled
         inputs = Standardiser.fit(train.inputs) if scale else Standardiser.identity(train.features)
         if scale and not train.is_classification:
             targets = Standardiser.fit(train.targets)
