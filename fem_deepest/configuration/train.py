@@ -170,7 +170,8 @@ class ActionSection(Section):
         default=1.0, description="inverse correlation length of the prior in depth"
     )
     ell: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = Field(
-        default=0.0, description="`ell`, correlation length of the prior along the neuron index"
+        default=0.0,
+        description="smoothing of the prior along the index, correlated over `ell/kappa`",
     )
     R_m: Positive = Field(default=1.0, description="precision of the measurements (least squares)")
     R_f: Precision = Field(
@@ -270,6 +271,15 @@ class Config(Section):
             )
         if problem:
             raise ValueError(problem)
+        return self
+
+    @model_validator(mode="after")
+    def _index_has_neighbours(self) -> Config:
+        if self.action.ell > 0.0 and self.network.index == "points":
+            raise ValueError(
+                f"action.ell = {self.action.ell:g} smooths along the neuron index, but network.index = "
+                "'points' has no neighbours; take ell = 0 or an interval, a rectangle or a mesh"
+            )
         return self
 
     @property
