@@ -15,6 +15,7 @@ from fem_deepest.data import DataSet, Standardiser
 from fem_deepest.errors import InputError
 from fem_deepest.network.loss import CrossEntropy, LeastSquares, Loss, softmax
 from fem_deepest.network.network import Network
+from fem_deepest.runs import memory_estimate
 from fem_deepest.runs.index import make_network
 from fem_deepest.solve.nested import Schedule
 from fem_deepest.solve.network.sgd import BatchDescent
@@ -202,7 +203,13 @@ class Problem:
         return cls(config, train, test, inputs, targets)
 
     def action(self, level: Resolution, grid: ProcessGrid) -> NetworkAction:
-        """The action on a level. Collective on the grid."""
+        """The action on a level.
+
+        Raises:
+            InputError: Data and network do not fit each other, or the network not into memory.
+
+        Collective on the grid.
+        """
         data, section = self.train, self.config.action
         loss = make_loss(self.config, data.is_classification)
         targets = data.targets
@@ -210,9 +217,11 @@ class Problem:
             targets = self.targets.apply(targets)
         elif isinstance(loss, LeastSquares):
             targets = np.eye(data.outputs)[targets]
+        network = make_network(self.config, data.features, data.outputs, level)
+        memory_estimate.require(network, self.config, data.samples, grid.comm)
         return NetworkAction(
             grid,
-            make_network(self.config, data.features, data.outputs, level),
+            network,
             loss,
             self.inputs.apply(data.inputs),
             targets,
