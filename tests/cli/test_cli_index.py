@@ -41,7 +41,7 @@ def digits(folder: Path, more: str = "", iterations: int = 3) -> Path:
 
 def test_digits_as_images_are_learnt(command, tmp_path):
     out = tmp_path / "run"
-    ended = command("train", digits(tmp_path, 'element = "P1"', 60), "--out", out, "--quiet")
+    ended = command("train", digits(tmp_path, 'element = "P1"', 60), "--out", out)
     assert ended.code in (0, 3), ended
     run = Run.load(out)
     assert run.model.network.index.neurons == 64
