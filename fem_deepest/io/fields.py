@@ -18,16 +18,17 @@ from fem_deepest.spaces.index_field import IndexField
 Array = NDArray[np.float64]
 
 _MOST = 2_000_000  # vertices beyond which a box is thinned out
+_WIDEST = 4096  # neurons beyond which no kernel is written
 _SHOWN = 10  # samples whose states are written
 
 
 def write_fields(folder: Path, model: Model, data: DataSet) -> list[Path]:
     """Write ``states.xdmf`` and the weight field, as functions on depth x index.
 
-    * Points: the effective matrix ``W_h(t)_{ij}`` of a dense coupling as a function on the box depth
-      x index x index (``kernel.xdmf``), bias and states on the rectangle depth x index; the
-      coordinate is the number of the neuron.
-    * Interval: the same with its true coordinate and the kernel ``w(t,s,s')`` itself.
+    * Points: the effective matrix ``W_h(t)_{ij}`` as a function on the box depth x index x index
+      (``kernel.xdmf``; not of more than 4096 neurons), bias and states on the rectangle depth x
+      index; the coordinate is the number of the neuron.
+    * Interval: the same with its true coordinate, and the kernel ``w(t,s,s')`` of a dense coupling.
     * Rectangle: bias and states on the box depth x index; ``kernel_rows.xdmf`` has ``w(t,s_i,.)`` at a
       few nodes ``s_i``, which ``kernel_rows.csv`` lists.
     * Mesh: the same as functions on it, with the depth as time.
@@ -52,13 +53,9 @@ def write_fields(folder: Path, model: Model, data: DataSet) -> list[Path]:
         index.kind == "rectangle" and np.ptp(index.coordinates, axis=0).min() == 0.0
     ):
         return paths  # ParaView shows no box without a width
-    if isinstance(network.coupling, Dense):
-        theta = network.coupling.effective(theta) if index.is_points else theta
-        paths += _write_kernel(folder, network, theta[..., :-1])
-        paths.append(_write_over_index(folder / "bias.xdmf", network, "b", [theta[..., -1]]))
-    elif theta.shape[1] == index.neurons:
-        columns = [theta[:, :, j] for j in range(theta.shape[2])]
-        paths.append(_write_over_index(folder / "weights.xdmf", network, "w", columns))
+    paths += _write_weights(folder, network, theta)
+    bias = network.bias(network.coupling.effective(theta))
+    paths.append(_write_over_index(folder / "bias.xdmf", network, "b", [bias]))
     shown = _representatives(data)
     states = model.states(data.inputs[shown])
     frames = [states[:, :, k] for k in range(shown.size)]
@@ -66,17 +63,35 @@ def write_fields(folder: Path, model: Model, data: DataSet) -> list[Path]:
     return paths
 
 
-def _write_kernel(folder: Path, network: Network, kernel: Array) -> list[Path]:
-    """A dense kernel (n + 1, N, N): whole over an index on the line, else its rows at a few nodes."""
-    index, t = network.index, network.depth.nodes
-    if index.kind in ("points", "interval") and index.channels == 1:
-        thin = int(np.ceil(np.sqrt(max(1.0, kernel.size / _MOST))))
-        some = np.arange(0, index.neurons, thin)
-        if some.size < 2:
-            return []
-        name, s = "W" if index.is_points else "w", index.coordinates[some, 0]
-        values = kernel[:, some][:, :, some]
-        return [_write(folder / "kernel.xdmf", name, (t, s, s), [values])]
+def _write_weights(folder: Path, network: Network, theta: Array) -> list[Path]:
+    """Kernel of the coupling, and its parameters where they are fields over the index."""
+    index, coupling, paths = network.index, network.coupling, list[Path]()
+    dense, on_line = isinstance(coupling, Dense), index.kind in ("points", "interval")
+    if on_line and index.channels == 1 and index.neurons <= _WIDEST:
+        t, s = network.depth.nodes, index.coordinates[:, 0]
+        thin = int(np.ceil(np.sqrt(max(1.0, t.size * s.size**2 / _MOST))))
+        some = np.arange(0, s.size, thin)
+        if dense and not index.is_points:
+            name, values = "w", theta[:, some][:, :, some]
+        else:
+            # One depth at a time: a coupling may have far fewer parameters than its matrices entries.
+            each = coupling.effective(theta)
+            name = "W"
+            values = np.stack([coupling.matrix(node)[some][:, some] for node in each])
+        if some.size > 1:
+            axes = t, s[some], s[some]
+            paths.append(_write_named(folder / "kernel.xdmf", axes, {name: [values]}))
+    elif dense:
+        paths += _write_rows(folder, network, theta[..., :-1])
+    if not dense and theta.shape[1] == index.neurons:
+        columns = [theta[:, :, j] for j in range(theta.shape[2])]
+        paths.append(_write_over_index(folder / "weights.xdmf", network, "w", columns))
+    return paths
+
+
+def _write_rows(folder: Path, network: Network, kernel: Array) -> list[Path]:
+    """Rows of a kernel (n + 1, N, N) at a few nodes."""
+    index = network.index
     x = index.coordinates
     low, size = x.min(axis=0), np.ptp(x, axis=0)
     # Nodes next to the middles of a 3 x 3 grid, or of three parts of an interval.
@@ -138,10 +153,6 @@ def _representatives(data: DataSet) -> NDArray[np.int64]:
     if data.is_classification:
         return np.unique(data.targets, return_index=True)[1][:_SHOWN]
     return np.arange(min(_SHOWN, data.samples))
-
-
-def _write(path: Path, name: str, axes: tuple[NDArray, ...], frames: list[Array]) -> Path:
-    return _write_named(path, axes, {name: frames})
 
 
 def _write_named(path: Path, axes: tuple[NDArray, ...], named: dict[str, list[Array]]) -> Path:

@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fem_deepest._petsc import PETSc
 from fem_deepest.action.network.action import NetworkAction
+from fem_deepest.action.network.regression import regress_readout
 from fem_deepest.configuration.train import Config
 from fem_deepest.data import DataSet, Standardiser
 from fem_deepest.errors import InputError
 from fem_deepest.network.loss import CrossEntropy, LeastSquares, Loss, softmax
 from fem_deepest.network.network import Network
 from fem_deepest.runs import memory_estimate
-from fem_deepest.runs.index import make_network
+from fem_deepest.runs.network import initial_parameters, make_network
 from fem_deepest.solve.nested import Schedule
 from fem_deepest.solve.network.sgd import BatchDescent
 from fem_deepest.spaces import Parameters, ProcessGrid, Resolution
@@ -60,25 +62,10 @@ def make_schedule(config: Config) -> Schedule:
     )
 
 
-def initial_parameters(
-    parameters: Parameters, config: Config, random: np.random.Generator | None = None
-) -> None:
-    """Fill in the start: one Gaussian matrix constant in depth, deviation ``start/sqrt(N)``.
-
-    The readout starts at zero, a linear lift at a Gaussian matrix of deviation ``1/sqrt(d + 1)``.
-    The numbers are those of ``random``, by default of the seed of the configuration.
-    """
-    rng = np.random.default_rng(config.seed) if random is None else random
-    neurons = parameters.theta.shape[1]
-    scale = config.network.start / np.sqrt(neurons)
-    if config.network.index == "interval":
-        scale *= neurons  # the stored kernel is N times the effective matrix
-    parameters.theta[...] = 0.0
-    parameters.theta[:, :, :-1] = scale * rng.standard_normal((neurons, neurons))
-    parameters.readout[...] = 0.0
-    columns = parameters.lift.shape[1]
-    if columns:
-        parameters.lift[...] = rng.standard_normal(parameters.lift.shape) / np.sqrt(columns)
+def start_readout(action: NetworkAction, u: PETSc.Vec, config: Config) -> None:
+    """Replace the readout of a start by a regression, where the configuration says so. Collective."""
+    if config.network.start_readout == "regression":
+        regress_readout(action, u)
 
 
 def random_controls(action: NetworkAction, config: Config, numbers: Iterable[int]) -> Array:
@@ -91,7 +78,8 @@ def random_controls(action: NetworkAction, config: Config, numbers: Iterable[int
         column = np.zeros(action.space.local_size)
         if action.grid.owner:
             random = np.random.default_rng([config.seed, int(number)]) if number else None
-            initial_parameters(action.space.parameters(column), config, random)
+            parameters = action.space.parameters(column)
+            initial_parameters(action.network, parameters, config, random)
         columns.append(column)
     return np.stack(columns, axis=1)
 
@@ -193,8 +181,7 @@ class Problem:
     @classmethod
     def create(cls, config: Config, train: DataSet, test: DataSet | None) -> Problem:
         """Fit the scalings. Not collective."""
-        section = config.data
-        scale = section.name == "file" if section.standardise is None else section.standardise
+        scale = config.data.scaled
         inputs = Standardiser.fit(train.inputs) if scale else Standardiser.identity(train.features)
         if scale and not train.is_classification:
             targets = Standardiser.fit(train.targets)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from fem_deepest.configuration.train import load
 from fem_deepest.data import DataSet, Standardiser
 from fem_deepest.io.fields import write_fields
-from fem_deepest.runs.index import make_network
 from fem_deepest.runs.model import Model
+from fem_deepest.runs.network import make_network
 from fem_deepest.spaces import Resolution
 
 Array = NDArray[np.float64]
