@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from fem_deepest.data import DataSet
+from fem_deepest.network.coupling.operators import OperatorCoupling
 from fem_deepest.runs.model import Model
 
 Array = NDArray[np.float64]
@@ -26,7 +28,8 @@ def write_fields(folder: Path, model: Model, data: DataSet) -> list[Path]:
     box depth x index x index with the exact values at its vertices, the bias and the states one on
     the rectangle depth x index. ``states`` shows one sample after the other as time steps, one of
     every class first. A box of more than two million vertices keeps only every m-th neuron; of
-    more than 4096 neurons there is no kernel.
+    more than 4096 neurons there is no kernel. A coupling by operators has ``coefficients.xdmf`` too, its
+    fields over the index with the depth as the time.
 
     Args:
         folder: Made where it is missing; files are written over.
@@ -53,7 +56,29 @@ def write_fields(folder: Path, model: Model, data: DataSet) -> list[Path]:
         states = model.states(data.inputs[shown])
         frames = [states[:, :, k] for k in range(shown.size)]
         paths.append(_write(folder / "states.xdmf", "x", (t, index), frames))
+    if isinstance(network.coupling, OperatorCoupling):
+        paths += _write_coefficients(folder / "coefficients.xdmf", t, network.coupling, theta)
     return paths
+
+
+def _write_coefficients(
+    path: Path, t: Array, coupling: OperatorCoupling, theta: Array
+) -> list[Path]:
+    """Coefficients of operators on the mesh of the index, or kernels on that of the offsets.
+
+    The depth is the time. Nothing where they are constants, or not P1.
+    """
+    space = coupling.index if coupling.kernel is None else coupling.kernel.space
+    fields, names = coupling.fields(theta)
+    if fields.shape[-1] != space.nodes or space.is_points or space.element != "P1":
+        return []
+    with io.XDMFFile(MPI.COMM_SELF, path, "w") as file:
+        file.write_mesh(space.field.domain)
+        for name, values in zip(names, fields, strict=True):
+            plain = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")
+            for depth, nodal in zip(t, values, strict=True):
+                file.write_function(space.to_function(nodal, plain), float(depth))
+    return [path]
 
 
 def _representatives(data: DataSet) -> NDArray[np.int64]:
