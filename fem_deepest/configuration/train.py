@@ -16,12 +16,24 @@ from fem_deepest.configuration.section import Count, Positive, Precision, Sectio
 _LONGEST_STEP = 1.0  # in depth, on the coarsest of the automatic levels
 
 
+DataName = Literal[
+    "digits",
+    "diabetes",
+    "breast_cancer",
+    "donut",
+    "squares",
+    "spiral",
+    "peaks",
+    "swiss_roll",
+    "file",
+]
+_WITH_UNITS = ("diabetes", "breast_cancer", "file")  # columns that differ by orders of magnitude
+
+
 class Data(Section):
     """``[data]``: what is learnt from."""
 
-    name: Literal["digits", "donut", "squares", "spiral", "peaks", "swiss_roll", "file"] = Field(
-        default="digits", description="data set; `file` reads `path`"
-    )
+    name: DataName = Field(default="digits", description="data set; `file` reads `path`")
     path: str | None = Field(
         default=None, description="CSV or NPZ file, relative to the configuration"
     )
@@ -51,7 +63,8 @@ class Data(Section):
     )
     standardise: bool | None = Field(
         default=None,
-        description="scale inputs to mean 0, deviation 1 on the training part; default: files only",
+        description="scale inputs, and targets of a regression, to mean 0, deviation 1 on the training "
+        "part; default: files, diabetes and breast_cancer only",
     )
 
     @model_validator(mode="after")
@@ -59,6 +72,11 @@ class Data(Section):
         if (self.name == "file") != (self.path is not None):
             raise ValueError('path goes with name = "file", and only with it')
         return self
+
+    @property
+    def scaled(self) -> bool:
+        """Whether a training standardises the columns: as said, or as the data have units."""
+        return self.name in _WITH_UNITS if self.standardise is None else self.standardise
 
 
 class NetworkSection(Section):
@@ -133,6 +151,11 @@ class NetworkSection(Section):
     )
     start: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = Field(
         default=0.5, description="start: one Gaussian matrix, entries of deviation start/sqrt(N)"
+    )
+    start_readout: Literal["zero", "regression"] = Field(
+        default="zero",
+        description="start of a linear readout: nothing, or the regression of the targets on the states "
+        "of the random network (least squares only)",
     )
 
 
