@@ -23,7 +23,9 @@ def resampled(
     The weights are a P1 field over depth; those of the new mesh are its values at the new nodes. These
     lie as the old ones do, ``t(i/n)`` being interpolated: a uniform mesh gives a uniform one, a graded
     one keeps its grading. With more layers the network tends to the flow of the field, in the order of
-    the scheme. Along the neuron index everything is interpolated in its finite elements.
+    the scheme. Along the neuron index everything is interpolated in its finite elements: kernels on
+    nested cells of P0 compute the same as before, those of P1 to second order. Differential operators
+    do so only where the states are smooth on the mesh: a local coupling is better trained at its size.
 
     Args:
         model: A trained model.
