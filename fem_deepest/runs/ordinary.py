@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fem_deepest.errors import InputError
-from fem_deepest.io.export.ordinary import OrdinaryNetwork
+from fem_deepest.io.export.ordinary import OrdinaryNetwork, check_size
 from fem_deepest.network.coupling.lowrank import LowRank
 from fem_deepest.network.coupling.protocol import Coupling
 from fem_deepest.network.network import Network
@@ -18,7 +18,6 @@ from fem_deepest.runs.model import Model
 Array = NDArray[np.float64]
 
 _MOST_TURNS = 100
-_LARGEST = 2**31  # bytes of all dense matrices together
 _LIPSCHITZ = {"tanh": 1.0, "sigmoid": 0.25, "softplus": 1.0}
 
 
@@ -83,12 +82,7 @@ def _maps(coupling: Coupling, theta: Array) -> tuple[tuple[Array, ...], Array]:
     if isinstance(coupling, LowRank):
         rank = coupling.rank
         return (theta[..., rank:-1], np.swapaxes(theta[..., :rank], -1, -2)), theta[..., -1]
-    size = 8 * prod(lead) * n**2
-    if size > _LARGEST:
-        raise InputError(
-            f"{prod(lead)} dense matrices of {n} neurons take {size / 2**30:.1f} GiB, expected at most "
-            f"{_LARGEST / 2**30:.0f}; take fewer --layers or --neurons"
-        )
+    check_size(prod(lead), (n, n), "dense matrices")
     at_zero, value = np.zeros((*lead, n + 1, 1)), np.empty((*lead, n, 1))
     at_zero[..., -1, :] = 1.0
     coupling.value(theta, at_zero, value, coupling.buffers(1, lead))

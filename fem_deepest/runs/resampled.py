@@ -9,6 +9,7 @@ import numpy as np
 
 from fem_deepest.configuration.train import Config
 from fem_deepest.errors import InputError
+from fem_deepest.io.export.ordinary import check_size
 from fem_deepest.runs.index import make_network
 from fem_deepest.runs.model import Model
 from fem_deepest.spaces import DepthMesh, Resolution
@@ -37,7 +38,8 @@ def resampled(
         The model itself where nothing is to change.
 
     Raises:
-        InputError: There are no such networks, or the neurons have no geometry to interpolate in.
+        InputError: There are no such networks, they are too large, or the neurons have no geometry to
+            interpolate in.
 
     Not collective.
     """
@@ -50,12 +52,14 @@ def resampled(
         neurons = ()
     if layers == n and not neurons:
         return model
+    check_size(layers + 1, old.coupling.shape, "depth nodes with parameters")
     nodes = np.interp(np.arange(layers + 1) / layers, np.arange(n + 1) / n, old.depth.nodes)
     depth, along = DepthMesh(nodes), dict[str, Any]()
     if neurons:
         _check_geometry(model, config, neurons)
         level = Resolution.of_mesh(depth, neurons)
         network = make_network(config, old.inputs, old.outputs, level)
+        check_size(layers + 1, network.coupling.shape, "depth nodes with parameters")
         along["states"] = old.index.prolongation(network.index)
         along["rows"], along["columns"] = old.coupling.prolongation(network.coupling)
     else:
