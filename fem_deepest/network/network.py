@@ -39,7 +39,6 @@ class Network:
         linear_lift: ``x(0) = E z + e`` with trained ``E, e``; else ``x(0) = (z, 0)``, zero-padded.
         enter: ``x(0) = enter z`` in place of these, (N, d): a projection, see :mod:`.pixels`.
         linear_readout: ``y = C M_S x(T) + c`` with trained ``C, c``; else ``y`` is the first neurons.
-        leave: ``y = leave x(T)`` in place of these, (outputs, N): cell means.
         coupling: ``B``; without one it is the dense coupling ``W_h x + b`` of the index.
     """
 

@@ -31,6 +31,8 @@ OPTIONS = {
     "soft": {"R_0": 4.0, "activation_name": "sigmoid"},
     "low-rank": {"coupling": partial(LowRank, rank=2), "index": "lumped", "ell": 0.3, "R_f": 5.0},
     "weak-soft-midpoint": {"R_f": 5.0, "R_0": 4.0, "scheme_name": "midpoint", "leak": 0.2},
+    "weak-lumped-ell": {"R_f": 5.0, "lift": "linear", "index": "lumped", "ell": 0.4},
+    "strong-consistent-ell": {"index": "consistent", "ell": 0.4, "scheme_name": "rk2"},
 }
 all_options = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
 # One sample for each rank at most, an odd number, and more than one tile in a block.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -148,7 +149,7 @@ def test_local_network_is_that_of_plain_numpy() -> None:
         for w in theta[:-1]:
             pre = np.stack(
                 [
-                    w[:, c, 6:] + sum(w[:, c, 3 * o + m, None] * (D[m] @ x[o]) for o in (0, 1) for m in (0, 1, 2))
+                    w[:, c, 6:] + sum(w[:, c, j, None] * (D[j % 3] @ x[j // 3]) for j in range(6))
                     for c in (0, 1)
                 ]
             )  # fmt: skip
@@ -220,7 +221,7 @@ def test_networks_converge_with_order_two_as_the_index_is_refined(make: Any) -> 
     values = [at_nodes(n) for n in (17, 33, 65, 129)]
     errors = [np.abs(v - values[-1]).max() for v in values[:-1]]
     # With the finest one as the reference orders are log2((4^k - 1)/(4^(k-1) - 1)): 2.07 and 2.32.
-    orders = [np.log2(a / b) for a, b in zip(errors[:-1], errors[1:], strict=True)]
+    orders = [np.log2(a / b) for a, b in pairwise(errors)]
     np.testing.assert_allclose(orders, [np.log2(63 / 15), np.log2(15 / 3)], atol=0.15)
 
 
