@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fem_deepest.errors import InputError
 from fem_deepest.io.export.ordinary import OrdinaryNetwork, check_size
+from fem_deepest.network.activation import slopes
 from fem_deepest.network.coupling.lowrank import LowRank
 from fem_deepest.network.coupling.protocol import Coupling
 from fem_deepest.network.network import Network
@@ -18,7 +19,6 @@ from fem_deepest.runs.model import Model
 Array = NDArray[np.float64]
 
 _MOST_TURNS = 100
-_LIPSCHITZ = {"tanh": 1.0, "sigmoid": 0.25, "softplus": 1.0}
 
 
 def ordinary(
@@ -108,9 +108,7 @@ def _turns(network: Network, weights: tuple[Array, ...], eps: float) -> NDArray[
         for factor in weights[1:]:
             product = product @ factor[:, scheme.slot[j]]
         implicit = scheme.a[j][j] * steps
-        rates = (
-            implicit * _LIPSCHITZ[network.activation.name] * np.linalg.norm(product, 2, (-2, -1))
-        )
+        rates = implicit * slopes(network.activation).first * np.linalg.norm(product, 2, (-2, -1))
         rates /= 1.0 + implicit * network.leak
         worst = int(np.argmax(rates))
         if not rates[worst] <= most:
