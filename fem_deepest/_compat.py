@@ -92,5 +92,11 @@ def read_msh(path: Any, comm: Any, dimension: int) -> mesh.Mesh:
         from dolfinx.io import gmsh as reader
     except ImportError:
         from dolfinx.io import gmshio as reader
+    if comm.rank == 0:
+        import gmsh
+
+        # The reader initialises Gmsh again, which keeps the options, and finalises it.
+        gmsh.initialize()
+        gmsh.option.setNumber("General.Terminal", 0)
     read = reader.read_from_msh(str(path), comm, 0, gdim=dimension)
     return read[0] if isinstance(read, tuple) else read.mesh

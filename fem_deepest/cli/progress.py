@@ -23,6 +23,7 @@ class Progress:
     Attributes:
         stage: "lmvm", "sgd" or "newton".
         cells: Depth cells of the level.
+        neurons: Neurons of the level.
         evaluations: Gradients since the start of the run.
         action: The action.
         gradient: Dual norm relative to the start of the run.
@@ -33,6 +34,7 @@ class Progress:
 
     stage: str
     cells: int
+    neurons: int
     evaluations: int
     action: float
     gradient: float
@@ -79,15 +81,16 @@ class Printer:
         )
         self._interval = interval
         self._live: Live | None = None
-        self._level: tuple[str, int] = ("", 0)
+        self._level: tuple[str, int, int] = ("", 0, 0)
         self._begun = (0.0, 0.0)
         self._printed = 0.0
 
     def step(self, progress: Progress) -> None:
         """Show a step."""
         now = time.monotonic()
-        if (progress.stage, progress.cells) != self._level:
-            self._level, self._begun = (progress.stage, progress.cells), (now, progress.gradient)
+        level = (progress.stage, progress.cells, progress.neurons)
+        if level != self._level:
+            self._level, self._begun = level, (now, progress.gradient)
             self._printed = 0.0
         left = self._left(progress, now)
         if self._console.is_terminal:

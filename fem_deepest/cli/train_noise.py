@@ -188,6 +188,7 @@ class NoisyStart:
         row = dict.fromkeys(COLUMNS, float("nan")) | {
             "stage": "noise",
             "cells": self.action.network.depth.cells,
+            "neurons": self.action.network.index.neurons,
             "iteration": flow.iteration,
             "evaluations": int(np.ceil(flow.gradients.sum())),
             "seconds": self.seconds(),

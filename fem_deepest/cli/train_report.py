@@ -43,7 +43,7 @@ def entry(
     """
     return {
         "stage": stage.name,
-        "cells": stage.cells,
+        "cells": stage.level.cells,
         "neurons": action.network.index.neurons,
         "R_f": R_f,
         **asdict(stage.parts),
@@ -62,7 +62,7 @@ def line(stage: Stage, reference: float, seconds: float) -> str:
     """One line on a stage, with the wall time of the run so far."""
     verdict = "" if stage.outcome.converged else "  NOT CONVERGED"
     return (
-        f"{stage.name} {stage.cells:4d} cells: action {stage.parts.action:.6f}, "
+        f"{stage.name} {stage.level.cells:4d} cells: action {stage.parts.action:.6f}, "
         f"|gradient| {stage.gradient / reference:.1e}, {stage.outcome.iterations} iterations, "
         f"{stage.evaluations} gradients, {seconds:.1f} s, {stage.outcome.reason}{verdict}"
     )

@@ -17,7 +17,7 @@ from fem_deepest.cli.train_noise import NoisyStart
 from fem_deepest.cli.train_report import description, draw, entry, line
 from fem_deepest.errors import Interrupted, NumericalFailure
 from fem_deepest.io.rundir import RunDirectory, jsonable
-from fem_deepest.io.search import find, restore, save, signature
+from fem_deepest.io.search import find, level_of, restore, save, signature
 from fem_deepest.runs.model import Problem, initial_parameters, make_schedule
 from fem_deepest.runs.train import Run
 from fem_deepest.solve.lmvm import Iterate
@@ -38,7 +38,7 @@ class TrainSession:
         self.reporter: Reporter = reporter if comm.rank == 0 else Silent()
         self.schedule = make_schedule(self.config)
         self.nested = NestedIteration(
-            lambda cells: problem.action(cells, self.grid), self.schedule, self._step, self._stage
+            lambda level: problem.action(level, self.grid), self.schedule, self._step, self._stage
         )
         self.stages: list[dict[str, Any]] = []
         self.shaken = 0  # stages with noise: the first of all, if there is one
@@ -98,7 +98,7 @@ class TrainSession:
         return signature(self.config, self.problem.train)
 
     def _resume(self, meta: dict[str, Any]) -> Search:
-        action = self.nested.action(meta["cells"])
+        action = self.nested.action(level_of(meta))
         search = restore(self.directory.checkpoint, meta, action, self.schedule.memory, self.comm)
         self.stages, self.earlier = meta["stages"], meta["seconds"]
         self.shaken = sum(stage["stage"] == "noise" for stage in self.stages)
@@ -110,8 +110,8 @@ class TrainSession:
         self.reporter.note(description(self.problem, network, self.grid))
         if resumed:
             self.reporter.note(
-                f"resuming at {search.evaluations + search.own[0]} gradients, stage "
-                f"{search.stage + 1} of {self.schedule.stages}"
+                f"resuming at {search.evaluations + search.own[0]} gradients, in stage "
+                f"{search.stage + 1}: {search.method}, {search.level.cells} cells"
             )
 
     def _noise(self) -> NoisyStart | None:
@@ -125,7 +125,7 @@ class TrainSession:
 
     def _shake(self, noise: NoisyStart, search: Search) -> None:
         """Search with noise on the coarsest mesh; the solve goes on from the best end."""
-        tolerance = self.schedule.goal(0) * search.reference
+        tolerance = self.schedule.goal(search) * search.reference
         self.stages = [noise.run(search, tolerance, self._signature())]
         self.shaken, self.stage_begun = 1, self._seconds()
         self._save(search)
@@ -137,13 +137,13 @@ class TrainSession:
         return self.earlier + time.monotonic() - self.begun
 
     def _step(self, search: Search, action: NetworkAction, iterate: Iterate) -> None:
-        parts, cells = action.parts, action.network.depth.cells
-        name = self.schedule.method(search.stage)
+        parts, name, cells = action.parts, search.method, action.network.depth.cells
         evaluations = search.evaluations + search.own[0]
         self.directory.append(
             {
                 "stage": name,
                 "cells": cells,
+                "neurons": action.network.index.neurons,
                 "iteration": iterate.iteration,
                 "evaluations": evaluations,
                 "seconds": self._seconds(),
@@ -159,10 +159,11 @@ class TrainSession:
             Progress(
                 name,
                 cells,
+                action.network.index.neurons,
                 evaluations,
                 iterate.action,
                 iterate.gradient / search.reference if search.reference else 0.0,
-                self.schedule.goal(search.stage),
+                self.schedule.goal(search),
                 parts.score,
                 action.loss.metric,
             )
@@ -187,11 +188,9 @@ class TrainSession:
     def _save(self, search: Search) -> None:
         """Write the checkpoint. Collective."""
         self.saved = time.monotonic()
-        cells = self.schedule.cells(search.stage)
-        action = self.nested.action(cells)
+        action = self.nested.action(search.level)
         meta = {
             "signature": self._signature(),
-            "cells": cells,
             "stages": jsonable(self.stages[: search.stage + self.shaken]),
             "rows": self.directory.rows,
             "seconds": self._seconds(),
@@ -202,8 +201,7 @@ class TrainSession:
     # End ----------------------------------------------------------------------------------------
 
     def _finish(self, search: Search, status: str) -> Run:
-        cells = self.schedule.cells(search.stage)
-        action = self.nested.action(cells)
+        action = self.nested.action(search.level)
         value = action.value(search.u)
         flat = np.array(action.space.share(search.u))
         model = self.problem.model(action.network, flat)

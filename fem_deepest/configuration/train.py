@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from fem_deepest.configuration.levels import depth_problem, index_problem, paired
 from fem_deepest.configuration.noise import SearchSection
 from fem_deepest.configuration.section import Count, Positive, Precision, Section, read, validate
 
@@ -97,7 +98,9 @@ class NetworkSection(Section):
         "operators `sum_m w_m(t,s) D_m`, or these of `(kappa^2 - Laplace)^{-1} x`",
     )
     rank: Count = Field(default=8, description="low_rank: rank of the kernel")
-    reach: Positive = Field(default=0.25, description="convolution: `|s - s'|` up to which `w` reaches")
+    reach: Positive = Field(
+        default=0.25, description="convolution: `|s - s'|` up to which `w` reaches"
+    )
     operators: list[Literal["1", "grad", "laplace", "hessian"]] = Field(
         default=["1", "grad", "laplace"], description="local and elliptic: the `D_m`"
     )
@@ -153,7 +156,7 @@ class ActionSection(Section):
 
 
 class Solve(Section):
-    """``[solve]``: nested iteration in depth."""
+    """``[solve]``: nested iteration in depth and along the neuron index."""
 
     levels: Literal["auto"] | list[Count] = Field(
         default="auto",
@@ -161,8 +164,8 @@ class Solve(Section):
     )
     neurons: list[Count | list[Count]] | None = Field(
         default=None,
-        description="neurons (interval) or shapes (rectangle) of the levels, ending with those of the "
-        "network; default: all levels have these",
+        description="neurons (interval) or shapes (rectangle) of the last levels, ending with those of "
+        "the network; default: all levels have these",
     )
     tolerance: Positive = Field(
         default=1e-3, description="gradient of the last level, dual norm relative to the start"
@@ -224,15 +227,25 @@ class Config(Section):
     output: Output = Output()
 
     @model_validator(mode="after")
-    def _levels_end_with_cells(self) -> Config:
-        levels = self.solve.levels
-        if levels != "auto" and (
-            levels[-1:] != [self.network.cells] or levels != sorted(set(levels))
-        ):
-            raise ValueError(
-                f"solve.levels = {levels} must increase and end with network.cells = "
-                f"{self.network.cells}"
+    def _levels_end_with_the_network(self) -> Config:
+        network, neurons, problem = self.network, self.solve.neurons, None
+        if self.solve.levels != "auto":
+            problem = depth_problem(self.solve.levels, network.cells, neurons)
+        if neurons is not None and problem is None:
+            on_pixels, first = network.index == "rectangle", None
+            if network.lift == "pad" or (network.lift is None and not on_pixels):
+                first = "network.lift = 'pad'"
+            elif network.readout == "observed":
+                first = "network.readout = 'observed'"
+            problem = index_problem(
+                neurons,
+                self.levels,
+                index=network.index,
+                last=(network.shape or self.data.shape) if on_pixels else network.neurons,
+                first_neurons=first,
             )
+        if problem:
+            raise ValueError(problem)
         return self
 
     @property
@@ -244,6 +257,11 @@ class Config(Section):
         while levels[0] % 2 == 0 and levels[0] > 2 and levels[0] // 2 >= most:
             levels.insert(0, levels[0] // 2)
         return levels
+
+    @property
+    def levels(self) -> list[tuple[int, tuple[int, ...]]]:
+        """Depth cells and neurons of the levels, coarse to fine, see :func:`.paired`."""
+        return paired(self.depth_levels, self.solve.neurons)
 
 
 def load(source: str | Path | Mapping[str, Any] | Config, settings: Iterable[str] = ()) -> Config:

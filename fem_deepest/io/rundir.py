@@ -21,6 +21,7 @@ from fem_deepest.spaces.tasks import on_root
 COLUMNS = (
     "stage",
     "cells",
+    "neurons",
     "iteration",
     "evaluations",
     "seconds",

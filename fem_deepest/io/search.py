@@ -19,6 +19,7 @@ from fem_deepest.io import checkpoint
 from fem_deepest.io.rundir import jsonable
 from fem_deepest.solve.memory import LimitedMemory
 from fem_deepest.solve.nested import Search
+from fem_deepest.spaces import Resolution
 from fem_deepest.spaces.tasks import on_root
 
 
@@ -31,6 +32,7 @@ def signature(config: Config, data: DataSet) -> dict[str, Any]:
     values.pop("output")
     solve = values.pop("solve")
     values["levels"], values["memory"] = config.depth_levels, solve["memory"]
+    values["neurons of the levels"] = solve["neurons"]
     values["method"] = solve["method"]
     if solve["method"] == "sgd":
         values |= {name: solve[name] for name in ("eta", "nu", "batch", "gradient")}
@@ -56,6 +58,8 @@ def save(path: Path, search: Search, meta: Mapping[str, Any], comm: MPI.Intracom
         vectors[f"s{i}"], vectors[f"y{i}"] = s, y
     state = {
         "stage": search.stage,
+        "method": search.method,
+        "level": search.level.to_dict(),
         "iteration": search.iteration,
         "evaluations": search.evaluations,
         "own": list(search.own),
@@ -114,6 +118,8 @@ def restore(
     memory.scale = state["scale"]
     return Search(
         stage=state["stage"],
+        method=state["method"],
+        level=level_of(meta),
         iteration=state["iteration"],
         evaluations=state["evaluations"],
         own=(state["own"][0], state["own"][1]),
@@ -121,6 +127,15 @@ def restore(
         u=vectors["control"],
         memory=memory,
     )
+
+
+def level_of(meta: Mapping[str, Any]) -> Resolution:
+    """The level at which the search of a checkpoint stands. Not collective.
+
+    Args:
+        meta: What :func:`find` gave.
+    """
+    return Resolution.from_dict(meta["search"]["level"])
 
 
 def check_signature(

@@ -24,7 +24,7 @@ from fem_deepest.runs.noise import descent, network_landscape
 from fem_deepest.runs.path_search import PathSearch
 from fem_deepest.runs.train import load_data
 from fem_deepest.solve.paths.annealing import random_starts
-from fem_deepest.spaces import ProcessGrid
+from fem_deepest.spaces import ProcessGrid, Resolution
 
 Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]
@@ -51,7 +51,7 @@ def _network(config: AnnealedFlowConfig, path: str, comm: MPI.Intracomm) -> Flow
     training = load(path)
     problem = Problem.create(training, *load_data(training))
     grid = ProcessGrid.create(comm)
-    action = problem.action(config.action.cells or training.network.cells, grid)
+    action = problem.action(Resolution(config.action.cells or training.network.cells), grid)
     numbers = range(config.replicas.number)
     landscape = network_landscape(action, config.flow.minibatch, config.seed, numbers)
     vector, train = action.create(), problem.train

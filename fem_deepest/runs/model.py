@@ -19,18 +19,29 @@ from fem_deepest.network.network import Network
 from fem_deepest.network.scheme import scheme
 from fem_deepest.solve.nested import Schedule
 from fem_deepest.solve.network.sgd import BatchDescent
-from fem_deepest.spaces import DepthMesh, NeuronSpace, Parameters, ProcessGrid
+from fem_deepest.spaces import NeuronSpace, Parameters, ProcessGrid, Resolution
 
 Array = NDArray[np.float64]
 
 
-def make_network(config: Config, inputs: int, outputs: int, cells: int) -> Network:
-    """The network of a configuration on a depth mesh of ``cells`` cells. Not collective."""
+def make_index(config: Config, shape: tuple[int, ...] = ()) -> NeuronSpace:
+    """The neuron index of a configuration. Not collective.
+
+    Args:
+        config: Configuration.
+        shape: Neurons (N,), or rows and columns, of a level; default: those of the configuration.
+    """
     section = config.network
     index = {"points": NeuronSpace.points, "interval": NeuronSpace.interval}[section.index]
+    return index(*shape or (section.neurons,))
+
+
+def make_network(config: Config, inputs: int, outputs: int, level: Resolution) -> Network:
+    """The network of a configuration on a level. Not collective."""
+    section = config.network
     return Network(
-        depth=DepthMesh.graded(section.depth, cells, section.grading),
-        index=index(section.neurons),
+        depth=level.mesh(section.depth, section.grading),
+        index=make_index(config, level.index),
         scheme=scheme(section.scheme),
         activation=activation(section.activation, section.sharpness),
         inputs=inputs,
@@ -53,7 +64,7 @@ def make_loss(config: Config, classification: bool) -> Loss:
 
 
 def make_schedule(config: Config) -> Schedule:
-    """How far each depth level of a configuration is solved."""
+    """How far each level of a configuration is solved."""
     section = config.solve
     sgd = BatchDescent(
         eta=section.eta,
@@ -65,7 +76,7 @@ def make_schedule(config: Config) -> Schedule:
         riesz=section.gradient == "metric",
     )
     return Schedule(
-        levels=config.depth_levels,
+        levels=[Resolution(*level) for level in config.levels],
         tolerance=section.tolerance,
         loosening=section.loosening,
         iterations=section.iterations,
@@ -86,7 +97,7 @@ def initial_parameters(
     The numbers are those of ``random``, by default of the seed of the configuration.
     """
     rng = np.random.default_rng(config.seed) if random is None else random
-    neurons = config.network.neurons
+    neurons = parameters.theta.shape[1]
     scale = config.network.start / np.sqrt(neurons)
     if config.network.index == "interval":
         scale *= neurons  # the stored kernel is N times the effective matrix
@@ -173,11 +184,13 @@ class Model:
         }
 
     @classmethod
-    def restore(cls, config: Config, cells: int, flat: Array, scaling: Mapping[str, Any]) -> Model:
+    def restore(
+        cls, config: Config, level: Resolution, flat: Array, scaling: Mapping[str, Any]
+    ) -> Model:
         """The model of a checkpoint, from :meth:`scaling` and the parameters."""
         classes, (inputs, outputs) = scaling["classes"], scaling["sizes"]
         return cls(
-            make_network(config, inputs, outputs, cells),
+            make_network(config, inputs, outputs, level),
             flat,
             Standardiser.from_dict(scaling["inputs"]),
             Standardiser.from_dict(scaling["targets"]),
@@ -216,8 +229,8 @@ class Problem:
             targets = Standardiser.identity(train.outputs)
         return cls(config, train, test, inputs, targets)
 
-    def action(self, cells: int, grid: ProcessGrid) -> NetworkAction:
-        """The action on a depth mesh of ``cells`` cells. Collective on the grid."""
+    def action(self, level: Resolution, grid: ProcessGrid) -> NetworkAction:
+        """The action on a level. Collective on the grid."""
         data, section = self.train, self.config.action
         loss = make_loss(self.config, data.is_classification)
         targets = data.targets
@@ -227,7 +240,7 @@ class Problem:
             targets = np.eye(data.outputs)[targets]
         return NetworkAction(
             grid,
-            make_network(self.config, data.features, data.outputs, cells),
+            make_network(self.config, data.features, data.outputs, level),
             loss,
             self.inputs.apply(data.inputs),
             targets,

@@ -29,7 +29,7 @@ from fem_deepest.runs.network_shake import NetworkShake
 from fem_deepest.runs.train import load_data
 from fem_deepest.solve.annealing.ladder import Ladder
 from fem_deepest.solve.annealing.search import Batch
-from fem_deepest.spaces import ProcessGrid
+from fem_deepest.spaces import ProcessGrid, Resolution
 
 Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]
@@ -249,4 +249,6 @@ def state_action(problem: Problem, R_f: float) -> StateAction:
     """The action with that ``R_f`` in the state form, of one process alone. Not collective."""
     action = problem.config.action.model_copy(update={"R_f": R_f})
     rung = replace(problem, config=problem.config.model_copy(update={"action": action}))
-    return StateAction(rung.action(problem.config.network.cells, ProcessGrid.create(MPI.COMM_SELF)))
+    return StateAction(
+        rung.action(Resolution(problem.config.network.cells), ProcessGrid.create(MPI.COMM_SELF))
+    )

@@ -29,7 +29,7 @@ from fem_deepest.runs.train import load_data
 from fem_deepest.sample.network import NetworkTarget, informed, misfit_curvature, weight_precision
 from fem_deepest.sample.run import Setting
 from fem_deepest.solve.nested import NestedIteration
-from fem_deepest.spaces import ProcessGrid
+from fem_deepest.spaces import ProcessGrid, Resolution
 from fem_deepest.spaces.tasks import dealt
 
 Array = NDArray[np.float64]
@@ -77,8 +77,11 @@ class NetworkPosterior:
         shown, part = (train, "train") if test is None else (test, "test")
         if section.fresh is not None:
             shown, part = _fresh(section.fresh, training, train), "fresh"
-        cells = training.network.cells if model is None else model.network.depth.cells
-        self.action = self.problem.action(cells, ProcessGrid.create(MPI.COMM_SELF))
+        if model is None:
+            level = Resolution(training.network.cells)
+        else:
+            level = Resolution.of_mesh(model.network.depth)
+        self.action = self.problem.action(level, ProcessGrid.create(MPI.COMM_SELF))
         if train.is_classification and isinstance(self.action.loss, LeastSquares):
             raise InputError(
                 'action.loss = "least_squares" gives no probabilities of classes; take "cross_entropy"'
@@ -149,7 +152,7 @@ class NetworkPosterior:
     def _nested(self, step: Callable[..., None]) -> NestedIteration:
         grid = ProcessGrid.create(MPI.COMM_SELF)
         schedule = make_schedule(self.training)
-        return NestedIteration(lambda cells: self.problem.action(cells, grid), schedule, step)
+        return NestedIteration(lambda level: self.problem.action(level, grid), schedule, step)
 
     def _train(self, asked: Callable[[], bool]) -> tuple[Array, bool]:
         """The minimiser of the action, on this rank alone, and whether it is one."""

@@ -15,6 +15,7 @@ from fem_deepest.data import DataSet
 from fem_deepest.errors import InputError
 from fem_deepest.io import checkpoint
 from fem_deepest.io.rundir import RunDirectory
+from fem_deepest.io.search import level_of
 from fem_deepest.runs.model import Model
 from fem_deepest.spaces import ProcessGrid
 
@@ -75,7 +76,7 @@ class Run:
             values["stages"],
             values["metrics"],
             values["seconds"],
-            Model.restore(config, meta["cells"], flat, meta["model"]),
+            Model.restore(config, level_of(meta), flat, meta["model"]),
         )
 
 

@@ -1,7 +1,8 @@
-"""Nested iteration in depth: 2, 4, 8, ... cells, each level started from the one before.
+"""Nested iteration: levels with more and more depth cells and neurons, each started from the one before.
 
 The iterate and the quasi-Newton memory are prolonged by FE interpolation, so a finer level goes on
-where the coarser one stopped; a layer costs the same on every level, so the coarse ones are cheap.
+where the coarser one stopped. A gradient costs in proportion to the depth cells and, with a kernel,
+to the square of the neurons: so the coarse levels are cheap, and most of the way is made on them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from fem_deepest.solve.memory import LimitedMemory, dual_norm
 from fem_deepest.solve.network.sgd import BatchDescent
 from fem_deepest.solve.newton import polish
 from fem_deepest.solve.outcome import Outcome
-from fem_deepest.spaces import prolong
+from fem_deepest.spaces import Resolution, prolong
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Schedule:
     """How far each level is solved.
 
     Attributes:
-        levels: Depth cells, coarse to fine.
+        levels: Levels known beforehand, coarse to fine.
         tolerance: Dual norm of the gradient on the last level, relative to the start of the run.
         loosening: A coarser level stops at this multiple of the next one's tolerance.
         iterations: Most iterations of a level.
@@ -37,9 +38,11 @@ class Schedule:
         polish_tolerance: As ``tolerance``.
         polish_iterations: Most Newton steps.
         sgd: Stochastic gradient descent on the levels, in place of the quasi-Newton method.
+        refine: Further levels, found when the last one has been solved: ``refine(search, action)``
+            gives the next one, or nothing. Collective.
     """
 
-    levels: list[int]
+    levels: list[Resolution]
     tolerance: float = 1e-3
     loosening: float = 1.2
     iterations: int = 2000
@@ -48,27 +51,30 @@ class Schedule:
     polish_tolerance: float = 1e-8
     polish_iterations: int = 50
     sgd: BatchDescent | None = None
+    refine: Callable[[Search, NetworkAction], Resolution | None] | None = None
 
     @property
-    def stages(self) -> int:
-        """Number of stages: the levels, and the polish if there is one."""
-        return len(self.levels) + int(self.polish)
-
-    def method(self, stage: int) -> str:
-        """Method of a stage: "lmvm" or "sgd" on a level, "newton" in the polish."""
-        if stage == len(self.levels):
-            return "newton"
+    def method(self) -> str:
+        """Method on the levels: "lmvm" or "sgd"."""
         return "lmvm" if self.sgd is None else "sgd"
 
-    def cells(self, stage: int) -> int:
-        """Depth cells of a stage; the polish works on the finest level."""
-        return self.levels[min(stage, len(self.levels) - 1)]
-
-    def goal(self, stage: int) -> float:
+    def goal(self, search: Search) -> float:
         """Dual norm of the gradient at which a stage ends, relative to the start of the run."""
-        if self.method(stage) == "newton":
+        if search.method == "newton":
             return self.polish_tolerance
-        return self.tolerance * self.loosening ** (len(self.levels) - 1 - stage)
+        coarser = max(len(self.levels) - 1 - search.stage, 0)
+        return self.tolerance * self.loosening**coarser
+
+    def next_level(self, search: Search, action: NetworkAction) -> Resolution | None:
+        """The level that follows the one that ``search`` has solved, if there is one. Collective.
+
+        Args:
+            search: Stands at the end of a level.
+            action: The action of that level.
+        """
+        if search.stage + 1 < len(self.levels):
+            return self.levels[search.stage + 1]
+        return None if self.refine is None else self.refine(search, action)
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,7 @@ class Stage:
 
     Attributes:
         name: "lmvm", "sgd" or "newton".
-        cells: Depth cells.
+        level: Resolution.
         outcome: How it ended.
         parts: The action and its parts at the end.
         gradient: Dual norm of the gradient at the end.
@@ -86,7 +92,7 @@ class Stage:
     """
 
     name: str
-    cells: int
+    level: Resolution
     outcome: Outcome
     parts: Parts
     gradient: float
@@ -100,15 +106,19 @@ class Search:
 
     Attributes:
         stage: Number of the stage: the levels in order, then the polish.
+        method: "lmvm" or "sgd" on a level, "newton" in the polish.
+        level: The level; the polish works on the finest.
         iteration: Steps made in this stage.
         evaluations: Gradients of the finished stages.
         own: Gradients and Hessian products of this stage so far.
         reference: Dual norm of the gradient at the start of the run.
-        u: The iterate on the level of ``stage``.
+        u: The iterate on that level.
         memory: Quasi-Newton memory there.
     """
 
     stage: int
+    method: str
+    level: Resolution
     iteration: int
     evaluations: int
     own: tuple[int, int]
@@ -117,12 +127,40 @@ class Search:
     memory: LimitedMemory
 
 
+def prolongation(
+    coarse: NetworkAction, fine: NetworkAction, *, same_index: bool
+) -> Callable[[PETSc.Vec], PETSc.Vec]:
+    """The interpolation of controls from one action to another, see :func:`.prolong`.
+
+    Args:
+        coarse: The action whose controls go in.
+        fine: The action whose controls come out.
+        same_index: Whether both have the same neuron index.
+
+    Raises:
+        InputError: The neurons of one index cannot be interpolated to the other.
+
+    Not collective; what it gives is.
+    """
+    spaces = coarse.space, fine.space, coarse.network.depth, fine.network.depth
+    index: dict[str, Any] = {}
+    if not same_index:
+        rows, columns = coarse.network.coupling.prolongation(fine.network.coupling)
+        states = coarse.network.index.prolongation(fine.network.index)
+        index = {"states": states, "rows": rows, "columns": columns}
+
+    def apply(u: PETSc.Vec) -> PETSc.Vec:
+        return prolong(*spaces, u, **index)
+
+    return apply
+
+
 @dataclass
 class NestedIteration:
     """Runs the stages of a schedule.
 
     Args:
-        problem: ``problem(cells)`` makes the action on a depth mesh of that many cells.
+        problem: ``problem(level)`` makes the action on a level.
         schedule: Levels and tolerances.
         on_step: Called after every accepted step; an exception it raises ends the run.
         on_stage: Called at the end of every stage, with a search that stands at the next one, or
@@ -131,18 +169,18 @@ class NestedIteration:
     Collective: every method.
     """
 
-    problem: Callable[[int], NetworkAction]
+    problem: Callable[[Resolution], NetworkAction]
     schedule: Schedule
     on_step: Callable[[Search, NetworkAction, Iterate], None] = lambda *_: None
     on_stage: Callable[[Search, NetworkAction, Stage], None] = lambda *_: None
-    _actions: dict[int, NetworkAction] = field(default_factory=dict, init=False)
+    _actions: dict[Resolution, NetworkAction] = field(default_factory=dict, init=False)
 
-    def action(self, cells: int) -> NetworkAction:
+    def action(self, level: Resolution) -> NetworkAction:
         """Action of a level; made once, and only the newest two are kept."""
-        if cells not in self._actions:
+        if level not in self._actions:
             self._actions = dict(list(self._actions.items())[-1:])
-            self._actions[cells] = self.problem(cells)
-        return self._actions[cells]
+            self._actions[level] = self.problem(level)
+        return self._actions[level]
 
     def prepare(self) -> None:
         """Raise now whatever is wrong with the input, before anything is done."""
@@ -156,7 +194,8 @@ class NestedIteration:
         Raises:
             NumericalFailure: The action or its gradient is not finite there.
         """
-        action = self.action(self.schedule.levels[0])
+        level = self.schedule.levels[0]
+        action = self.action(level)
         u = start(action)
         g = action.create()
         action.gradient(u, g)
@@ -168,7 +207,7 @@ class NestedIteration:
         g.destroy()
         action.evaluations = 0
         memory = LimitedMemory(action.metric, self.schedule.memory)
-        return Search(0, 0, 0, (0, 0), reference, u, memory)
+        return Search(0, self.schedule.method, level, 0, 0, (0, 0), reference, u, memory)
 
     def run(self, search: Search) -> list[Stage]:
         """Go through the stages from where ``search`` stands, changing it in place.
@@ -176,10 +215,9 @@ class NestedIteration:
         Raises:
             NumericalFailure: The action is not finite; ``search.u`` holds the last good iterate.
         """
-        schedule, stages = self.schedule, list[Stage]()
-        while True:
-            cells = schedule.cells(search.stage)
-            action = self.action(cells)
+        stages, more = list[Stage](), True
+        while more:
+            action = self.action(search.level)
             # The first evaluation of a resumed stage repeats the last one before it.
             action.evaluations = max(search.own[0] - 1, 0)
             action.hessians = search.own[1]
@@ -199,8 +237,8 @@ class NestedIteration:
             outcome = replace(outcome, iterations=search.iteration)
             action.value(search.u)
             stage = Stage(
-                schedule.method(search.stage),
-                cells,
+                search.method,
+                search.level,
                 outcome,
                 action.parts,
                 gradient[0],
@@ -208,41 +246,41 @@ class NestedIteration:
                 action.hessians,
             )
             stages.append(stage)
-            more = search.stage + 1 < schedule.stages
-            if more:
-                self._advance(search, action)
+            more = self._advance(search, action)
             self.on_stage(search, action, stage)
-            if not more:
-                break
         return stages
 
     def _solve(
         self, search: Search, action: NetworkAction, monitor: Callable[[Iterate], None]
     ) -> Outcome:
         schedule = self.schedule
-        tolerance = schedule.goal(search.stage) * search.reference
+        tolerance = schedule.goal(search) * search.reference
         common: dict[str, Any] = {"tolerance": tolerance, "monitor": monitor}
         common["offset"] = search.iteration
-        if schedule.method(search.stage) == "newton":
+        if search.method == "newton":
             most = schedule.polish_iterations
             return polish(action, search.u, iterations=most, **common)
         if schedule.sgd is not None:
             return schedule.sgd.minimise(action, search.u, number=search.stage, **common)
         return minimise(action, search.u, search.memory, iterations=schedule.iterations, **common)
 
-    def _advance(self, search: Search, action: NetworkAction) -> None:
-        """Stand at the beginning of the next stage."""
+    def _advance(self, search: Search, action: NetworkAction) -> bool:
+        """Stand at the beginning of the next stage, if there is one."""
+        if search.method == "newton":
+            return False
+        level = self.schedule.next_level(search, action)
+        if level is None and not self.schedule.polish:
+            return False
         search.evaluations += action.evaluations
         search.stage, search.iteration, search.own = search.stage + 1, 0, (0, 0)
-        if self.schedule.method(search.stage) == "newton":
-            return
-        fine = self.action(self.schedule.cells(search.stage))
-
-        def primal(v: PETSc.Vec) -> PETSc.Vec:
-            return prolong(action.space, fine.space, action.network.depth, fine.network.depth, v)
-
+        if level is None:
+            search.method = "newton"
+            return True
+        fine, same_index = self.action(level), level.index == search.level.index
+        search.level, primal = level, prolongation(action, fine, same_index=same_index)
         memory = search.memory.moved(fine.metric, primal)
         search.memory.clear()
         u = primal(search.u)
         search.u.destroy()
         search.u, search.memory = u, memory
+        return True

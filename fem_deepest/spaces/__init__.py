@@ -5,6 +5,7 @@ from fem_deepest.spaces.depth import DepthMesh
 from fem_deepest.spaces.grid import ProcessGrid, SampleBlocks
 from fem_deepest.spaces.neurons import NeuronSpace
 from fem_deepest.spaces.prolongation import prolong
+from fem_deepest.spaces.resolution import Resolution
 
 __all__ = [
     "ControlSpace",
@@ -12,6 +13,7 @@ __all__ = [
     "NeuronSpace",
     "Parameters",
     "ProcessGrid",
+    "Resolution",
     "SampleBlocks",
     "Shapes",
     "prolong",

@@ -16,7 +16,7 @@ from fem_deepest.configuration.train import ActionSection, Config, Data, Network
 from fem_deepest.runs.model import Problem, make_loss, make_network
 from fem_deepest.runs.train import load_data
 from fem_deepest.spaces import Parameters as ControlParameters
-from fem_deepest.spaces import ProcessGrid
+from fem_deepest.spaces import ProcessGrid, Resolution
 from fem_deepest.studies.column import Errors
 from fem_deepest.studies.points import Parameters, Point
 from fem_deepest.studies.study import Factor, Study, StudyConfig, StudySection, StudySolve
@@ -94,7 +94,7 @@ class DepthStudy(Study):
         coarsest = validate(Config, values)
         self._data = load_data(coarsest)[0]
         # Refuses a network or a loss that does not go with the data.
-        make_network(coarsest, self._data.features, self._data.outputs, config.study.values[0])
+        make_network(coarsest, self._data.features, self._data.outputs, Resolution(1))
         make_loss(coarsest, self._data.is_classification)
 
     def points(self) -> list[dict[str, Any]]:
@@ -121,7 +121,7 @@ class DepthStudy(Study):
         config = Config.model_validate(parameters["config"])
         problem = Problem.create(config, self._data, None)
         grid = ProcessGrid.create(comm)
-        trained = train(config, lambda cells: problem.action(cells, grid))
+        trained = train(config, lambda level: problem.action(level, grid))
         return {
             **trained.values,
             "parameters": trained.flat,
@@ -134,7 +134,7 @@ class DepthStudy(Study):
         for point in points:
             config = Config.model_validate(point.parameters["config"])
             inputs, outputs = (int(size) for size in point.values["sizes"])
-            networks.append(make_network(config, inputs, outputs, config.network.cells))
+            networks.append(make_network(config, inputs, outputs, Resolution(config.network.cells)))
             flat = point.values["parameters"]
             fields.append(ControlParameters.view(flat, networks[-1].shapes).theta)
         fine, scale = networks[-1].depth, column_measure(networks[-1])

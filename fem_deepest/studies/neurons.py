@@ -16,7 +16,7 @@ from fem_deepest.configuration.train import ActionSection, Config, NetworkSectio
 from fem_deepest.network.loss import LeastSquares
 from fem_deepest.runs.model import make_network
 from fem_deepest.spaces import Parameters as ControlParameters
-from fem_deepest.spaces import ProcessGrid
+from fem_deepest.spaces import ProcessGrid, Resolution
 from fem_deepest.studies.column import Errors
 from fem_deepest.studies.points import Parameters, Point
 from fem_deepest.studies.study import (
@@ -164,10 +164,10 @@ class NeuronsStudy(Study):
         grid, neurons, section = ProcessGrid.create(comm), config.network.neurons, config.action
         z, y = smooth_fields(neurons, config.seed, **data)
 
-        def action(cells: int) -> NetworkAction:
+        def action(level: Resolution) -> NetworkAction:
             return NetworkAction(
                 grid,
-                make_network(config, neurons, neurons, cells),
+                make_network(config, neurons, neurons, level),
                 LeastSquares(section.R_m / neurons),
                 z,
                 y,
@@ -186,7 +186,9 @@ class NeuronsStudy(Study):
         for point in points:
             config = Config.model_validate(point.parameters["config"])
             neurons = config.network.neurons
-            networks.append(make_network(config, neurons, neurons, config.network.cells))
+            networks.append(
+                make_network(config, neurons, neurons, Resolution(config.network.cells))
+            )
             flat = point.values["parameters"]
             fields.append(ControlParameters.view(flat, networks[-1].shapes).theta)
         fine, depth = fields[-1], networks[-1].depth

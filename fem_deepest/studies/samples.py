@@ -14,7 +14,7 @@ from fem_deepest.configuration.section import Section, validate
 from fem_deepest.configuration.train import ActionSection, Config, NetworkSection
 from fem_deepest.data import DataSet
 from fem_deepest.runs.model import Problem, make_network
-from fem_deepest.spaces import ProcessGrid
+from fem_deepest.spaces import ProcessGrid, Resolution
 from fem_deepest.studies.column import Errors
 from fem_deepest.studies.points import Parameters, Point
 from fem_deepest.studies.study import (
@@ -117,7 +117,7 @@ class SamplesStudy(Study):
         self._most = config.study.values[-1] * config.study.reference
         # Refuses a network that cannot hold the inputs.
         settled = validate(Config, self.points()[0]["config"])
-        make_network(settled, INPUTS, 1, config.network.cells)
+        make_network(settled, INPUTS, 1, Resolution(config.network.cells))
 
     def points(self) -> list[dict[str, Any]]:
         """One for each number of samples and repetition, the reference last."""
@@ -153,7 +153,7 @@ class SamplesStudy(Study):
         train_data = draw(samples, noise, [config.seed, samples, parameters["repetition"]])
         fresh = draw(parameters["fresh"], noise, [config.seed, 0, _FRESH])
         problem, grid = Problem.create(config, train_data, None), ProcessGrid.create(comm)
-        trained = train(config, lambda cells: problem.action(cells, grid))
+        trained = train(config, lambda level: problem.action(level, grid))
         model = problem.model(trained.network, trained.flat)
         return {**trained.values, "outputs": model.predict(fresh.inputs)}
 

@@ -14,6 +14,7 @@ from fem_deepest.configuration.section import validate
 from fem_deepest.configuration.train import Config
 from fem_deepest.runs.model import make_network
 from fem_deepest.solve.sgd import Gains
+from fem_deepest.spaces import Resolution
 from fem_deepest.spaces.tasks import blocks, dealt
 from fem_deepest.studies.column import Errors
 from fem_deepest.studies.points import Parameters, Point
@@ -57,7 +58,7 @@ class SgdStrongStudy(Study):
         if "network" in config.study.problems:
             # Refuses a network that cannot hold the inputs.
             settled = validate(Config, self._network())
-            make_network(settled, INPUTS, 1, config.network.cells)
+            make_network(settled, INPUTS, 1, Resolution(config.network.cells))
 
     @property
     def columns(self) -> tuple[str, ...]:

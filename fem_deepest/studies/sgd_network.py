@@ -23,7 +23,7 @@ from fem_deepest.solve.lmvm import minimise
 from fem_deepest.solve.memory import LimitedMemory, dual_norm
 from fem_deepest.solve.newton import polish
 from fem_deepest.solve.sgd import Gains, advance
-from fem_deepest.spaces import Parameters, ProcessGrid, Shapes
+from fem_deepest.spaces import Parameters, ProcessGrid, Resolution, Shapes
 from fem_deepest.studies.samples import draw
 
 Array = NDArray[np.float64]
@@ -165,7 +165,7 @@ def towards(text: str, samples: int, noise: float) -> Towards:
     config = Config.model_validate(json.loads(text))
     data = draw(samples, noise, [config.seed])
     problem = Problem.create(config, data, None)
-    action = problem.action(config.network.cells, ProcessGrid.create(MPI.COMM_SELF))
+    action = problem.action(Resolution(config.network.cells), ProcessGrid.create(MPI.COMM_SELF))
     start, g = action.create(), action.create()
     initial_parameters(action.space.parameters(start.array_w), config)
     action.gradient(start, g)

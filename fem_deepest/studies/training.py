@@ -14,7 +14,7 @@ from fem_deepest.configuration.train import Config
 from fem_deepest.network.network import Network
 from fem_deepest.runs.model import initial_parameters, make_schedule
 from fem_deepest.solve.nested import NestedIteration
-from fem_deepest.spaces import DepthMesh, Parameters
+from fem_deepest.spaces import DepthMesh, Parameters, Resolution
 
 Array = NDArray[np.float64]
 
@@ -52,12 +52,12 @@ class Trained:
         }
 
 
-def train(config: Config, action: Callable[[int], NetworkAction]) -> Trained:
+def train(config: Config, action: Callable[[Resolution], NetworkAction]) -> Trained:
     """Nested iteration of a configuration, from the same start on every mesh.
 
     Args:
         config: Start and schedule.
-        action: Action on a depth mesh of that many cells.
+        action: Action on a level.
 
     Raises:
         NumericalFailure: The action is not finite.
@@ -75,7 +75,7 @@ def train(config: Config, action: Callable[[int], NetworkAction]) -> Trained:
 
     search = nested.begin(start)
     stages = nested.run(search)
-    finest = nested.action(config.network.cells)
+    finest = nested.action(search.level)
     value = finest.value(search.u)
     flat = np.array(finest.space.share(search.u))
     search.memory.clear()

@@ -67,10 +67,10 @@ def trained(settings: Sequence[str], train: DataSet) -> Model:
     """A trained network."""
     config, grid = digits(*settings), ProcessGrid.create()
     problem = Problem.create(config, train, None)
-    iteration = NestedIteration(lambda n: problem.action(n, grid), make_schedule(config))
+    iteration = NestedIteration(lambda level: problem.action(level, grid), make_schedule(config))
     search = iteration.begin(lambda action: start(action, config))
     iteration.run(search)
-    action = iteration.action(config.network.cells)
+    action = iteration.action(search.level)
     return problem.model(action.network, np.array(action.space.share(search.u)))
 
 

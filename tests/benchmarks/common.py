@@ -15,6 +15,7 @@ from fem_deepest.configuration.train import Config
 from fem_deepest.runs.model import Problem, initial_parameters
 from fem_deepest.runs.train import load_data
 from fem_deepest.solve.nested import Schedule
+from fem_deepest.spaces import Resolution
 
 DIGITS = Path(__file__).resolve().parents[2] / "demos" / "digits.toml"
 
@@ -53,11 +54,11 @@ def make_problem(config: Config) -> Problem:
     return Problem.create(config, *load_data(config))
 
 
-def make_schedule(config: Config, levels: Sequence[int] | None = None) -> Schedule:
-    """Schedule of a configuration, on other levels if some are given."""
+def make_schedule(config: Config, cells: Sequence[int] | None = None) -> Schedule:
+    """Schedule of a configuration, on levels of other depth cells if some are given."""
     section = config.solve
     return Schedule(
-        levels=list(levels or config.depth_levels),
+        levels=[Resolution(n) for n in cells or config.depth_levels],
         tolerance=section.tolerance,
         loosening=section.loosening,
         iterations=section.iterations,

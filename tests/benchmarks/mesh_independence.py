@@ -27,7 +27,7 @@ from fem_deepest.runs.model import Problem
 from fem_deepest.solve.lmvm import Iterate, minimise
 from fem_deepest.solve.memory import LimitedMemory, dual_norm
 from fem_deepest.solve.nested import NestedIteration
-from fem_deepest.spaces import ProcessGrid
+from fem_deepest.spaces import ProcessGrid, Resolution
 
 LIMIT = 1.2
 
@@ -36,14 +36,14 @@ def levels(problem: Problem, config: Config, cells: list[int]) -> list[int]:
     """Iterations of each level."""
     grid = ProcessGrid.create()
     schedule = make_schedule(config, cells)
-    iteration = NestedIteration(lambda n: problem.action(n, grid), schedule)
+    iteration = NestedIteration(lambda level: problem.action(level, grid), schedule)
     stages = iteration.run(iteration.begin(lambda action: start(action, config)))
     return [stage.outcome.iterations for stage in stages]
 
 
 def euclidean(problem: Problem, config: Config) -> int:
     """Iterations in the Euclidean metric, to the same norm of the gradient."""
-    action = problem.action(config.network.cells, ProcessGrid.create())
+    action = problem.action(Resolution(config.network.cells), ProcessGrid.create())
     u, g = start(action, config), action.create()
     action.gradient(u, g)
     goal, count = config.solve.tolerance * dual_norm(action.metric, g), [0]

@@ -24,7 +24,7 @@ import fem_deepest
 from fem_deepest.action.network.minibatch import Minibatches
 from fem_deepest.action.network.minibatch_replicas import MinibatchReplicas
 from fem_deepest.runs.model import Problem
-from fem_deepest.spaces import ProcessGrid
+from fem_deepest.spaces import ProcessGrid, Resolution
 from fem_deepest.studies.samples import draw
 
 RUNS = 100
@@ -32,7 +32,7 @@ RUNS = 100
 
 def batches_of_the_digits(seconds: float, targets: Targets) -> None:
     config = digits("network.cells=16")
-    action = make_problem(config).action(16, ProcessGrid.create(MPI.COMM_SELF))
+    action = make_problem(config).action(Resolution(16), ProcessGrid.create(MPI.COMM_SELF))
     u, g = start(action, config), action.create()
     sizes = (1, 16, 32, 64, 128, 256, 768)
     batches, calls, steps = [Minibatches(action, B, 0) for B in sizes], [], count()
@@ -61,7 +61,7 @@ def networks_side_by_side(seconds: float, targets: Targets) -> None:
         }
     )
     problem = Problem.create(config, draw(64, 0.2, [0]), None)
-    action = problem.action(2, ProcessGrid.create(MPI.COMM_SELF))
+    action = problem.action(Resolution(2), ProcessGrid.create(MPI.COMM_SELF))
     u, g, steps = start(action, config), action.create(), count()
     single, many = Minibatches(action, 8, 0), MinibatchReplicas(action, 8, 0, range(RUNS))
     w = np.tile(u.array, (RUNS, 1))

@@ -48,7 +48,7 @@ from fem_deepest.runs.model import Problem
 from fem_deepest.solve.lmvm import Iterate, minimise
 from fem_deepest.solve.memory import LimitedMemory
 from fem_deepest.solve.nested import NestedIteration, Search, Stage
-from fem_deepest.spaces import ProcessGrid
+from fem_deepest.spaces import ProcessGrid, Resolution
 
 ACTIONS = {16: 0.0053, 64: 0.0049}  # by number of cells
 LIMITS = {16: 0.6, 64: 0.3}
@@ -133,10 +133,10 @@ def _levels(problem: Problem, config: Config, marks: list[float], levels: list[i
             clock.see(iterate.action)
 
     def on_stage(search: Search, action: NetworkAction, stage: Stage) -> None:
-        clock.evaluations[stage.cells] = stage.evaluations
+        clock.evaluations[stage.level.cells] = stage.evaluations
 
     iteration = NestedIteration(
-        lambda cells: problem.action(cells, grid),
+        lambda level: problem.action(level, grid),
         make_schedule(config, levels),
         on_step,
         on_stage,
@@ -149,7 +149,7 @@ def _levels(problem: Problem, config: Config, marks: list[float], levels: list[i
 def euclidean(problem: Problem, config: Config, marks: list[float]) -> Clock:
     """The same solver in the Euclidean metric."""
     clock = Clock(marks)
-    action = problem.action(config.network.cells, ProcessGrid.create())
+    action = problem.action(Resolution(config.network.cells), ProcessGrid.create())
     u, other = start(action, config), Euclidean(action)
     memory = LimitedMemory(other.metric, config.solve.memory)
     with contextlib.suppress(Reached):
@@ -168,7 +168,7 @@ def euclidean(problem: Problem, config: Config, marks: list[float]) -> Clock:
 def scipy(problem: Problem, config: Config, marks: list[float]) -> Clock:
     """SciPy's L-BFGS-B on the same values and gradients."""
     clock = Clock(marks)
-    action = problem.action(config.network.cells, ProcessGrid.create())
+    action = problem.action(Resolution(config.network.cells), ProcessGrid.create())
     u, g = start(action, config), action.create()
     last = [np.inf]
 
@@ -241,7 +241,7 @@ def write_adam_problem(path: str) -> None:
     """Everything that the same action needs elsewhere, with two values of it to check against."""
     config = digits("network.cells=16")
     problem = make_problem(config)
-    action = problem.action(16, ProcessGrid.create())
+    action = problem.action(Resolution(16), ProcessGrid.create())
     depth, section = action.network.depth, config.action
     arrays = {
         "inputs": problem.inputs.apply(problem.train.inputs),
@@ -340,7 +340,7 @@ def main() -> int:
     targets = Targets()
     warm = digits("network.cells=16")
     for cells in warm.depth_levels:  # compiles the forms, once and for all
-        make_problem(warm).action(cells, ProcessGrid.create())
+        make_problem(warm).action(Resolution(cells), ProcessGrid.create())
     if options.only != "adam":
         for cells in (16,) if options.quick else (16, 64):
             compare(cells, [1] if options.quick else [1, 2, 3], targets)

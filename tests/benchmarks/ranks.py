@@ -25,7 +25,7 @@ from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.runs.model import make_loss, make_network
 from fem_deepest.solve.lmvm import minimise
 from fem_deepest.solve.memory import LimitedMemory
-from fem_deepest.spaces import ProcessGrid
+from fem_deepest.spaces import ProcessGrid, Resolution
 
 ITERATIONS = 10
 
@@ -39,7 +39,7 @@ def measure(samples: int, seconds: float) -> dict[str, float]:
     inputs[train.samples :] += 0.02 * rng.standard_normal(inputs[train.samples :].shape)
     action = NetworkAction(
         ProcessGrid.create(comm),
-        make_network(config, train.features, train.outputs, 16),
+        make_network(config, train.features, train.outputs, Resolution(16)),
         make_loss(config, True),
         inputs,
         train.targets[take],

@@ -27,7 +27,7 @@ from fem_deepest.errors import InputError
 from fem_deepest.runs.model import Problem, initial_parameters
 from fem_deepest.runs.network_search import search_problem
 from fem_deepest.solve.network.sgd import BatchDescent
-from fem_deepest.spaces import ProcessGrid
+from fem_deepest.spaces import ProcessGrid, Resolution
 from fem_deepest.studies.comparison import (
     ANNEALING,
     MULTISTART,
@@ -90,7 +90,7 @@ class NetworkContest:
         action = self.problem.config.action.model_copy(update={"R_f": R_f})
         settled = self.problem.config.model_copy(update={"action": action})
         rung = replace(self.problem, config=settled)
-        return rung.action(settled.network.cells, ProcessGrid.create(MPI.COMM_SELF))
+        return rung.action(Resolution(settled.network.cells), ProcessGrid.create(MPI.COMM_SELF))
 
     def _arms(self) -> dict[str, Arm]:
         config, start, threshold = self.config, self.start, self.threshold
