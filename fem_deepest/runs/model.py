@@ -17,6 +17,7 @@ from fem_deepest.network.activation import activation
 from fem_deepest.network.loss import CrossEntropy, LeastSquares, Loss, softmax
 from fem_deepest.network.network import Network
 from fem_deepest.network.scheme import scheme
+from fem_deepest.solve.adaptivity import PLACEMENTS
 from fem_deepest.solve.nested import Schedule
 from fem_deepest.solve.network.sgd import BatchDescent
 from fem_deepest.spaces import NeuronSpace, Parameters, ProcessGrid, Resolution
@@ -85,6 +86,7 @@ def make_schedule(config: Config) -> Schedule:
         polish_tolerance=section.polish_tolerance,
         polish_iterations=section.polish_iterations,
         sgd=sgd if section.method == "sgd" else None,
+        place=PLACEMENTS.get(section.adapt),
     )
 
 
