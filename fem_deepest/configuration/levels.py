@@ -60,7 +60,11 @@ def index_problem(
             "others on every level: take 'linear' or 'project'"
         )
     sides = 1 if index == "interval" else 2
-    if not neurons or any(len(shape) != sides for _, shape in levels) or last not in (None, neurons[-1]):
+    if (
+        not neurons
+        or any(len(shape) != sides for _, shape in levels)
+        or last not in (None, neurons[-1])
+    ):
         what = "numbers" if sides == 1 else "shapes [rows, columns]"
         return f"{text}, expected {what} that end with that of the network" + (
             f", {last}" if last else ""

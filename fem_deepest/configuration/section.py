@@ -14,6 +14,7 @@ from fem_deepest.errors import InputError
 
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 Precision = Annotated[float, Field(gt=0.0)]
+_FILES = ("path", "mesh")  # keys of a section that are relative to the configuration
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -44,12 +45,13 @@ def read(
     for setting in settings:
         _override(values, setting)
     for section in values.values():
-        if (
-            folder is not None
-            and isinstance(section, dict)
-            and isinstance(section.get("path"), str)
-        ):
-            section["path"] = str(folder / section["path"])
+        for key in _FILES:
+            if (
+                folder is not None
+                and isinstance(section, dict)
+                and isinstance(section.get(key), str)
+            ):
+                section[key] = str(folder / section[key])
     return values
 
 

@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 
 from fem_deepest.errors import InputError
 from fem_deepest.network.activation import Activation
+from fem_deepest.network.coupling.dense import Dense
+from fem_deepest.network.coupling.protocol import Coupling
 from fem_deepest.network.flow import Flow
 from fem_deepest.network.scheme import Scheme
+from fem_deepest.network.variation import Variation
 from fem_deepest.spaces import DepthMesh, NeuronSpace, Parameters, Shapes
 
 Array = NDArray[np.float64]
@@ -21,7 +24,7 @@ TILE = 256  # samples whose states through the depth stay in the cache together
 
 @dataclass(frozen=True)
 class Network:
-    """``x(0) = lift(z)``, ``x' = -a x + sigma(W_h x + b)``, ``y = readout(x(T))``.
+    """``x(0) = lift(z)``, ``x' = -a x + sigma(B(theta(t); [x; 1]))``, ``y = readout(x(T))``.
 
     Attributes:
         depth: Depth mesh.
@@ -33,6 +36,7 @@ class Network:
         leak: ``a``.
         linear_lift: ``x(0) = E z + e`` with trained ``E, e``; else ``x(0) = (z, 0)``, zero-padded.
         linear_readout: ``y = C x(T) + c`` with trained ``C, c``; else ``y`` is the first neurons.
+        coupling: ``B``; without one it is the dense coupling ``W_h x + b`` of the index.
     """
 
     depth: DepthMesh
@@ -44,12 +48,23 @@ class Network:
     leak: float = 0.0
     linear_lift: bool = False
     linear_readout: bool = True
+    coupling: Coupling = None  # type: ignore[assignment]
     _flows: dict[tuple[int, ...], Flow] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    _variations: dict[int, Variation] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
     def __post_init__(self) -> None:
         n = self.index.neurons
+        if self.coupling is None:
+            object.__setattr__(self, "coupling", Dense(self.index))
+        if self.coupling.neurons != n:
+            raise InputError(
+                f"the coupling is one of {self.coupling.neurons} neurons, but the index has {n}; make "
+                "both of the same index"
+            )
         if not self.linear_lift and n < self.inputs:
             raise InputError(
                 f"{n} neurons cannot hold {self.inputs} inputs by zero-padding; take at least "
@@ -66,30 +81,28 @@ class Network:
         """Shapes of the parameters."""
         n = self.index.neurons
         return Shapes(
-            theta=(self.depth.cells + 1, n, n + 1),
+            theta=(self.depth.cells + 1, *self.coupling.shape),
             readout=(self.outputs if self.linear_readout else 0, n + 1),
             lift=(n, self.inputs + 1 if self.linear_lift else 0),
         )
 
     @property
     def column_scale(self) -> Array:
-        """Factors from the stored ``[w | b]`` to the effective ``[W_h | b]``, shape (N + 1,)."""
-        scale = np.full(self.index.neurons + 1, self.index.mass)
-        scale[-1] = 1.0
-        return scale
+        """Factors from the stored ``[w | b]`` of a dense coupling to the effective one, (N + 1,)."""
+        return Dense(self.index).column_scale
 
-    def stage_matrices(self, theta: Array) -> Array:
-        """Effective ``[W_h | b]`` where a step needs it, (n, S, N, N + 1)."""
-        if self.index.mass != 1.0:
-            theta = theta * self.column_scale
-        return self.depth.at_stages(self.scheme.abscissae, theta)
+    def stage_parameters(self, theta: Array) -> Array:
+        """Effective parameters of the coupling where a step needs them, (n, S, rows, columns).
 
-    def stage_matrices_transposed(self, stages: Array, out: Array) -> None:
-        """Transpose of :meth:`stage_matrices`, written to ``out`` (n + 1, N, N + 1)."""
+        For a dense coupling these are the matrices ``[W_h | b]``.
+        """
+        return self.depth.at_stages(self.scheme.abscissae, self.coupling.effective(theta))
+
+    def stage_parameters_transposed(self, stages: Array, out: Array) -> None:
+        """Transpose of :meth:`stage_parameters`, written to ``out`` (n + 1, rows, columns)."""
         out[...] = 0.0
         self.depth.at_stages_transposed(self.scheme.abscissae, stages, out)
-        if self.index.mass != 1.0:
-            out *= self.column_scale
+        self.coupling.effective_transposed(out)
 
     def flow(self, width: int, lead: tuple[int, ...] = ()) -> Flow:
         """Sweeps for tiles of ``width`` samples, see :class:`.Flow`; made once for each width."""
@@ -97,7 +110,7 @@ class Network:
         if key not in self._flows:
             self._flows[key] = Flow(
                 self.depth.steps,
-                self.index.neurons,
+                self.coupling,
                 width,
                 self.scheme,
                 self.activation,
@@ -105,6 +118,12 @@ class Network:
                 lead,
             )
         return self._flows[key]
+
+    def variation(self, width: int) -> Variation:
+        """Second variation of :meth:`flow`, see :class:`.Variation`; made once for each width."""
+        if width not in self._variations:
+            self._variations[width] = Variation(self.flow(width))
+        return self._variations[width]
 
     def lift(self, parameters: Parameters, z: Array) -> Array:
         """``x(0)``, shape (..., N, K), of the inputs ``z``, shape (d, K) or (..., d, K)."""
@@ -129,7 +148,7 @@ class Network:
         return np.concatenate([x for x, _ in self._sweep(parameters, z, True)], axis=-1)
 
     def _sweep(self, parameters: Parameters, z: Array, keep: bool) -> Iterator[tuple[Array, Array]]:
-        theta = self.stage_matrices(parameters.theta)
+        theta = self.stage_parameters(parameters.theta)
         for start in range(0, max(z.shape[1], 1), TILE):
             x = self.lift(parameters, z[:, start : start + TILE])
             nodes = np.empty((self.depth.cells + 1, *x.shape)) if keep else np.empty(0)

@@ -56,6 +56,33 @@ class Scheme:
         """Position in ``abscissae`` of every stage."""
         return tuple(self.abscissae.index(c) for c in self.c)
 
+    def stage_state(self, j: int, x: Array, h: float, k: Array, out: Array, work: Array) -> None:
+        """``out = x + h sum_l a_jl k_l`` over the stages ``l < j``, the known part of stage ``j``."""
+        out[...] = x
+        for weight, slope in zip(self.a[j][:j], k, strict=False):
+            if weight:
+                np.multiply(slope, h * weight, out=work)
+                out += work
+
+    def stage_costate(
+        self, j: int, q: Array, h: float, chi: Array, out: Array, work: Array
+    ) -> None:
+        """``out = h b_j q + h sum_l a_lj chi_l`` over the stages ``l > j``, the transpose of a step."""
+        np.multiply(q, h * self.b[j], out=out)
+        for later in range(j + 1, self.stages):
+            weight = self.a[later][j]
+            if weight:
+                np.multiply(chi[later], h * weight, out=work)
+                out += work
+
+    def end(self, x: Array, h: float, k: Array, out: Array, work: Array) -> None:
+        """``out = x + h sum_j b_j k_j``, the end of a step; ``out`` may be ``x``."""
+        for weight, slope in zip(self.b, k, strict=True):
+            if weight:
+                np.multiply(slope, h * weight, out=work)
+                np.add(x, work, out=out)
+                x = out
+
 
 EULER = Scheme("euler", ((0.0,),), (1.0,), (0.0,), 1)
 RK2 = Scheme("rk2", ((0.0, 0.0), (0.5, 0.0)), (0.0, 1.0), (0.0, 0.5), 2)

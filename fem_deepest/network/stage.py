@@ -1,99 +1,124 @@
 """The implicit stage ``X = base + h a F(X)`` of a tile of samples, its tangent and its adjoint.
 
-A fixed-point iteration costs one matrix product a turn and contracts when ``h a |F_x| < 1``; where
-it does not, every sample gets its own Newton step or linear solve. Either way the equations hold
-to rounding, which the exact discrete adjoint needs. Networks side by side have an axis before the last
-two.
+A fixed-point iteration costs one product with the coupling a turn and contracts when ``h a |F_x| < 1``;
+where it does not, every sample gets its own Newton step or linear solve with the matrix of the
+coupling. Either way the equations hold to rounding, which the exact discrete adjoint needs. Networks
+side by side have an axis before the last two.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import isfinite
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fem_deepest.errors import NumericalFailure
 from fem_deepest.network.activation import Activation
+from fem_deepest.network.coupling.protocol import Coupling, Work
+from fem_deepest.network.fixed_point import ROUNDING, contract, relative, scale, small
 
 Array = NDArray[np.float64]
 
-_SWEEPS = 40
 _NEWTON = 50
 _HALVINGS = 12
-_SLOW = 0.6  # contraction per turn above which a direct solve is cheaper
-_ROUNDING = 4.0 * float(np.finfo(np.float64).eps)
+_MOST = 2048  # neurons whose matrix may be factorised for each sample
+_TOGETHER = 1 << 23  # numbers of the matrices that are factorised together
 
 
-def solve(
-    matrix: Array, activation: Activation, factor: float, leak: float, base: Array, full: Array
-) -> None:
-    """Solve ``X = base + h a (-leak X + sigma(W X + b))`` for every sample.
+@dataclass(frozen=True)
+class ImplicitStage:
+    """Solver of the implicit stages of a flow.
 
-    Args:
-        matrix: ``[W | b]``, shape (N, N + 1).
+    Attributes:
+        coupling: ``B``.
         activation: ``sigma``.
-        factor: ``h a``.
         leak: ``leak``.
-        base: The known part, a forcing included, shape (N, K).
-        full: ``[X; 1]``, shape (N + 1, K): a start on entry, the solution on return.
+        work: Work arrays of the coupling.
 
-    Raises:
-        NumericalFailure: No convergence: the steps in depth are too long.
+    Nothing here is collective.
     """
-    state, weights, shift = full[..., :-1, :], matrix[..., :-1], 1.0 + factor * leak
-    value, slope = np.empty_like(base), np.empty_like(base)
 
-    def residual(_: Array) -> tuple[Array, Array]:
-        np.matmul(matrix, full, out=value)
-        activation.value(value, value)
-        activation.first(value, slope)
-        return shift * state - base - factor * value, slope
+    coupling: Coupling
+    activation: Activation
+    leak: float
+    work: Work
 
-    def turn(_: Array, out: Array) -> None:
-        np.matmul(matrix, full, out=out)
-        activation.value(out, out)
-        _affine(out, factor, base, shift)
+    def solve(self, theta: Array, factor: float, base: Array, full: Array) -> None:
+        """Solve ``X = base + h a (-leak X + sigma(B(theta; [X; 1])))`` for every sample.
 
-    if not contract(turn, state):
-        state[...] = base
-        newton(residual, weights, factor, shift, state)
+        Args:
+            theta: Stage parameters, shape (rows, columns).
+            factor: ``h a``.
+            base: The known part, a forcing included, shape (N, K).
+            full: ``[X; 1]``, shape (N + 1, K): a start on entry, the solution on return.
 
+        Raises:
+            NumericalFailure: No convergence: the steps in depth are too long.
+        """
+        state, shift = full[..., :-1, :], 1.0 + factor * self.leak
+        value, slope = np.empty_like(base), np.empty_like(base)
 
-def solve_linear(
-    weights: Array, slope: Array, factor: float, leak: float, rhs: Array, adjoint: bool
-) -> Array:
-    """Solve ``y - h a (-leak y + sigma' W y) = rhs`` for every sample, or its transpose.
+        def residual(_: Array) -> tuple[Array, Array]:
+            self.coupling.value(theta, full, value, self.work)
+            self.activation.value(value, value)
+            self.activation.first(value, slope)
+            return shift * state - base - factor * value, slope
 
-    Args:
-        weights: ``W``, shape (N, N).
-        slope: ``sigma'`` at the stage, shape (N, K).
-        factor: ``h a``.
-        leak: ``leak``.
-        rhs: Shape (N, K).
-        adjoint: Solve the transposed equations.
+        def turn(_: Array, out: Array) -> None:
+            self.coupling.value(theta, full, out, self.work)
+            self.activation.value(out, out)
+            _affine(out, factor, base, shift)
 
-    Returns:
-        Solution, shape (N, K).
-    """
-    shift = 1.0 + factor * leak
+        if not contract(turn, state):
+            state[...] = base
+            newton(residual, self._matrix(theta), factor, shift, state)
 
-    product = np.empty_like(rhs)
+    def solve_linear(
+        self, theta: Array, slope: Array, factor: float, rhs: Array, adjoint: bool
+    ) -> Array:
+        """Solve ``y - h a (-leak y + sigma' B_x y) = rhs`` for every sample, or its transpose.
 
-    def turn(y: Array, out: Array) -> None:
-        if adjoint:
-            np.multiply(slope, y, out=product)
-            np.matmul(np.swapaxes(weights, -1, -2), product, out=out)
-        else:
-            np.matmul(weights, y, out=out)
-            out *= slope
-        _affine(out, factor, rhs, shift)
+        Args:
+            theta: Stage parameters, shape (rows, columns).
+            slope: ``sigma'`` at the stage, shape (N, K).
+            factor: ``h a``.
+            rhs: Shape (N, K).
+            adjoint: Solve the transposed equations.
 
-    y = np.divide(rhs, shift)
-    if contract(turn, y):
-        return y
-    return direct(slope, weights, factor, shift, rhs, adjoint)
+        Returns:
+            Solution, shape (N, K).
+
+        Raises:
+            NumericalFailure: A matrix is singular: the steps in depth are too long.
+        """
+        shift, product = 1.0 + factor * self.leak, np.empty_like(rhs)
+
+        def turn(y: Array, out: Array) -> None:
+            if adjoint:
+                np.multiply(slope, y, out=product)
+                self.coupling.adjoint(theta, product, out, self.work)
+            else:
+                self.coupling.tangent(theta, y, out, self.work)
+                out *= slope
+            _affine(out, factor, rhs, shift)
+
+        y = np.divide(rhs, shift)
+        if contract(turn, y):
+            return y
+        return direct(slope, self._matrix(theta), factor, shift, rhs, adjoint)
+
+    def _matrix(self, theta: Array) -> Array:
+        """``B_x``, if a direct solve for each sample is within reach."""
+        n = self.coupling.neurons
+        if n > _MOST:
+            raise NumericalFailure(
+                f"the fixed-point iteration of an implicit stage does not contract, and the direct "
+                f"solve would factorise a {n} x {n} matrix ({8e-6 * n**2:.0f} MB) for every sample, "
+                f"expected at most {_MOST} neurons: take more cells or an explicit scheme"
+            )
+        return self.coupling.matrix(theta)
 
 
 def _affine(x: Array, factor: float, base: Array, shift: float) -> None:
@@ -102,60 +127,6 @@ def _affine(x: Array, factor: float, base: Array, shift: float) -> None:
     x += base
     if shift != 1.0:
         x /= shift
-
-
-def contract(step: Callable[[Array, Array], None], y: Array) -> bool:
-    """Fixed-point iteration ``y <- step(y)`` in place.
-
-    Args:
-        step: ``step(y, out)`` writes the next iterate into ``out``.
-        y: Start, overwritten by the last iterate.
-
-    Returns:
-        Whether the change came down to rounding, that of each of the networks side by side; ``False`` as
-        soon as it contracts too slowly.
-    """
-    last, new = np.inf, np.empty_like(y)
-    size = _size(y)
-    for turn in range(_SWEEPS):
-        step(y, new)
-        np.subtract(new, y, out=y)
-        change = _relative(y, size)
-        y[...] = new
-        if not isfinite(change):
-            return False
-        if _small(change, last):
-            return True
-        if turn > 2 and change > _SLOW * last:
-            return False
-        last = change
-    return False
-
-
-def _largest(y: Array) -> Array | float:
-    """Largest absolute value of each network, (...): they may be of very different sizes."""
-    if y.ndim == 2:  # faster without axes
-        return max(float(y.max(initial=0.0)), -float(y.min(initial=0.0)))
-    return np.maximum(y.max(axis=(-2, -1), initial=0.0), -y.min(axis=(-2, -1), initial=0.0))
-
-
-def _size(y: Array) -> Array | float:
-    """What a change of a network is compared with, (...)."""
-    largest = _largest(y)
-    return max(1.0, largest) if isinstance(largest, float) else np.maximum(1.0, largest)
-
-
-def _relative(y: Array, size: Array | float) -> float:
-    """The largest value of ``y`` in units of the size of its network."""
-    largest = _largest(y)
-    if isinstance(largest, float):
-        return largest / size  # type: ignore[return-value]
-    return float(np.divide(largest, size).max(initial=0.0))
-
-
-def _small(change: float, last: float) -> bool:
-    """Whether it is rounding; near that the change stops falling before it reaches the last bit."""
-    return change <= _ROUNDING or (change <= 100 * _ROUNDING and change >= last)
 
 
 def direct(
@@ -177,19 +148,25 @@ def direct(
     Raises:
         NumericalFailure: A matrix is singular.
     """
-    n = matrix.shape[-1]
-    systems = -factor * np.swapaxes(slope, -1, -2)[..., None] * matrix[..., None, :, :]
-    systems[..., range(n), range(n)] += shift
-    if adjoint:
-        systems = np.swapaxes(systems, -1, -2)
-    try:
-        columns = np.linalg.solve(systems, np.swapaxes(rhs, -1, -2)[..., None])[..., 0]
-    except np.linalg.LinAlgError:
-        raise NumericalFailure(
-            "the matrix of an implicit stage is singular; the steps in depth are too long for these "
-            "weights: take more cells"
-        ) from None
-    return np.asarray(np.swapaxes(columns, -1, -2), dtype=np.float64)
+    y, n = np.empty_like(rhs), matrix.shape[-1]
+    together = max(_TOGETHER // matrix.size, 1)
+    for first in range(0, rhs.shape[-1], together):
+        own = slice(first, first + together)
+        systems = (
+            -factor * np.swapaxes(slope[..., own], -1, -2)[..., None] * matrix[..., None, :, :]
+        )
+        systems[..., range(n), range(n)] += shift
+        if adjoint:
+            systems = np.swapaxes(systems, -1, -2)
+        try:
+            columns = np.linalg.solve(systems, np.swapaxes(rhs[..., own], -1, -2)[..., None])
+        except np.linalg.LinAlgError:
+            raise NumericalFailure(
+                "the matrix of an implicit stage is singular; the steps in depth are too long for "
+                "these weights: take more cells"
+            ) from None
+        y[..., own] = np.swapaxes(columns[..., 0], -1, -2)
+    return y
 
 
 def newton(
@@ -216,9 +193,9 @@ def newton(
     r, slope = residual(x)
     for _ in range(_NEWTON):
         d = direct(slope, matrix, factor, shift, r, adjoint=False)
-        size = _size(x)
-        change = _relative(d, size)
-        if _small(change, last):
+        size = scale(x)
+        change = relative(d, size)
+        if small(change, last):
             return
         last = change
         norm, start = np.linalg.norm(r, axis=-2, keepdims=True), x.copy()
@@ -228,7 +205,7 @@ def newton(
             r, slope = residual(x)
             left = np.linalg.norm(r, axis=-2, keepdims=True)
             worse = (
-                left > (1.0 - 0.25 * damping) * norm + _ROUNDING * np.asarray(size)[..., None, None]
+                left > (1.0 - 0.25 * damping) * norm + ROUNDING * np.asarray(size)[..., None, None]
             )
             if not worse.any():
                 break

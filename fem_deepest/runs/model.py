@@ -17,24 +17,13 @@ from fem_deepest.network.activation import activation
 from fem_deepest.network.loss import CrossEntropy, LeastSquares, Loss, softmax
 from fem_deepest.network.network import Network
 from fem_deepest.network.scheme import scheme
+from fem_deepest.runs.index import make_index
 from fem_deepest.solve.adaptivity import PLACEMENTS
 from fem_deepest.solve.nested import Schedule
 from fem_deepest.solve.network.sgd import BatchDescent
-from fem_deepest.spaces import NeuronSpace, Parameters, ProcessGrid, Resolution
+from fem_deepest.spaces import Parameters, ProcessGrid, Resolution
 
 Array = NDArray[np.float64]
-
-
-def make_index(config: Config, shape: tuple[int, ...] = ()) -> NeuronSpace:
-    """The neuron index of a configuration. Not collective.
-
-    Args:
-        config: Configuration.
-        shape: Neurons (N,), or rows and columns, of a level; default: those of the configuration.
-    """
-    section = config.network
-    index = {"points": NeuronSpace.points, "interval": NeuronSpace.interval}[section.index]
-    return index(*shape or (section.neurons,))
 
 
 def make_network(config: Config, inputs: int, outputs: int, level: Resolution) -> Network:

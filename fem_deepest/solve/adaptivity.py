@@ -1,7 +1,7 @@
 """Where in the depth the action is not yet that of the continuous network.
 
-The discrete action ``A_h`` errs in three ways, all known cell by cell from one adjoint and from the
-bisected mesh ``h/2``.
+The discrete action ``A_h`` errs in three ways, all known cell by cell once the states and their
+sensitivities are.
 
 * The **scheme** takes ``x_i`` to ``x_{i+1} = psi_h(x_i)``, where the flow goes elsewhere. What that does
   to the loss is told by the sensitivity ``q`` (the dual weight of Becker, Rannacher 2001,
@@ -9,16 +9,19 @@ bisected mesh ``h/2``.
 
       eta_i = -(1/K) sum_k q_{i+1} . ( psi_{h/2} psi_{h/2} x_i - psi_h x_i ) / (1 - 2^{-p}).
 
-* The **weights** are piecewise linear, the **forcings** piecewise constant. ``u_h`` is stationary there, so
-  ``A`` at its minimiser is lower only by the energy of what the cells lack, half of the gradient times
-  that (Becker, Kapp, Rannacher 2000, doi:10.1137/S0363012999351097). Bisecting a cell adds a hat, or a
-  step of the forcing, which in the metric does not see the other cells', and leaves a quarter of an error
-  of order 2: with the gradient ``g_i`` of ``A_{h/2}`` along it
+* The **weights** are sought among piecewise linear ones. As ``u_h`` is stationary there, ``A`` at its
+  minimiser is lower only by the energy of what is missing, in the metric (Becker, Kapp, Rannacher 2000,
+  doi:10.1137/S0363012999351097), and that is the error of interpolation:
 
-      eta_i = (4/3) (1/2) |g_i|^2_{P^{-1}}.
+      eta_i = lambda/2 int |(w - I_h w)'|^2 = lambda h_i^3/24 |w''|^2.
 
-``sum_i eta_i`` is ``A_h(u_h) - A(u)`` to leading order, in sign and size. It tells nothing of a mesh that
-is far too coarse, nor of a point that is far from stationary.
+* The **forcings** are sought among piecewise constant ones, likewise
+
+      eta_i = (1/K) sum_k R_f/2 int |xi_k - I_h xi_k|^2 = (1/K) sum_k R_f h_i^3/24 |xi_k'|^2.
+
+``w''`` and ``xi'`` are those of the nodes, by differences that know of the natural boundary conditions
+``w' = 0``. The sum of all is ``A_h(u_h) - A(u)`` to leading order, in sign and size. It tells little of a
+mesh on which a step changes the states by more than their size, or of a point that is far from stationary.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ from numpy.typing import NDArray
 
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.network.action import NetworkAction
-from fem_deepest.spaces import DepthMesh, Resolution, prolong
+from fem_deepest.spaces import DepthMesh, Resolution
 from fem_deepest.spaces.equidistribution import equidistributed, refined
 
 Array = NDArray[np.float64]
@@ -88,57 +91,66 @@ def adapted(place: Placement, indicators: Indicators, planned: Resolution) -> Re
     return Resolution.of_mesh(mesh, planned.index)
 
 
-def bisected(mesh: DepthMesh) -> DepthMesh:
-    """The mesh with the middle of every cell as a node."""
-    nodes = np.empty(2 * mesh.cells + 1)
-    nodes[::2] = mesh.nodes
-    nodes[1::2] = 0.5 * (mesh.nodes[:-1] + mesh.nodes[1:])
-    return DepthMesh(nodes)
-
-
-def estimate(action: NetworkAction, fine: NetworkAction, u: PETSc.Vec) -> Indicators:
-    """Indicators at a stationary point. They cost about as much as five gradients of ``action``.
+def estimate(action: NetworkAction, u: PETSc.Vec) -> Indicators:
+    """Indicators at a stationary point. They cost about as much as two gradients.
 
     Args:
         action: The action ``A_h``.
-        fine: The same on the bisected mesh.
-        u: A stationary point of ``action``, or nearly one.
+        u: A stationary point of it, or nearly one.
 
     Collective. The same bits on all ranks and on any number of them, as sums over samples have.
     """
-    network, fine_network = action.network, fine.network
-    cells, order = network.depth.cells, network.scheme.order
-    v, g = prolong(action.space, fine.space, network.depth, fine_network.depth, u), fine.create()
-    fine.gradient(v, g)
-    points, halves = action.point(u), fine.point(v)
-    twice = [
-        replace(network, depth=DepthMesh(np.array([0.0, 0.5 * h, h])))
-        for h in network.depth.steps.tolist()
+    network, grid, array = action.network, action.grid, u.array_r
+    cells, steps, order = network.depth.cells, network.depth.steps, network.scheme.order
+    point = action.point(u)
+    theta = point.parameters.theta
+    twice = [replace(network, depth=DepthMesh(np.array([0.0, 0.5 * h, h]))) for h in steps]
+    halves = [
+        two.stage_parameters(np.stack([a, 0.5 * (a + b), b]))
+        for two, a, b in zip(twice, theta[:-1], theta[1:], strict=True)
     ]
-    old, gradient = u.array_r, g.array_r
 
-    def add(tile: int, sums: Array, _: bool) -> None:
-        forcing = action.space.forcing(old, tile)
-        x, q = action.tiles.trajectory(tile, points, forcing)
-        for i, two in enumerate(twice):
+    def add(tile: int, sums: Array, _first: bool) -> None:
+        _, xi = forcing = action.space.forcing(array, tile)
+        x, q = action.tiles.trajectory(tile, point, forcing)
+        for i, (two, stages) in enumerate(zip(twice, halves, strict=True)):
             y = x[i].copy()
-            xi = np.repeat(forcing[1][i : i + 1], 2, axis=0) if forcing[1].size else None
-            two.flow(y.shape[-1]).forward(halves.stages[2 * i : 2 * i + 2], y, xi)
+            same = np.repeat(xi[i : i + 1], 2, axis=0) if xi.size else None
+            two.flow(y.shape[-1]).forward(stages, y, same)
             y -= x[i + 1]
             sums[i] -= np.einsum("nk,nk->", q[i + 1], y)
-        _, half = fine.space.forcing(gradient, tile)
-        if half.size:
-            step = half[::2] - half[1::2]
-            weight = action.metric.forcing_weight()
-            sums[cells:] += np.einsum("ink,ink->i", step, step / weight)
+        if xi.size and cells > 1:
+            slope = _slopes(network.depth, xi)
+            sums[cells:] += np.einsum("ink,ink->i", slope, slope)
 
     totals, found = np.zeros(2 * cells), np.zeros((3, cells))
     action.blocks.sum(action.over_tiles(add), totals)
-    if action.grid.owner:
+    if grid.owner:
         found[0] = totals[:cells] / (action.samples * (1.0 - 0.5**order))
-        found[1] = (2 / 3) * fine.metric.energy_of_hats(fine.space.parameters(gradient).theta)
-        found[2] = (2 / 3) * totals[cells:]
-    action.grid.data.Bcast(found, root=0)
-    v.destroy()
-    g.destroy()
-    return Indicators(network.depth, *found, order=min(order, _FIELDS))
+        found[1] = action.metric.strength * steps**3 / 24.0 * _curvature(action, theta)
+        if np.isfinite(action.model_precision):
+            measure = action.model_precision * network.index.mass / action.samples
+            found[2] = measure * steps**3 / 24.0 * totals[cells:]
+    grid.data.Bcast(found, root=0)
+    return Indicators(network.depth, found[0], found[1], found[2], min(order, _FIELDS))
+
+
+def _curvature(action: NetworkAction, theta: Array) -> Array:
+    """Mean of ``|w''|^2`` in every cell, (n,), with ``w''`` linear between the nodes."""
+    h = action.network.depth.steps[:, None, None]
+    slope = np.diff(theta, axis=0) / h
+    zero = np.zeros_like(theta[:1])
+    # At the ends the field goes on as its mirror image.
+    width = np.concatenate([h[:1], 0.5 * (h[:-1] + h[1:]), h[-1:]])
+    width[[0, -1]] *= 0.5
+    second = np.diff(np.concatenate([zero, slope, zero]), axis=0) / width
+    image = second * action.metric.columns
+    square = np.einsum("ijk,ijk->i", second, image)
+    mixed = np.einsum("ijk,ijk->i", second[:-1], image[1:])
+    return np.asarray((square[:-1] + mixed + square[1:]) / 3.0)
+
+
+def _slopes(mesh: DepthMesh, xi: Array) -> Array:
+    """``xi'`` in every cell, (n, N, k), between the middles of its neighbours; one-sided at the ends."""
+    middle = 0.5 * (mesh.nodes[:-1] + mesh.nodes[1:])
+    return np.asarray(np.gradient(xi, middle, axis=0))

@@ -16,7 +16,7 @@ import numpy as np
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.network.action import NetworkAction, Parts
 from fem_deepest.errors import NumericalFailure
-from fem_deepest.solve.adaptivity import Indicators, Placement, adapted, bisected, estimate
+from fem_deepest.solve.adaptivity import Indicators, Placement, adapted, estimate
 from fem_deepest.solve.lmvm import Iterate, minimise
 from fem_deepest.solve.memory import LimitedMemory, dual_norm
 from fem_deepest.solve.network.sgd import BatchDescent
@@ -274,10 +274,7 @@ class NestedIteration:
 
     def _estimate(self, search: Search, action: NetworkAction) -> Indicators | None:
         """Where the error is at the end of a stage, if that is asked for."""
-        if self.schedule.place is None:
-            return None
-        mesh, index = bisected(action.network.depth), search.level.index
-        return estimate(action, self.problem(Resolution.of_mesh(mesh, index)), search.u)
+        return None if self.schedule.place is None else estimate(action, search.u)
 
     def _advance(
         self, search: Search, action: NetworkAction, indicators: Indicators | None

@@ -19,7 +19,7 @@ class Shapes(NamedTuple):
     """Shapes of the parameters.
 
     Attributes:
-        theta: Weight field, (n + 1, N, N + 1).
+        theta: Parameters of the coupling, (n + 1, rows, columns).
         readout: Linear readout, (outputs, N + 1), or (0, N + 1) without one.
         lift: Linear lift, (N, inputs + 1), or (N, 0) without one.
     """
@@ -39,7 +39,8 @@ class Parameters:
     """Views into the parameter part of a control.
 
     Attributes:
-        theta: Weight field ``[w | b]`` at the depth nodes, shape (n + 1, N, N + 1).
+        theta: Parameters of the coupling at the depth nodes, shape (n + 1, rows, columns); of a
+            dense one ``[w | b]``, (n + 1, N, N + 1).
         readout: Linear readout ``[C | c]``, shape (outputs, N + 1), or (0, N + 1) without one.
         lift: Linear lift ``[E | e]``, shape (N, inputs + 1), or (N, 0) without one.
 
@@ -97,7 +98,7 @@ class ControlSpace:
         self.grid = grid
         self._shapes = shapes
         self.parameter_size = shapes.size
-        cells, neurons = shapes.theta[0] - 1, shapes.theta[1]
+        cells, neurons = shapes.theta[0] - 1, shapes.lift[0]
         self._initial: tuple[int, ...] = (neurons,) if initial else (0,)
         self._forced: tuple[int, ...] = (cells, neurons) if forced else (0, neurons)
         self.has_forcings = initial or forced

@@ -1,8 +1,9 @@
 """Depth meshes whose cells share a given error evenly: nodes placed anew, or cells halved.
 
-An error of order ``p`` adds ``eta_i = c(t_i) h_i^{p+1}`` in a cell. Of all meshes with ``n`` cells the one
-on which the integral of ``rho = c^{1/(p+1)}`` is the same in every cell has the least sum of these (de Boor
-1973, doi:10.1007/BFb0069279): about ``(int rho)^{p+1} / n^p``, where equal cells have ``T^p int c / n^p``.
+An error of order ``p`` adds ``eta_i = c(t_i) h_i^{p+1}`` in a cell. Of all meshes with ``n`` cells the
+one on which the integral of ``rho = c^{1/(p+1)}`` is the same in every cell has the least sum of these
+(de Boor 1973, doi:10.1007/BFb0069279): about ``(int rho)^{p+1} / n^p``, where equal cells have
+``T^p int c / n^p``.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _FLOOR = 0.05  # part of the mean density that every depth has at least
 
 
 def density(mesh: DepthMesh, eta: Array, order: int) -> Array:
-    """``rho = |eta|^{1/(p+1)} / h`` in every cell, (n,): cells wanted per unit of depth, up to a factor."""
+    """``rho = |eta|^{1/(p+1)} / h`` in every cell, (n,): up to a factor the wanted cells a depth."""
     return np.asarray(np.abs(eta) ** (1.0 / (order + 1)) / mesh.steps)
 
 
@@ -66,7 +67,7 @@ def equidistributed(mesh: DepthMesh, eta: Array, order: int, cells: int) -> Dept
 
 
 def refined(mesh: DepthMesh, eta: Array, order: int, cells: int) -> DepthMesh:
-    """Mesh of ``cells`` cells that contains ``mesh``: the cell with the largest error is halved, and again.
+    """Mesh of ``cells`` cells that contains ``mesh``: the cells of largest error are halved.
 
     A half is taken to add ``2^{-(p+1)}`` of what the whole did.
 

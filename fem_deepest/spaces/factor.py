@@ -112,15 +112,15 @@ class Factor:
         if self.uniform is not None:
             return a * self.uniform
         if self.mass_lumped:
-            return a * self._along(self.weights, a.ndim, axis)
+            return np.multiply(a, self._along(self.weights, a.ndim, axis))
         return _along_axis(self.mass.__matmul__, a, axis)
 
     def solve_mass(self, a: Array, axis: int) -> Array:
         """``M^{-1} a`` along an axis, a new array."""
         if self.uniform is not None:
-            return a / self.uniform
+            return np.divide(a, self.uniform)
         if self.mass_lumped:
-            return a / self._along(self.weights, a.ndim, axis)
+            return np.divide(a, self._along(self.weights, a.ndim, axis))
         return _along_axis(self._lu.solve, a, axis)
 
     def apply_stiffness(self, a: Array, axis: int) -> Array:

@@ -73,7 +73,7 @@ class NeuronSpace:
     ) -> None:
         if nodes < 1 or channels < 1:
             raise InputError(
-                f"a network needs at least one neuron, got {nodes} nodes with {channels} channels"
+                f"a network needs at least one neuron, got {nodes} in each of {channels} channels"
             )
         check_element(element, mass)
         self.nodes, self.channels, self.neurons = nodes, channels, nodes * channels
@@ -240,7 +240,7 @@ class NeuronSpace:
         """Coordinates of the nodes, (nodes, geometric dimension); points have their numbers, (N, 1)."""
         if self.is_points:
             return np.arange(float(self.nodes))[:, None]
-        return self.field.coordinates
+        return np.asarray(self.field.coordinates)
 
     @cached_property
     def node_weights(self) -> Array:
@@ -256,7 +256,7 @@ class NeuronSpace:
         if self._measure is not None:
             return np.full(self.nodes, self._measure)
         mass = self.field.mass
-        sums = np.asarray(mass.sum(axis=1)).ravel()
+        sums: Array = np.asarray(mass.sum(axis=1)).ravel()
         if sums.min() > 1e-12 * sums.max():
             return sums
         if self.lumped:
@@ -264,8 +264,8 @@ class NeuronSpace:
                 f"the lumped mass of {self.element} on these cells is not positive; take "
                 'mass = "consistent" or element = "P1"'
             )
-        diagonal = mass.diagonal()
-        return diagonal * (sums.sum() / diagonal.sum())
+        diagonal: Array = mass.diagonal()
+        return np.multiply(diagonal, sums.sum() / diagonal.sum())
 
     @cached_property
     def weights(self) -> Array:
@@ -384,6 +384,8 @@ def check_element(element: str, mass: str) -> None:
 
 def _cells(nodes: Sequence[int], element: str) -> list[int]:
     """Cells along each side with so many nodes."""
+    if min(nodes) < 1:
+        raise InputError(f"a network needs at least one neuron, got {' x '.join(map(str, nodes))}")
     least, step = {"P0": (1, 1), "P1": (2, 1), "P2": (3, 2)}[element]
     if any(n < least or (n - least) % step for n in nodes):
         raise InputError(

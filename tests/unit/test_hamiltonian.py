@@ -178,7 +178,7 @@ def test_strong_constraint_is_back_propagation(name: str) -> None:
     samples = 3
     theta = random.standard_normal(net.shapes.theta)
     start, target = random.standard_normal((2, 4, samples))
-    stages, flow = net.stage_matrices(theta), net.flow(samples)
+    stages, flow = net.stage_parameters(theta), net.flow(samples)
     x, nodes, adjoint = start.copy(), np.empty((7, 4, samples)), np.empty((7, 4, samples))
     flow.forward(stages, x, nodes=nodes)
     q = 1.7 * (x - target)

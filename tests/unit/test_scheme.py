@@ -12,9 +12,10 @@ from scipy.integrate import solve_ivp
 
 from fem_deepest.errors import InputError
 from fem_deepest.network.activation import activation
+from fem_deepest.network.coupling.dense import Dense
 from fem_deepest.network.flow import Flow
 from fem_deepest.network.scheme import Scheme, scheme
-from fem_deepest.spaces import DepthMesh
+from fem_deepest.spaces import DepthMesh, NeuronSpace
 
 Array = NDArray[np.float64]
 
@@ -111,7 +112,7 @@ def test_order_of_states_costates_and_gradient(name: str, grading: float) -> Non
     for cells in (16, 32, 64, 128):
         depth = DepthMesh.graded(DEPTH, cells, grading)
         s = scheme(name)
-        flow = Flow(depth.steps, 4, 3, s, activation("tanh"), LEAK)
+        flow = Flow(depth.steps, Dense(NeuronSpace.points(4)), 3, s, activation("tanh"), LEAK)
         theta = depth.at_stages(s.abscissae, W0 + depth.nodes[:, None, None] * W1)
         x, q, gradient = X0.copy(), Q1.copy(), np.zeros((cells, len(s.abscissae), 4, 5))
         flow.forward(theta, x)

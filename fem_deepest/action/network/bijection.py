@@ -21,7 +21,7 @@ def to_states(action: StateAction, v: PETSc.Vec) -> PETSc.Vec:
     space, tiles, network = action.forcing.space, action.forcing.tiles, action.network
     u, start = action.create(), 0
     parameters = space.parameters(space.share(v))
-    theta = network.stage_matrices(parameters.theta)
+    theta = network.stage_parameters(parameters.theta)
     source, target = v.array_r, u.array_w
     states = action.states(target)
     for tile, z in enumerate(tiles.inputs):

@@ -174,7 +174,7 @@ class Linearised:
 
     def weights(self, d: Parameters) -> tuple[Array, Array, Array]:
         """Directions of the parameters as forcing (n, K, N), start (K, N), whitened output (K, C)."""
-        theta = self.network.stage_matrices(d.theta)[:, 0]
+        theta = self.network.stage_parameters(d.theta)[:, 0]
         source = self.full @ theta.transpose(0, 2, 1)
         source *= self.slope
         start = np.zeros_like(self.nodes[0])

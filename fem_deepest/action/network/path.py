@@ -65,7 +65,7 @@ class OneStage:
 
     def path(self, parameters: Parameters, nodes: Array, start: Array) -> Path:
         """Path with the states ``nodes`` (n + 1, K, N) and the lifted inputs ``start`` (K, N)."""
-        theta = self.network.stage_matrices(parameters.theta)[:, 0]
+        theta = self.network.stage_parameters(parameters.theta)[:, 0]
         full = self.stage(nodes, 1.0)
         value = full @ theta.transpose(0, 2, 1)
         self.network.activation.value(value, value)

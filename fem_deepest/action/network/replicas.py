@@ -80,7 +80,7 @@ class Replicas:
     def value(self, w: Array) -> ReplicaParts:
         """The action of ``w``, (B, size)."""
         parameters, totals = self._parameters(w), np.zeros((len(w), SCALARS))
-        point = Point(parameters, self.network.stage_matrices(parameters.theta))
+        point = Point(parameters, self.network.stage_parameters(parameters.theta))
         for tile in range(len(self._tiles.inputs)):
             self._tiles.value(tile, point, self._forcing(w, tile), totals)
         return self._parts(w, parameters, totals)[0]
@@ -88,7 +88,7 @@ class Replicas:
     def gradient(self, w: Array) -> tuple[ReplicaParts, Array]:
         """The action and its gradient, (B, size)."""
         parameters, tiles = self._parameters(w), self._tiles
-        stages = self.network.stage_matrices(parameters.theta)
+        stages = self.network.stage_parameters(parameters.theta)
         sums = Sums(
             np.empty(stages.shape),
             np.zeros_like(parameters.readout),
@@ -101,7 +101,7 @@ class Replicas:
             tiles.gradient(tile, point, forcing, sums, target_forcing, tile == 0)
         parts, riesz = self._parts(w, parameters, sums.scalars)
         target = self._parameters(g)
-        self.network.stage_matrices_transposed(sums.stages, target.theta)
+        self.network.stage_parameters_transposed(sums.stages, target.theta)
         target.readout[...] = sums.readout
         target.lift[...] = sums.lift
         g /= self.samples

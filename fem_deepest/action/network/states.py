@@ -132,7 +132,7 @@ class StateAction:
         self.hessians += 1
         path, out, network = self.path(u), r.array_w, self.network
         direction = self.space.parameters(self.space.share(d))
-        d_theta = network.stage_matrices(direction.theta)[:, 0]
+        d_theta = network.stage_parameters(direction.theta)[:, 0]
         d_nodes = np.zeros_like(path.nodes)
         d_nodes[0 if self.soft else 1 :] = self.states(d.array_r).transpose(1, 0, 2)
         d_start = self._lift_tangent(direction)
@@ -242,7 +242,7 @@ class StateAction:
         if self.grid.owner:
             size, sums = self.space.parameter_size, self._view(self._sums)
             target = self.space.parameters(out)
-            self.network.stage_matrices_transposed(sums.stages, target.theta)
+            self.network.stage_parameters_transposed(sums.stages, target.theta)
             target.readout[...] = sums.readout
             target.lift[...] = sums.lift
             out[:size] /= self.samples

@@ -25,7 +25,7 @@ class Sums:
     front.
 
     Attributes:
-        stages: Gradient in the stage matrices, (n, S, N, N + 1).
+        stages: Gradient in the stage parameters, (n, S, rows, columns).
         readout: Gradient in the readout.
         lift: Gradient in the lift.
         scalars: Loss, score, model error, input error.
@@ -53,8 +53,7 @@ class Sums:
 
     @staticmethod
     def _shapes(network: Network) -> list[tuple[int, ...]]:
-        nodes, neurons, columns = network.shapes.theta
-        stages = (nodes - 1, len(network.scheme.abscissae), neurons, columns)
+        stages = (network.depth.cells, len(network.scheme.abscissae), *network.coupling.shape)
         return [stages, network.shapes.readout, network.shapes.lift, (SCALARS,)]
 
 
@@ -64,7 +63,7 @@ class Point:
 
     Attributes:
         parameters: Parameters, the same on all ranks of a slab.
-        stages: Effective stage matrices of the weight field, (n, S, N, N + 1).
+        stages: Effective stage parameters, (n, S, rows, columns).
     """
 
     parameters: Parameters
@@ -123,9 +122,7 @@ class Tiles:
         self._flow(tile, u).adjoint(u.stages, q, sums.stages, xi_out, fresh=fresh)
         self._input_adjoint(tile, q, sums, out[0])
 
-    def trajectory(
-        self, tile: int, u: Point, forcing: tuple[Array, Array]
-    ) -> tuple[Array, Array]:
+    def trajectory(self, tile: int, u: Point, forcing: tuple[Array, Array]) -> tuple[Array, Array]:
         """States ``x`` and sensitivities ``q`` of the loss at the nodes, each (n + 1, N, k).
 
         ``q`` is the derivative of the loss of a sample in its state there: ``p = -q`` where it is
@@ -151,12 +148,13 @@ class Tiles:
         exact: bool,
     ) -> None:
         """Add what a tile adds to the Hessian (or Gauss-Newton) product with ``d``."""
-        flow, linear = self._flow(tile, u), self.network.linear_readout
+        flow = self.network.variation(self.inputs[tile].shape[-1])
+        linear = self.network.linear_readout
         x, dy = self._forward(tile, u, forcing, sums.scalars)
         y = self.network.read(u.parameters, x)
         if exact:
             q = self._readout_adjoint(u.parameters, x, dy, None)
-            flow.adjoint(u.stages, q, keep=True)
+            flow.flow.adjoint(u.stages, q, costates=flow.costates)
         dx = self._input_tangent(tile, d.parameters, d_forcing[0])
         flow.tangent(u.stages, d.stages, dx, d_forcing[1] if d_forcing[1].size else None)
         curved = self._output_tangent(u.parameters, d.parameters, x, dx)

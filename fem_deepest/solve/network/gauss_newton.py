@@ -71,7 +71,7 @@ class WeightMap:
         target = r.array_w
         if self.grid.owner:
             sums, parts = self._view(self._sums), self.space.parameters(target)
-            lin.network.stage_matrices_transposed(sums.stages, parts.theta)
+            lin.network.stage_parameters_transposed(sums.stages, parts.theta)
             parts.readout[...] = sums.readout
             parts.lift[...] = sums.lift
 
