@@ -9,6 +9,7 @@ one on which the integral of ``rho = c^{1/(p+1)}`` is the same in every cell has
 from __future__ import annotations
 
 import heapq
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,8 +87,8 @@ def refined(mesh: DepthMesh, eta: Array, order: int, cells: int) -> DepthMesh:
     if cells < mesh.cells:
         raise InputError(f"a mesh of {mesh.cells} cells cannot be refined to {cells} cells")
     # Of equal errors the longest cell comes first, then the first one.
-    edges = zip(mesh.nodes[:-1].tolist(), mesh.nodes[1:].tolist(), strict=True)
-    heap = [(-abs(float(e)), a - b, a, b) for e, (a, b) in zip(eta, edges, strict=True)]
+    nodes = [float(t) for t in mesh.nodes]
+    heap = [(-abs(float(e)), a - b, a, b) for e, (a, b) in zip(eta, pairwise(nodes), strict=True)]
     heapq.heapify(heap)
     while len(heap) < cells:
         error, _, a, b = heapq.heappop(heap)
