@@ -73,7 +73,7 @@ class NetworkPosterior:
         if model is None and training.solve.adapt != "none":
             raise InputError(
                 f'solve.adapt = "{training.solve.adapt}" places the layers while it trains, and sample '
-                'needs to know them before; train first and give posterior.run, or set solve.adapt = "none"'
+                'has to know them before; train first and give posterior.run, or set it to "none"'
             )
         self.config, self.training, self._trained = config, training, model
         self._finished = solved

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -44,7 +45,7 @@ def test_layers_follow_the_error_of_the_level_before(whole, how):
     stages = json.loads((whole[how].directory / "run.json").read_text())["stages"]
     assert [stage["cells"] for stage in stages] == [2, 4, 9]
     assert stages[0]["nodes"] == [0.0, 1.5, 3.0]
-    for coarse, fine in zip(stages[:-1], stages[1:], strict=True):
+    for coarse, fine in itertools.pairwise(stages):
         eta = np.array(coarse["indicators"])
         assert coarse["error"] == pytest.approx(eta.sum(), rel=1e-12)
         mesh = PLACES[how](DepthMesh(np.array(coarse["nodes"])), eta, 1, fine["cells"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from problems import SCHEMES, network_action
 
 from fem_deepest.action.network.action import NetworkAction
+from fem_deepest.data import load
 from fem_deepest.solve.adaptivity import PLACEMENTS, adapted, estimate
 from fem_deepest.solve.lmvm import minimise
 from fem_deepest.solve.memory import LimitedMemory, dual_norm
@@ -63,19 +65,19 @@ def _split(nodes: np.ndarray, cell: int, into: int) -> DepthMesh:
 def test_scheme_part_is_the_difference_to_a_fine_mesh(scheme: str) -> None:
     """At fixed weights, of either kind of mesh: as a whole, of order ``p``."""
     order = {"euler": 1, "rk2": 2, "midpoint": 2, "rk4": 4}[scheme]
-    sums, ratios = [], []
+    sums, off = [], []
     for cells in (12, 24):
         action = _action(cells, scheme, 1.3)
         u, mesh = _smooth_control(action), action.network.depth
-        found = estimate(action, u)
+        found = estimate(action, u).scheme
         inner = np.interp(np.arange(16 * cells + 1) / 16, np.arange(cells + 1), mesh.nodes)
-        fine = DepthMesh(inner)
         # 16 parts leave 16^{-p} of the error.
-        exact = (action.value(u) - _on(fine, action, u)) / (1.0 - 16.0**-order)
-        ratios.append(found.scheme.sum() / exact)
-        sums.append(exact)
-    assert abs(ratios[0] - 1.0) < 0.5
-    assert abs(ratios[1] - 1.0) < 0.75 * abs(ratios[0] - 1.0) or abs(ratios[1] - 1.0) < 0.02
+        exact = (action.value(u) - _on(DepthMesh(inner), action, u)) / (1.0 - 16.0**-order)
+        sums.append(np.abs(found).sum())
+        off.append(abs(found.sum() - exact) / sums[-1])
+    assert off[0] < 0.2, off
+    assert off[1] < 0.7 * off[0] or off[1] < 1e-3, off
+    # Signs may change between cells, so the sizes show the order.
     assert np.log2(sums[0] / sums[1]) == pytest.approx(order, abs=0.35)
 
 
@@ -104,7 +106,7 @@ def test_weights_part_is_the_energy_of_the_interpolation_error() -> None:
         b = (theta[0] - theta[-1]) / 2.0  # cos runs from 1 to -1
         t, T = mesh.nodes, mesh.nodes[-1]
         exact = []
-        for left, right in zip(t[:-1], t[1:], strict=True):
+        for left, right in itertools.pairwise(t):
             point, weight = np.polynomial.legendre.leggauss(12)
             s = left + (right - left) * (point + 1.0) / 2.0
             slope = (np.cos(np.pi * right / T) - np.cos(np.pi * left / T)) / (right - left)
@@ -118,59 +120,61 @@ def test_weights_part_is_the_energy_of_the_interpolation_error() -> None:
 
 
 def _minima(scheme: str, **options):
-    """Action, minimiser and its value on 4, 8, ..., 64 cells, each started from the one before."""
+    """Action, minimiser and its value on 4, 8, 16, 32 cells, each started from the one before."""
+    whole = load("spiral", samples=40)
+    data = whole.inputs, whole.targets
     solved, coarse, u, reference = [], None, None, 0.0
-    for cells in (4, 8, 16, 32, 64):
-        action = _action(cells, scheme, **options)
+    for cells in (4, 8, 16, 32):
+        action = _action(
+            cells,
+            scheme,
+            **{"loss": "cross_entropy", "data": data, "strength": 0.01, "depth": 2.0},
+            **{"inputs": 2, "outputs": 2, "neurons": 4, "kappa": 1.0, **options},
+        )
         if coarse is None:
             u = action.create()
-            random = np.random.default_rng(2)
-            u.array[: action.space.parameter_size] = 0.3 * random.standard_normal(
-                action.space.parameter_size
-            )
+            size, random = action.space.parameter_size, np.random.default_rng(2)
+            u.array[:size] = 0.3 * random.standard_normal(size)
             g = action.create()
             action.gradient(u, g)
             reference = dual_norm(action.metric, g)
             memory = LimitedMemory(action.metric, 40)
             minimise(action, u, memory, tolerance=1e-3 * reference, iterations=500)
         else:
-            u = prolong(
-                coarse.space, action.space, coarse.network.depth, action.network.depth, u
-            )
-        assert polish(action, u, tolerance=1e-9 * reference, iterations=40).converged
+            u = prolong(coarse.space, action.space, coarse.network.depth, action.network.depth, u)
+        assert polish(action, u, tolerance=1e-8 * reference, iterations=40).converged
         solved.append((action, u, action.value(u)))
         coarse = action
     return solved
 
 
 @pytest.mark.parametrize(
-    ("scheme", "options"),
-    [(s, {}) for s in SCHEMES] + [("midpoint", {"R_f": 3.0}), ("euler", {"R_f": 3.0, "R_0": 5.0})],
+    ("scheme", "options"), [*((s, {}) for s in SCHEMES), ("midpoint", {"R_f": 0.5})]
 )
 def test_effectivity(scheme: str, options: dict) -> None:
-    """The estimate over ``A_h(u_h) - A(u)`` tends to one, the error falls as declared."""
+    """The estimate over ``A_h(u_h) - A(u)`` tends to one, and the error falls as declared."""
     order = 1 if scheme == "euler" else 2
     solved = _minima(scheme, **options)
     values = np.array([value for *_, value in solved])
     # The errors are a series in powers of h (of h^2 for the others): two of its terms away.
     once = values[1:] + np.diff(values) / (2.0**order - 1.0)
     twice = once[1:] + np.diff(once) / (2.0 ** (2 * order) - 1.0)
-    reference, doubt = twice[-1], abs(twice[-1] - twice[-2])
-    errors = values[:3] - reference
-    assert doubt < 1e-2 * abs(errors[-1])
+    errors = values[:3] - twice[-1]
+    doubt = abs(twice[-1] - twice[-2]) / abs(errors[-1])
     found = [estimate(action, u) for action, u, _ in solved[:3]]
     assert all(one.order == order for one in found)
     off = np.array([abs(one.error / e - 1.0) for one, e in zip(found, errors, strict=True)])
-    assert off[-1] < 0.1, off
-    assert off[-1] < 0.7 * off[0] or off[0] < 0.02, off
-    assert np.log2(errors[-2] / errors[-1]) == pytest.approx(order, abs=0.2)
+    assert doubt < 0.1, (doubt, off)
+    assert off[-1] < (0.2 if order == 1 else 0.05) + doubt, (doubt, off)
+    assert off[-1] < 0.6 * off[0] + doubt, (doubt, off)
+    assert np.log2(errors[-2] / errors[-1]) == pytest.approx(order, abs=0.3)
     if options:
-        assert found[-1].forcings.sum() > 1e-3 * abs(found[-1].error)
+        assert found[-1].forcings.sum() > 1e-2 * abs(found[-1].error)
 
 
 @pytest.mark.parametrize("how", sorted(PLACEMENTS))
 def test_next_level_follows_the_error(how: str) -> None:
-    """The planned number of cells and neurons; of three meshes the placed one has the least error."""
+    """The planned number of cells and neurons, the same depth, and cells of more equal errors."""
     action = _action(6, "rk2", 0.5)
     found = estimate(action, _smooth_control(action))
     level = adapted(PLACEMENTS[how], found, Resolution(13, (4,)))
