@@ -192,6 +192,11 @@ class Solve(Section):
         description="neurons (interval) or shapes (rectangle) of the last levels, ending with those of "
         "the network; default: all levels have these",
     )
+    adapt: Literal["none", "move", "bisect"] = Field(
+        default="none",
+        description="depth meshes after the first level: as graded; all nodes moved to where the action "
+        "of the level before errs; or its cells bisected there",
+    )
     tolerance: Positive = Field(
         default=1e-3, description="gradient of the last level, dual norm relative to the start"
     )
