@@ -69,9 +69,9 @@ def network(
     depth: float = 1.5,
     coupling: Callable[[NeuronSpace], Coupling] = Dense,
 ) -> Network:
-    """Network with few neurons on a graded depth mesh.
+    """Network with few neurons on a graded depth mesh; ``coupling`` makes that of an index.
 
-    See :func:`neuron_index` for ``index``; ``coupling`` makes the coupling of that.
+    See :func:`neuron_index` for ``index``.
     """
     space = neuron_index(index, neurons)
     return Network(

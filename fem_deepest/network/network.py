@@ -39,7 +39,6 @@ class Network:
         linear_lift: ``x(0) = E z + e`` with trained ``E, e``; else ``x(0) = (z, 0)``, zero-padded.
         enter: ``x(0) = enter z`` in place of these, (N, d): a projection, see :mod:`.pixels`.
         linear_readout: ``y = C M_S x(T) + c`` with trained ``C, c``; else ``y`` is the first neurons.
-        leave: ``y = leave x(T)`` in place of these, (outputs, N): cell means.
         coupling: ``B``; without one it is the dense coupling ``W_h x + b`` of the index.
     """
 
@@ -109,6 +108,14 @@ class Network:
         out[...] = 0.0
         self.depth.at_stages_transposed(self.scheme.abscissae, stages, out)
         self.coupling.effective_transposed(out)
+
+    def bias(self, theta: Array) -> Array:
+        """``z`` of a state that vanishes, (m, N), of effective parameters (m, rows, columns)."""
+        lead = (len(theta),)
+        full, z = np.zeros((2, *lead, self.index.neurons + 1, 1))
+        full[:, -1] = 1.0
+        self.coupling.value(theta, full, z[:, :-1], self.coupling.buffers(1, lead))
+        return z[:, :-1, 0]
 
     def flow(self, width: int, lead: tuple[int, ...] = ()) -> Flow:
         """Sweeps for tiles of ``width`` samples, see :class:`.Flow`; made once for each width."""

@@ -29,6 +29,7 @@ class Trained:
         action: The action there.
         converged: Whether every stage reached its tolerance.
         evaluations: Gradients of all stages.
+        iterations: Steps on the levels, a polish apart.
     """
 
     network: Network
@@ -36,6 +37,7 @@ class Trained:
     action: float
     converged: bool
     evaluations: int
+    iterations: list[int]
 
     @property
     def weights(self) -> Array:
@@ -49,6 +51,8 @@ class Trained:
             "action": self.action,
             "converged": self.converged,
             "evaluations": self.evaluations,
+            "iterations": sum(self.iterations),
+            "last iterations": self.iterations[-1],
         }
 
 
@@ -87,6 +91,7 @@ def train(config: Config, action: Callable[[Resolution], NetworkAction]) -> Trai
         value,
         all(stage.outcome.converged for stage in stages),
         sum(stage.evaluations for stage in stages),
+        [stage.outcome.iterations for stage in stages if stage.name != "newton"],
     )
 
 
@@ -102,6 +107,25 @@ def depth_norm(depth: DepthMesh, field: Array, scale: Array) -> tuple[float, flo
         applied[1:] += off[:, None, None] * field[:-1]
         squares.append(float(np.sum(scale * field * applied)))
     return float(np.sqrt(squares[0])), float(np.sqrt(max(squares[1], 0.0)))
+
+
+def field_norms(network: Network, field: Array) -> tuple[float, float]:
+    """L2(depth; L2) norm of a field of the coupling, and its H1 seminorm along the index.
+
+    Args:
+        network: Gives the spaces: depth, and rows and columns of the coupling.
+        field: Parameters at the depth nodes, (n + 1, rows, columns).
+    """
+    rows, columns = network.coupling.rows, network.coupling.columns
+    diagonal, off = (x[:, None, None] for x in network.depth.mass)
+    applied = diagonal * field
+    applied[:-1] += off * field[1:]
+    applied[1:] += off * field[:-1]
+    rows_mass, columns_mass = rows.apply_mass(field, 1), columns.apply_mass(field, 2)
+    square = np.sum(applied * columns.apply_mass(rows_mass, 2))
+    slope = np.sum(applied * columns.apply_stiffness(rows_mass, 2))
+    slope += np.sum(applied * rows.apply_stiffness(columns_mass, 1))
+    return float(np.sqrt(max(square, 0.0))), float(np.sqrt(max(slope, 0.0)))
 
 
 def column_measure(network: Network) -> Array:

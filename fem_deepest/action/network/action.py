@@ -88,16 +88,13 @@ class NetworkAction:
         input_precision: float = np.inf,
         blocks: int | None = None,
     ) -> None:
-        for name, value in (
-            ("lambda", strength),
-            ("kappa", kappa),
-            ("R_f", model_precision),
-            ("R_0", input_precision),
-        ):
+        positive = {"lambda": strength, "kappa": kappa}
+        positive |= {"R_f": model_precision, "R_0": input_precision}
+        for name, value in positive.items():
             if not value > 0.0:
                 raise InputError(f"{name} must be positive, got {value}")
-        if not (ell >= 0.0 and np.isfinite(ell)):
-            raise InputError(f"ell must be a length of zero or more, got {ell}")
+        if not 0.0 <= ell < np.inf:
+            raise InputError(f"ell must be finite and not negative, got {ell}")
         if len(inputs) == 0:
             raise InputError("the action needs at least one sample, got none")
         self.grid, self.network, self.loss = grid, network, loss
