@@ -59,7 +59,7 @@ def test_it_is_ridge_regression(options: dict[str, Any]) -> None:
 )
 def test_what_has_no_regression(options: dict[str, Any]) -> None:
     action = network_action(**options)
-    with pytest.raises(InputError, match="regression needs action.loss = 'least_squares'"):
+    with pytest.raises(InputError, match=r"regression needs action\.loss = 'least_squares'"):
         regress_readout(action, random_control(action, seed=3))
 
 

@@ -39,7 +39,11 @@ def regress_readout(action: NetworkAction, u: PETSc.Vec) -> None:
     Collective on the grid. The sums have the same bits on any number of ranks.
     """
     network, loss = action.network, action.loss
-    if not isinstance(loss, LeastSquares) or not network.linear_readout or action.space.has_forcings:
+    if (
+        not isinstance(loss, LeastSquares)
+        or not network.linear_readout
+        or action.space.has_forcings
+    ):
         raise InputError(
             "a readout by regression needs action.loss = 'least_squares', network.readout = 'linear' and "
             "R_f = R_0 = inf; take these, or network.start_readout = 'zero'"
