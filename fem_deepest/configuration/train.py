@@ -257,6 +257,15 @@ class Config(Section):
     output: Output = Output()
 
     @model_validator(mode="after")
+    def _regression_without_noise(self) -> Config:
+        if self.search.steps and self.network.start_readout == "regression":
+            raise ValueError(
+                "network.start_readout = 'regression' is no start of a search with noise; take 'zero', or "
+                "search.steps = 0"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _levels_end_with_the_network(self) -> Config:
         network, neurons, problem = self.network, self.solve.neurons, None
         if self.solve.levels != "auto":
