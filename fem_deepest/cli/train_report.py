@@ -41,6 +41,7 @@ def entry(
         reference: Dual norm of the gradient at the start of the run.
         seconds: Wall time of the stage.
     """
+    indicators = stage.indicators
     return {
         "stage": stage.name,
         "cells": stage.level.cells,
@@ -55,6 +56,7 @@ def entry(
         "converged": stage.outcome.converged,
         "reason": stage.outcome.reason,
         "seconds": seconds,
+        **({} if indicators is None else indicators.to_dict()),
     }
 
 

@@ -17,7 +17,9 @@ from fem_deepest.data import DataSet, Standardiser
 from fem_deepest.errors import InputError
 from fem_deepest.network.loss import CrossEntropy, LeastSquares, Loss, softmax
 from fem_deepest.network.network import Network
-from fem_deepest.runs.network import check_memory, initial_parameters, make_network
+from fem_deepest.runs import memory_estimate
+from fem_deepest.runs.network import initial_parameters, make_network
+from fem_deepest.solve.adaptivity import PLACEMENTS
 from fem_deepest.solve.nested import Schedule
 from fem_deepest.solve.network.sgd import BatchDescent
 from fem_deepest.spaces import Parameters, ProcessGrid, Resolution
@@ -58,6 +60,7 @@ def make_schedule(config: Config) -> Schedule:
         polish_tolerance=section.polish_tolerance,
         polish_iterations=section.polish_iterations,
         sgd=sgd if section.method == "sgd" else None,
+        place=PLACEMENTS.get(section.adapt),
     )
 
 
@@ -189,7 +192,13 @@ class Problem:
         return cls(config, train, test, inputs, targets)
 
     def action(self, level: Resolution, grid: ProcessGrid) -> NetworkAction:
-        """The action on a level. Collective on the grid."""
+        """The action on a level.
+
+        Raises:
+            InputError: Data and network do not fit each other, or the network not into memory.
+
+        Collective on the grid.
+        """
         data, section = self.train, self.config.action
         loss = make_loss(self.config, data.is_classification)
         targets = data.targets
@@ -198,7 +207,7 @@ class Problem:
         elif isinstance(loss, LeastSquares):
             targets = np.eye(data.outputs)[targets]
         network = make_network(self.config, data.features, data.outputs, level)
-        check_memory(network, self.config)
+        memory_estimate.require(network, self.config, data.samples, grid.comm)
         return NetworkAction(
             grid,
             network,

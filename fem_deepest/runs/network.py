@@ -1,15 +1,13 @@
-"""The network of a configuration, its coupling and its start, and whether it fits into memory."""
+"""The network of a configuration, its coupling and its start."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from fem_deepest.configuration.train import Config, NetworkSection
-from fem_deepest.errors import InputError
 from fem_deepest.network.activation import activation
 from fem_deepest.network.coupling.antisymmetric import Antisymmetric
 from fem_deepest.network.coupling.convolution import convolution
@@ -21,8 +19,6 @@ from fem_deepest.network.network import Network
 from fem_deepest.network.scheme import scheme
 from fem_deepest.runs.index import ends, make_index
 from fem_deepest.spaces import NeuronSpace, Parameters, Resolution
-
-_VECTORS = 10  # of a solver, beside the pairs of the quasi-Newton memory
 
 
 def make_network(
@@ -76,35 +72,6 @@ def make_coupling(section: NetworkSection, index: NeuronSpace) -> Coupling:
     if section.coupling == "convolution":
         return convolution(index, section.reach)
     return Dense(index)
-
-
-def check_memory(network: Network, config: Config, available: int | None = None) -> None:
-    """Refuse a network whose unknowns cannot be held in memory, before any of them is allocated.
-
-    A solver needs a vector of the size of the parameters for each half of its pairs, and a few more;
-    the forcings, which are spread over the ranks, are not counted.
-
-    Args:
-        network: The network.
-        config: Configuration.
-        available: Bytes there are; default: the memory of this machine.
-
-    Raises:
-        InputError: It is too large.
-
-    Not collective.
-    """
-    vectors = 2 * config.solve.memory + _VECTORS
-    need = 8 * network.shapes.size * vectors
-    have = available or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if need > have:
-        rows, columns = network.coupling.shape
-        raise InputError(
-            f"{network.shapes.size} parameters ({network.depth.cells + 1} depth nodes with "
-            f"{rows} x {columns} each) in {vectors} vectors take {need / 1e9:.1f} GB, but this machine "
-            f"has {have / 1e9:.1f} GB; take fewer neurons or cells, a smaller solve.memory, or "
-            'network.coupling = "low_rank" or "local"'
-        )
 
 
 def initial_parameters(

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fem_deepest.errors import InputError
-from fem_deepest.io.export.ordinary import OrdinaryNetwork
+from fem_deepest.io.export.ordinary import OrdinaryNetwork, check_size
+from fem_deepest.network.activation import slopes
 from fem_deepest.network.coupling.lowrank import LowRank
 from fem_deepest.network.network import Network
 from fem_deepest.runs.model import Model
@@ -17,8 +18,6 @@ from fem_deepest.runs.model import Model
 Array = NDArray[np.float64]
 
 _MOST_TURNS = 100
-_LARGEST = 2**31  # bytes of all dense matrices together
-_LIPSCHITZ = {"tanh": 1.0, "sigmoid": 0.25, "softplus": 1.0}
 
 
 def ordinary(
@@ -82,12 +81,7 @@ def _maps(network: Network, theta: Array) -> tuple[tuple[Array, ...], Array]:
     if isinstance(coupling, LowRank):
         rank = coupling.rank
         return (theta[..., rank:-1], np.swapaxes(theta[..., :rank], -1, -2)), theta[..., -1]
-    size = 8 * prod(lead) * n**2
-    if size > _LARGEST:
-        raise InputError(
-            f"{prod(lead)} dense matrices of {n} neurons take {size / 2**30:.1f} GiB, expected at most "
-            f"{_LARGEST / 2**30:.0f}; take fewer --layers or --neurons"
-        )
+    check_size(prod(lead), (n, n), "dense matrices")
     return (np.array(coupling.matrix(theta)),), network.bias(theta)
 
 
@@ -110,9 +104,7 @@ def _turns(network: Network, weights: tuple[Array, ...], eps: float) -> NDArray[
         for factor in weights[1:]:
             product = product @ factor[:, scheme.slot[j]]
         implicit = scheme.a[j][j] * steps
-        rates = (
-            implicit * _LIPSCHITZ[network.activation.name] * np.linalg.norm(product, 2, (-2, -1))
-        )
+        rates = implicit * slopes(network.activation).first * np.linalg.norm(product, 2, (-2, -1))
         rates /= 1.0 + implicit * network.leak
         worst = int(np.argmax(rates))
         if not rates[worst] <= most:

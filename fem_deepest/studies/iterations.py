@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import ArrayLike
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fem_deepest.configuration.section import validate
 from fem_deepest.configuration.train import Config
@@ -20,7 +20,7 @@ from fem_deepest.studies.study import Check, Count, Study, StudySection, StudySo
 from fem_deepest.studies.table import Table
 from fem_deepest.studies.training import train
 
-ALONE, NESTED = "one level", "nested, all levels"
+ALONE, NESTED = "one level", "nested, last level"
 
 
 class IterationsSection(StudySection):
@@ -57,17 +57,29 @@ class IterationsConfig(FieldsConfig):
     check: IterationsCheck = IterationsCheck()
     solve: IterationsSolve = IterationsSolve()
 
+    @model_validator(mode="after")
+    def _once(self) -> IterationsConfig:
+        refine = self.study.refine
+        if refine in self.network.model_fields_set:
+            raise ValueError(
+                f"network.{refine} is what the study refines; remove it, give study.values"
+            )
+        if self.solve.levels != "auto":
+            raise ValueError("solve.levels is chosen for each value; remove it")
+        return self
+
 
 class IterationsStudy(Study):
     """Steps of the quasi-Newton method to a gradient of the same relative size, in the dual norm.
 
     The problem is that of :mod:`.fields`. All searches start at the same function, zero. The metric is
     the prior, which is the same inner product of functions on every level, so that the numbers of steps
-    have a limit, and so have their orders of growth, zero:
+    have a limit:
 
-    * ``one level``: a search on the level alone, from the start;
-    * ``nested, all levels``: all steps of a nested iteration through the smaller values, most of which
-      are made on the smallest; the last level has ``nested, last level`` of them.
+    * ``one level``: a search on the level alone, from the start. Its order of growth is zero;
+    * ``nested, last level``: the last level of a nested iteration through the smaller values. It starts
+      where the one before has ended, and the finer both are the less is left to do. The steps of all
+      levels are told beside it: most of them are made on the smallest.
     """
 
     title = "Iterations against refinement"
@@ -81,11 +93,11 @@ class IterationsStudy(Study):
             validate(Config, parameters["config"])
 
     def points(self) -> list[dict[str, Any]]:
-        """Two for each value, alone and nested."""
+        """Two for each value, alone and nested, but one for the smallest, where they are the same."""
         section, network = self.config.study, self.config.network
         found = []
         for i, value in enumerate(section.values):
-            for levels in ([value], section.values[: i + 1]):
+            for levels in ([value], section.values[: i + 1])[: i + 1]:
                 if section.refine == "neurons":
                     training = self.config.training(section.pixels, value, network.cells, levels)
                     training["config"]["solve"]["levels"] = [network.cells]
@@ -109,8 +121,8 @@ class IterationsStudy(Study):
         return train(config, field_action(config, parameters["fields"], grid)).values
 
     def table(self, points: list[Point]) -> Table:
-        """Columns ``one level`` and ``nested, all levels``; gradients and actions beside them."""
-        alone, nested = points[::2], points[1::2]
+        """Columns ``one level`` and ``nested, last level``; steps and seconds of all levels beside."""
+        alone, nested = [points[0], *points[1::2]], [points[0], *points[2::2]]
 
         def values(points: list[Point], name: str) -> np.ndarray:
             return np.array([float(p[name]) for p in points])
@@ -120,11 +132,11 @@ class IterationsStudy(Study):
             np.array(self.config.study.values),
             {
                 ALONE: Errors(values(alone, "iterations"), 0.0),
-                NESTED: Errors(values(nested, "iterations"), 0.0),
+                NESTED: Errors(values(nested, "last iterations")),
             },
             np.array([p.seconds for p in alone]),
             {
-                "nested, last level": values(nested, "last iterations"),
+                "nested, all levels": values(nested, "iterations"),
                 "gradients, one level": values(alone, "evaluations"),
                 "gradients, all levels": values(nested, "evaluations"),
                 "seconds, all levels": np.array([p.seconds for p in nested]),
@@ -134,13 +146,19 @@ class IterationsStudy(Study):
         )
 
     def failures(self, tables: Mapping[str, Any]) -> list[str]:
-        """Orders of growth, and the spread on one level. Not collective."""
+        """What grows or varies on one level, or is more where it is nested. Not collective."""
         found = super().failures(tables)
-        counts = tables["table"].errors[ALONE].values
+        counts, last = (tables["table"].errors[name].values for name in (ALONE, NESTED))
         spread, most = counts.max() / counts.min(), self.config.check.spread
         if not spread <= most:
             found.append(
                 f"{ALONE}: from {counts.min():.0f} to {counts.max():.0f} iterations, a ratio of "
                 f"{spread:.3g}, expected {most:g} at most"
+            )
+        more = np.flatnonzero(last > counts)
+        if more.size:
+            found.append(
+                f"{NESTED}: {last[more[0]]:.0f} iterations, but {counts[more[0]]:.0f} without the levels "
+                "before, expected no more"
             )
         return found
