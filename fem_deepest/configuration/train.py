@@ -111,10 +111,16 @@ class NetworkSection(Section):
     channels: Count = Field(
         default=1, description="fields over the index side by side: `N` is so many times the nodes"
     )
-    coupling: Literal["dense", "low_rank", "convolution", "local", "elliptic"] = Field(
-        default="dense",
-        description="`W_h`: kernel `w(t,s,s')`, a kernel of low rank or `w(t,s-s')`, differential "
-        "operators `sum_m w_m(t,s) D_m`, or these of `(kappa^2 - Laplace)^{-1} x`",
+    coupling: Literal["dense", "antisymmetric", "low_rank", "convolution", "local", "elliptic"] = (
+        Field(
+            default="dense",
+            description="`W_h`: kernel `w(t,s,s')`, or `w(t,s,s') - w(t,s',s) - gamma`, of low rank or "
+            "`w(t,s-s')`; differential operators `sum_m w_m(t,s) D_m`, or these of "
+            "`(kappa^2 - Laplace)^{-1} x`",
+        )
+    )
+    damping: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = Field(
+        default=0.0, description="antisymmetric: `gamma`"
     )
     rank: Count = Field(default=8, description="low_rank: rank of the kernel")
     reach: Positive = Field(

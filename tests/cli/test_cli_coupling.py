@@ -41,6 +41,15 @@ def test_low_rank_run_is_kept_drawn_and_exported(command, tiny, tmp_path) -> Non
     assert picture.stat().st_size > 10_000
 
 
+def test_antisymmetric_run_has_the_damping_of_its_configuration(command, tiny, tmp_path) -> None:
+    options = ("--set", "network.coupling=antisymmetric", "--set", "network.damping=0.25")
+    out = tmp_path / "out"
+    assert command("train", tiny, "--out", out, *options).code == 0
+    network = Run.load(out).model.network
+    one = network.coupling.matrix(np.zeros(network.coupling.shape))
+    np.testing.assert_array_equal(one, -0.25 * np.eye(4))
+
+
 def test_interrupted_low_rank_run_ends_like_an_uninterrupted_one(
     command, tiny, tmp_path, monkeypatch
 ) -> None:
@@ -67,7 +76,7 @@ def test_interrupted_low_rank_run_ends_like_an_uninterrupted_one(
         (("network.coupling=low_rank", "network.rank=5"), ("rank 5", "1 to 4", "dense")),
         (
             ("network.neurons=200000",),
-            ("3 depth nodes with 200000 x 200001 each", "in 50 vectors", "GB", "low_rank"),
+            ("3 x 200000 x 200001", "GiB are available", "coupling"),
         ),
     ],
     ids=["rank", "memory"],
