@@ -120,7 +120,7 @@ def _write_over_index(path: Path, network: Network, name: str, frames: list[Arra
     if x.shape[1] == 1:
         return _write_named(path, (t, x[:, 0]), named)
     # Nodes are numbered from the top; the axes of a mesh must increase.
-    across = int(np.count_nonzero(np.abs(x[:, 1] - x[0, 1]) < 1e-9 * np.ptp(x)))
+    across = index.grid[-1] if index.grid else 1
     axes = t, x[:across, 0], x[::across, 1][::-1]
     return _write_named(
         path,

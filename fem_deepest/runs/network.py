@@ -11,6 +11,7 @@ import numpy as np
 from fem_deepest.configuration.train import Config, NetworkSection
 from fem_deepest.errors import InputError
 from fem_deepest.network.activation import activation
+from fem_deepest.network.coupling.antisymmetric import Antisymmetric
 from fem_deepest.network.coupling.convolution import convolution
 from fem_deepest.network.coupling.dense import Dense
 from fem_deepest.network.coupling.lowrank import LowRank
@@ -91,6 +92,8 @@ def make_coupling(section: NetworkSection, index: NeuronSpace) -> Coupling:
     """
     if section.coupling == "low_rank":
         return LowRank(index, section.rank)
+    if section.coupling == "antisymmetric":
+        return Antisymmetric(index, section.damping)
     if section.coupling == "local":
         return local(index, section.operators, uniform=section.uniform)
     if section.coupling == "elliptic":

@@ -104,6 +104,16 @@ class IndexSpace:
         return np.asarray(self.field.coordinates)
 
     @cached_property
+    def grid(self) -> tuple[int, ...] | None:
+        """Nodes along the interval, or down and across the rectangle; None for others."""
+        if self.kind == "interval":
+            return (self.nodes,)
+        if self.kind != "rectangle":
+            return None
+        across = int(np.sum(np.isclose(self.coordinates[:, 1], self.coordinates[0, 1])))
+        return self.nodes // across, across
+
+    @cached_property
     def node_weights(self) -> Array:
         """Lumped mass of the nodes of one channel, (nodes,), positive.
 

@@ -41,14 +41,12 @@ class Offsets:
     """
 
     def __init__(self, index: NeuronSpace, reach: float) -> None:
-        if index.kind not in ("interval", "rectangle"):
+        if index.grid is None:
             raise InputError(
                 f"a convolution needs a uniform grid of neurons, got an index of kind '{index.kind}'; "
                 "take network.index = 'interval' or 'rectangle'"
             )
-        x = index.coordinates
-        across = x.shape[0] if x.shape[1] == 1 else int(np.sum(np.isclose(x[:, 1], x[0, 1])))
-        self.grid = (across,) if x.shape[1] == 1 else (x.shape[0] // across, across)
+        self.grid, x = index.grid, index.coordinates
         distance = [
             float(np.ptp(x[:, k])) / max(n - 1, 1) for k, n in enumerate(reversed(self.grid))
         ][::-1]

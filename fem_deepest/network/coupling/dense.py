@@ -18,8 +18,8 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Dense:
-    """``theta = [w | b]``, effective ``[W_h | b]`` with ``W_h = w M_S``: one product with ``[x; 1]``.
+class Kernel:
+    """What couplings with a whole kernel share: ``z = [W | b] [x; 1]`` with parameters ``[w | b]``.
 
     ``B`` is bilinear: the second derivative in the parameters alone vanishes. See :class:`.Coupling`
     for the methods. Nothing here is collective.
@@ -30,7 +30,7 @@ class Dense:
 
     index: NeuronSpace
 
-    parameters_text = "kernel w and bias b as [w | b]"
+    parameters_text = "kernel w and bias b"
 
     @property
     def neurons(self) -> int:
@@ -102,7 +102,7 @@ class Dense:
         out_theta[..., :-1] += product
         out_x += np.swapaxes(d_theta[..., :-1], -1, -2) @ v
 
-    def prolongation(self, finer: Dense) -> tuple[Sparse, Sparse]:
+    def prolongation(self, finer: Kernel) -> tuple[Sparse, Sparse]:
         """``w -> P w P^T``, ``b -> P b`` with the interpolation ``P`` of states."""
         states = self.index.prolongation(finer.index)
         return states, with_constant(states)
@@ -118,3 +118,8 @@ class Dense:
         scale = deviation / np.sqrt(n) * (n / fsum(self.index.weights))
         out[...] = 0.0
         out[..., :-1] = scale * random.standard_normal((n, n))
+
+
+@dataclass(frozen=True)
+class Dense(Kernel):
+    """``theta = [w | b]``, effective ``[W_h | b]`` with ``W_h = w M_S``: one product with ``[x; 1]``."""

@@ -33,6 +33,8 @@ _DENSE = 8192  # neurons up to which a dense matrix may be asked for
 class Kernel(Protocol):
     """What the operators of a coupling are numbered by, a space of functions."""
 
+    space: NeuronSpace
+
     @property
     def factor(self) -> Factor:
         """Its mass and stiffness."""
@@ -54,12 +56,14 @@ class OperatorCoupling:
         uniform: The parameters are no fields.
         kernel: What uniform parameters are a function of, by default nothing with a geometry.
         screened: Elliptic solve before the operators.
+        names: Of the operators, as mathematics; by default their numbers.
         text: What the parameters are.
 
     Attributes:
         rows: Factor of the rows.
         columns: Factor of the columns.
         features: ``C M``.
+        names: Of the operators.
     """
 
     def __init__(
@@ -70,12 +74,14 @@ class OperatorCoupling:
         uniform: bool,
         kernel: Kernel | None = None,
         screened: Screened | None = None,
+        names: Sequence[str] | None = None,
         text: str = "coefficients w and bias b",
     ) -> None:
         self.operators, self.index, self.parameters_text = list(operators), index, text
         self.nodes, self.channels, self.neurons = index.nodes, index.channels, index.neurons
         self.features = self.channels * len(self.operators)
         self.uniform, self.kernel = uniform, kernel
+        self.names = [str(m) for m in range(len(operators))] if names is None else list(names)
         if uniform:
             factor = Factor.plain(len(self.operators)) if kernel is None else kernel.factor
             self.rows = Factor.plain(self.channels)
@@ -174,6 +180,28 @@ class OperatorCoupling:
             return None, None
         one = self.kernel.prolongation(finer.kernel)
         return None, sparse.block_diag([one] * self.channels + [np.ones((1, 1))], format="csr")
+
+    def fields(self, theta: Array) -> tuple[Array, list[str]]:
+        """Parameters (m, rows, columns) one by one: (fields, m, nodes), and what each is of.
+
+        Of uniform ones there is one value in place of those at the nodes, of a kernel those at its
+        offsets; the biases come last.
+        """
+        matrices = np.moveaxis(self._matrices(theta), 1, -1) if not self.uniform else None
+        c, m = self.channels, len(self.operators)
+        if matrices is None:
+            matrices = self._matrices(theta)[..., None]
+        weights = matrices[:, :, :-1].reshape(len(theta), c, c, m, -1)
+        pairs = [(i, k) for i in range(c) for k in range(c)]
+        between = {p: "" if c == 1 else f", {p[1]} to {p[0]}" for p in pairs}
+        if self.kernel is not None:
+            fields = [weights[:, i, k, :, 0] for i, k in pairs]
+            return np.stack(fields), [f"$w${between[p]}" for p in pairs]
+        fields = [weights[:, i, k, j] for i, k in pairs for j in range(m)]
+        names = [f"$w_{{{name}}}$" + between[p] for p in pairs for name in self.names]
+        fields += [matrices[:, i, -1] for i in range(c)]
+        names += ["$b$" if c == 1 else f"$b$, {i}" for i in range(c)]
+        return np.stack(fields), names
 
     def matrix(self, theta: Array) -> Array:
         """``sum_m w_m D_m`` as dense matrices (..., N, N).
@@ -275,6 +303,7 @@ def local(index: NeuronSpace, names: Sequence[str], *, uniform: bool = False) ->
         _operators(index, names),
         index,
         uniform=uniform,
+        names=[part for name in names for part in _symbols(name, index.dimension)],
         text=f"coefficients w of {', '.join(names)} and bias b",
     )
 
@@ -304,6 +333,7 @@ def elliptic(
         _operators(index, names),
         index,
         uniform=uniform,
+        names=[part for name in names for part in _symbols(name, index.dimension)],
         screened=Screened(mass, index.field.stiffness, kappa),
         text=f"coefficients w of {', '.join(names)} and bias b",
     )
@@ -320,3 +350,14 @@ def _operators(index: NeuronSpace, names: Sequence[str]) -> list[sparse.csr_arra
             "an index of dimension 2"
         )
     return [sparse.csr_array(d) for name in names for d in index.operator(name)]
+
+
+def _symbols(name: str, dimension: int) -> list[str]:
+    """The components of an operator as mathematics."""
+    axes = "s" if dimension == 1 else "xyz"[:dimension]
+    if name == "grad":
+        return [rf"\partial_{a}" for a in axes]
+    if name == "hessian":
+        pairs = [a + b for i, a in enumerate(axes) for b in axes[i:]]
+        return [rf"\partial_{{{pair}}}" for pair in pairs]
+    return [{"laplace": r"\Delta"}.get(name, name)]
