@@ -4,8 +4,9 @@
 # network $x' = -a x + \sigma(W x + b)$ is the equation of Wilson, Cowan and Amari for the activity of
 # nerve tissue,
 #
-# $$ \frac{\partial x}{\partial t}(t, s) = -x(t, s) + \sigma\Big(\beta\Big( \int_S w(s - s')\, x(t, s')\,ds'
-#    - \theta \Big)\Big), \qquad \sigma(z) = \frac1{1 + e^{-z}}: $$
+# $$ \frac{\partial x}{\partial t}(t, s) = -x(t, s)
+#    + \sigma\Big(\beta\Big( \int_S w(s - s')\, x(t, s')\,ds' - \theta \Big)\Big),
+#    \qquad \sigma(z) = \frac1{1 + e^{-z}}: $$
 #
 # the depth is the time, a layer is a time step, the weights are the synapses, the bias is the threshold,
 # and the kernel $\beta w$ is the same for all layers. For a steep gain, $\beta \to \infty$ and $\sigma$ a
@@ -78,14 +79,14 @@ def argument(network: Network, kernel: Array, bias: Array, states: Array) -> Arr
 #
 # Let the synapses excite, $w(s) = e^{-|s|/d}/(2d)$. For a step, $v = w * x - \theta$ obeys Amari's
 # equation $v' = -v - \theta + w * H(v)$: convolve the equation of $x$ with $w$. Look for a front that
-# moves to the right: $v(t, s) = V(\xi)$, $\xi = s - c\,t$, excited behind its edge, $V > 0$ for $\xi <
-# 0$, with $V(0) = 0$. Then $U = V + \theta$ satisfies
+# moves to the right: $v(t, s) = V(\xi)$, $\xi = s - c\,t$, excited behind its edge, $V > 0$
+# for $\xi < 0$, with $V(0) = 0$. Then $U = V + \theta$ satisfies
 #
 # $$ -c\,U'(\xi) = -U(\xi) + \int_\xi^\infty w(y)\,dy, \qquad\text{for } \xi > 0:\quad
 #    c\,U' = U - \tfrac12 e^{-\xi/d}. $$
 #
-# The only solution that stays bounded ahead of the front is $U = A\,e^{-\xi/d}$ with $A (1 + c/d) =
-# \frac12$, and $U(0) = \theta$ gives the speed (Ermentrout and McLeod 1993,
+# The only solution that stays bounded ahead of the front is $U = A\,e^{-\xi/d}$ with
+# $A (1 + c/d) = \frac12$, and $U(0) = \theta$ gives the speed (Ermentrout and McLeod 1993,
 # doi:10.1017/S030821050002583X, prove that there is exactly one front for smooth gains too; Bressloff
 # 2012, doi:10.1088/1751-8113/45/3/033001, reviews both)
 #
@@ -93,7 +94,8 @@ def argument(network: Network, kernel: Array, bias: Array, states: Array) -> Arr
 #
 # The activity behind the edge is $x = 1 - e^{\xi/c}$: a neuron charges from the moment the front
 # passes. We start with this profile; the tissue left of the interval is excited throughout, and its
-# synapses enter through the bias, $b(s) = -\theta + \frac12 e^{-s/d}$, so that nothing is cut off.
+# synapses enter through the bias, $b(s) = -\theta + \frac12 e^{-s/d}$, so that about 1e-6
+# is cut off.
 
 REACH, THRESHOLD = 1.0, 0.3
 EDGE, DEPTH = 5.0, 9.0  # where the front starts, and how long it runs
@@ -130,17 +132,15 @@ def crossing(s: Array, v: Array) -> Array:
 #
 # * *The gain.* A sigmoid of steepness $\beta$ differs from the step like the second moment of its
 #   derivative, $\frac{\pi^2}{3} \beta^{-2}$: order two in $1/\beta$.
-# * *The mesh.* Let $\beta \to \infty$ on a mesh of step $h$. Neuron $i$ is switched on at the time $i h
-#   / c_h$
-#   and $x_i = 1 - e^{-(t - i h/c_h)}$ from then on. That the next one is just at its threshold is a
-#   geometric series,
+# * *The mesh.* Let $\beta \to \infty$ on a mesh of step $h$. Neuron $i$ is switched on at the time
+#   $i h / c_h$ and $x_i = 1 - e^{-(t - i h/c_h)}$ from then on. That the next one is just at its threshold
+#   is a geometric series,
 #   $$ \frac{h}{2d} \sum_{i \ge 1} e^{-i h/d} \big(1 - e^{-i h/c_h}\big) = \theta, $$
 #   an equation for $c_h$. Its left-hand side is the trapezoidal rule for
 #   $\int_0^\infty w\,(1 - e^{-y/c})\,dy = \theta$, so that $c_h = c + O(h^2)$, and the front is as fast on
 #   the mesh as *this* equation says.
 # * *Both together*, $\beta \propto 1/h$, is order two again. When the front is wide enough for the mesh
-#   the
-#   trapezoidal rule for a smooth function has nearly no error, and the gain is all.
+#   the trapezoidal rule for a smooth function has nearly no error, and the gain is all.
 
 
 def speed_on_mesh(h: float, d: float = REACH, theta: float = THRESHOLD) -> float:
@@ -193,8 +193,9 @@ def step_gain(meshes: Sequence[int], cells: int, steepness: float) -> list[tuple
 # $$ \ell_1 = -W_0(-\theta) < 1 < \ell_2 = -W_{-1}(-\theta). $$
 #
 # The wide one is stable ($W'(\ell_2) < 0$), the narrow one is not: a stimulus narrower than $\ell_1$ is
-# forgotten, and any other becomes a bump of width $\ell_2$. So the network is a classifier of widths with
-# a decision boundary that is known, and a memory of one bit. All stimuli are the samples of one batch.
+# forgotten, and a wider one (we try up to 3.3) becomes a bump of width $\ell_2$. So the network is a
+# classifier of widths with a decision boundary that is known, and a memory of one bit. All stimuli are
+# the samples of one batch.
 
 HOLD = 0.25  # threshold of the bumps
 
@@ -304,7 +305,8 @@ def main(
     narrow, wide = widths_of_bumps()
     dead = width[-1] < 0.5 * narrow
     print(
-        f"bumps: widths up to {starts[dead].max():.3f} are forgotten, from {starts[~dead].min():.3f} kept; "
+        f"bumps: widths up to {starts[dead].max():.3f} are forgotten, "
+        f"from {starts[~dead].min():.3f} kept; "
         f"l_1 = {narrow:.4f}\n       the others end at {width[-1][~dead].min():.4f} to "
         f"{width[-1][~dead].max():.4f}; l_2 = {wide:.4f}"
     )

@@ -154,5 +154,5 @@ def summary(exported: Exported) -> list[str]:
     if not exported.metrics:
         lines.append("the data of the run cannot be read, so the network is not scored")
     if run.status != "converged":
-        lines.append(f"the run is {run.status}")
+        lines.append(f"status of the run: {run.status}")
     return lines

@@ -24,7 +24,7 @@ def description(problem: Problem, network: Network, grid: ProcessGrid) -> str:
         + (f" and {test.samples} test" if test else "")
         + f" samples, {train.features} inputs, {train.outputs} outputs; "
         f"{network.index.neurons} neurons, {network.depth.cells} depth cells, "
-        f"{network.shapes.size} parameters; "
+        f"{network.shapes.size} parameters: {network.coupling.parameters_text}; "
         f"{ranks} rank{'s' if ranks > 1 else ''}, grid {grid}"
     )
 
@@ -41,6 +41,7 @@ def entry(
         reference: Dual norm of the gradient at the start of the run.
         seconds: Wall time of the stage.
     """
+    indicators = stage.indicators
     return {
         "stage": stage.name,
         "cells": stage.level.cells,
@@ -55,6 +56,7 @@ def entry(
         "converged": stage.outcome.converged,
         "reason": stage.outcome.reason,
         "seconds": seconds,
+        **({} if indicators is None else indicators.to_dict()),
     }
 
 

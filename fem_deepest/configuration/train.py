@@ -170,7 +170,8 @@ class ActionSection(Section):
         default=1.0, description="inverse correlation length of the prior in depth"
     )
     ell: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = Field(
-        default=0.0, description="`ell`, correlation length of the prior along the neuron index"
+        default=0.0,
+        description="smoothing of the prior along the index, correlated over `ell/kappa`",
     )
     R_m: Positive = Field(default=1.0, description="precision of the measurements (least squares)")
     R_f: Precision = Field(
@@ -190,6 +191,11 @@ class Solve(Section):
         default=None,
         description="neurons (interval) or shapes (rectangle) of the last levels, ending with those of "
         "the network; default: all levels have these",
+    )
+    adapt: Literal["none", "move", "bisect"] = Field(
+        default="none",
+        description="depth meshes after the first level: as graded; all nodes moved to where the action "
+        "of the level before errs; or its cells bisected there",
     )
     tolerance: Positive = Field(
         default=1e-3, description="gradient of the last level, dual norm relative to the start"
@@ -251,6 +257,15 @@ class Config(Section):
     output: Output = Output()
 
     @model_validator(mode="after")
+    def _regression_without_noise(self) -> Config:
+        if self.search.steps and self.network.start_readout == "regression":
+            raise ValueError(
+                "network.start_readout = 'regression' is no start of a search with noise; take 'zero', or "
+                "search.steps = 0"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _levels_end_with_the_network(self) -> Config:
         network, neurons, problem = self.network, self.solve.neurons, None
         if self.solve.levels != "auto":
@@ -270,6 +285,15 @@ class Config(Section):
             )
         if problem:
             raise ValueError(problem)
+        return self
+
+    @model_validator(mode="after")
+    def _index_has_neighbours(self) -> Config:
+        if self.action.ell > 0.0 and self.network.index == "points":
+            raise ValueError(
+                f"action.ell = {self.action.ell:g} smooths along the neuron index, but network.index = "
+                "'points' has no neighbours; take ell = 0 or an interval, a rectangle or a mesh"
+            )
         return self
 
     @property

@@ -33,7 +33,7 @@ def signature(config: Config, data: DataSet) -> dict[str, Any]:
     solve = values.pop("solve")
     values["levels"], values["memory"] = config.depth_levels, solve["memory"]
     values["neurons of the levels"] = solve["neurons"]
-    values["method"] = solve["method"]
+    values["method"], values["adapt"] = solve["method"], solve["adapt"]
     if solve["method"] == "sgd":
         values |= {name: solve[name] for name in ("eta", "nu", "batch", "gradient")}
     values["samples"] = data.samples

@@ -19,6 +19,7 @@ from fem_deepest.network.loss import CrossEntropy, LeastSquares, Loss, softmax
 from fem_deepest.network.network import Network
 from fem_deepest.runs import memory_estimate
 from fem_deepest.runs.network import initial_parameters, make_network
+from fem_deepest.solve.adaptivity import PLACEMENTS
 from fem_deepest.solve.nested import Schedule
 from fem_deepest.solve.network.sgd import BatchDescent
 from fem_deepest.spaces import Parameters, ProcessGrid, Resolution
@@ -59,6 +60,7 @@ def make_schedule(config: Config) -> Schedule:
         polish_tolerance=section.polish_tolerance,
         polish_iterations=section.polish_iterations,
         sgd=sgd if section.method == "sgd" else None,
+        place=PLACEMENTS.get(section.adapt),
     )
 
 

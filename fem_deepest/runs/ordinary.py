@@ -9,17 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fem_deepest.errors import InputError
-from fem_deepest.io.export.ordinary import OrdinaryNetwork
+from fem_deepest.io.export.ordinary import OrdinaryNetwork, check_size
+from fem_deepest.network.activation import slopes
 from fem_deepest.network.coupling.lowrank import LowRank
-from fem_deepest.network.coupling.protocol import Coupling
 from fem_deepest.network.network import Network
 from fem_deepest.runs.model import Model
 
 Array = NDArray[np.float64]
 
 _MOST_TURNS = 100
-_LARGEST = 2**31  # bytes of all dense matrices together
-_LIPSCHITZ = {"tanh": 1.0, "sigmoid": 0.25, "softplus": 1.0}
 
 
 def ordinary(
@@ -49,7 +47,7 @@ def ordinary(
     readout_weight, readout_bias = _affine(
         lambda x: network.read(parameters, x), network.index.neurons, network.outputs
     )
-    weights, bias = _maps(network.coupling, network.stage_parameters(parameters.theta))
+    weights, bias = _maps(network, network.stage_parameters(parameters.theta))
     turns = _turns(network, weights, float(np.finfo(kind).eps))
     scheme = network.scheme
     return OrdinaryNetwork(
@@ -77,22 +75,14 @@ def ordinary(
     ).astype(kind)
 
 
-def _maps(coupling: Coupling, theta: Array) -> tuple[tuple[Array, ...], Array]:
+def _maps(network: Network, theta: Array) -> tuple[tuple[Array, ...], Array]:
     """Factors of ``W``, each (L, S, ., .), and ``b``, (L, S, N), of effective parameters."""
-    lead, n = theta.shape[:-2], coupling.neurons
+    lead, n, coupling = theta.shape[:-2], network.index.neurons, network.coupling
     if isinstance(coupling, LowRank):
         rank = coupling.rank
         return (theta[..., rank:-1], np.swapaxes(theta[..., :rank], -1, -2)), theta[..., -1]
-    size = 8 * prod(lead) * n**2
-    if size > _LARGEST:
-        raise InputError(
-            f"{prod(lead)} dense matrices of {n} neurons take {size / 2**30:.1f} GiB, expected at most "
-            f"{_LARGEST / 2**30:.0f}; take fewer --layers or --neurons"
-        )
-    at_zero, value = np.zeros((*lead, n + 1, 1)), np.empty((*lead, n, 1))
-    at_zero[..., -1, :] = 1.0
-    coupling.value(theta, at_zero, value, coupling.buffers(1, lead))
-    return (np.array(coupling.matrix(theta)),), value[..., 0]
+    check_size(prod(lead), (n, n), "dense matrices")
+    return (np.array(coupling.matrix(theta)),), network.bias(theta)
 
 
 def _affine(function: Callable[[Array], Array], columns: int, rows: int) -> tuple[Array, Array]:
@@ -114,9 +104,7 @@ def _turns(network: Network, weights: tuple[Array, ...], eps: float) -> NDArray[
         for factor in weights[1:]:
             product = product @ factor[:, scheme.slot[j]]
         implicit = scheme.a[j][j] * steps
-        rates = (
-            implicit * _LIPSCHITZ[network.activation.name] * np.linalg.norm(product, 2, (-2, -1))
-        )
+        rates = implicit * slopes(network.activation).first * np.linalg.norm(product, 2, (-2, -1))
         rates /= 1.0 + implicit * network.leak
         worst = int(np.argmax(rates))
         if not rates[worst] <= most:

@@ -9,6 +9,7 @@ import numpy as np
 
 from fem_deepest.configuration.train import Config
 from fem_deepest.errors import InputError
+from fem_deepest.io.export.ordinary import check_size
 from fem_deepest.runs.model import Model
 from fem_deepest.runs.network import make_network
 from fem_deepest.spaces import DepthMesh, Resolution
@@ -23,7 +24,9 @@ def resampled(
     The weights are a P1 field over depth; those of the new mesh are its values at the new nodes. These
     lie as the old ones do, ``t(i/n)`` being interpolated: a uniform mesh gives a uniform one, a graded
     one keeps its grading. With more layers the network tends to the flow of the field, in the order of
-    the scheme. Along the neuron index everything is interpolated in its finite elements.
+    the scheme. Along the neuron index everything is interpolated in its finite elements: kernels on
+    nested cells of P0 compute the same as before, those of P1 to second order. Differential operators
+    do so only where the states are smooth on the mesh: a local coupling is better trained at its size.
 
     Args:
         model: A trained model.
@@ -35,7 +38,8 @@ def resampled(
         The model itself where nothing is to change.
 
     Raises:
-        InputError: There are no such networks, or the neurons have no geometry to interpolate in.
+        InputError: There are no such networks, they are too large, or the neurons have no geometry to
+            interpolate in.
 
     Not collective.
     """
@@ -48,12 +52,14 @@ def resampled(
         neurons = ()
     if layers == n and not neurons:
         return model
+    check_size(layers + 1, old.coupling.shape, "depth nodes with parameters")
     nodes = np.interp(np.arange(layers + 1) / layers, np.arange(n + 1) / n, old.depth.nodes)
     depth, along = DepthMesh(nodes), dict[str, Any]()
     if neurons:
         _check_geometry(model, config, neurons)
         level = Resolution.of_mesh(depth, neurons)
         network = make_network(config, old.inputs, old.outputs, level)
+        check_size(layers + 1, network.coupling.shape, "depth nodes with parameters")
         along["states"] = old.index.prolongation(network.index)
         along["rows"], along["columns"] = old.coupling.prolongation(network.coupling)
     else:

@@ -71,6 +71,11 @@ class NetworkPosterior:
                 f"search.steps = {training.search.steps} asks for noise before the training, which sample "
                 "does not make; train first and give posterior.run, or set search.steps = 0"
             )
+        if model is None and training.solve.adapt != "none":
+            raise InputError(
+                f'solve.adapt = "{training.solve.adapt}" places the layers while it trains, and sample '
+                'has to know them before; train first and give posterior.run, or set it to "none"'
+            )
         self.config, self.training, self._trained = config, training, model
         self._finished = solved
         train, test = load_data(training)

@@ -62,6 +62,11 @@ class DepthConfig(StudyConfig):
             )
         if self.solve.levels != "auto":
             raise ValueError("solve.levels is chosen for each value; remove it")
+        if self.solve.adapt != "none":
+            raise ValueError(
+                f'solve.adapt = "{self.solve.adapt}" gives meshes that are not nested, and the study '
+                "compares nested ones; remove it"
+            )
         return self
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import ArrayLike
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fem_deepest.configuration.section import validate
 from fem_deepest.configuration.train import Config
@@ -57,6 +57,17 @@ class IterationsConfig(FieldsConfig):
     check: IterationsCheck = IterationsCheck()
     solve: IterationsSolve = IterationsSolve()
 
+    @model_validator(mode="after")
+    def _once(self) -> IterationsConfig:
+        refine = self.study.refine
+        if refine in self.network.model_fields_set:
+            raise ValueError(
+                f"network.{refine} is what the study refines; remove it, give study.values"
+            )
+        if self.solve.levels != "auto":
+            raise ValueError("solve.levels is chosen for each value; remove it")
+        return self
+
 
 class IterationsStudy(Study):
     """Steps of the quasi-Newton method to a gradient of the same relative size, in the dual norm.
@@ -82,11 +93,11 @@ class IterationsStudy(Study):
             validate(Config, parameters["config"])
 
     def points(self) -> list[dict[str, Any]]:
-        """Two for each value, alone and nested."""
+        """Two for each value, alone and nested, but one for the smallest, where they are the same."""
         section, network = self.config.study, self.config.network
         found = []
         for i, value in enumerate(section.values):
-            for levels in ([value], section.values[: i + 1]):
+            for levels in ([value], section.values[: i + 1])[: i + 1]:
                 if section.refine == "neurons":
                     training = self.config.training(section.pixels, value, network.cells, levels)
                     training["config"]["solve"]["levels"] = [network.cells]
@@ -111,7 +122,7 @@ class IterationsStudy(Study):
 
     def table(self, points: list[Point]) -> Table:
         """Columns ``one level`` and ``nested, last level``; steps and seconds of all levels beside."""
-        alone, nested = points[::2], points[1::2]
+        alone, nested = [points[0], *points[1::2]], [points[0], *points[2::2]]
 
         def values(points: list[Point], name: str) -> np.ndarray:
             return np.array([float(p[name]) for p in points])

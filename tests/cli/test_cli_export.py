@@ -82,6 +82,43 @@ def test_onnx(command, donut, run):
     assert np.max(np.abs(p - donut.predict(z))) < 1e-5
 
 
+@pytest.mark.parametrize("coupling", ["dense", "low_rank"])
+def test_neurons_of_an_interval_can_be_refined(command, tmp_path, coupling):
+    """Twice the cells of P0 are the same network."""
+    settings = ["network.index=interval", "network.lift=linear", f"network.coupling={coupling}"]
+    settings += ["network.rank=2", "solve.iterations=20"]
+    (tmp_path / "tiny.toml").write_text(TINY)
+    found = fem_deepest.train(tmp_path / "tiny.toml", out=tmp_path / "out", settings=settings)
+    ended = command("export", tmp_path / "out", "--neurons", "8")
+    assert ended.code == 0
+    score = f"{found.metrics['train_accuracy']:.4g}"
+    assert "4 layers of 8 neurons" in ended.out
+    assert f"train_accuracy {score}, of the run {score}" in ended.out
+    refused = command("export", tmp_path / "out", "--neurons", "4x4", "--out", tmp_path / "b.npz")
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "--neurons is 4x4, expected one number" in refused.err
+
+
+def test_couplings_of_a_configuration_are_exported(command, tmp_path):
+    """A local coupling, written out as matrices: tridiagonal with P1."""
+    settings = ["network.index=interval", "network.lift=linear", "network.element=P1"]
+    settings += ["network.coupling=local", "network.neurons=9", "solve.iterations=5"]
+    (tmp_path / "tiny.toml").write_text(TINY)
+    run = fem_deepest.train(tmp_path / "tiny.toml", out=tmp_path / "out", settings=settings)
+    assert command("export", tmp_path / "out").code == 0
+    z = np.random.default_rng(0).standard_normal((5, 2))
+    with np.load(tmp_path / "out" / "network.npz") as file:
+        x = z @ file["lift_weight"].T + file["lift_bias"]
+        for h, W, b in zip(file["steps"], file["weight_1"][:, 0], file["bias"][:, 0], strict=True):
+            assert np.all(np.triu(W, 2) == 0.0)
+            assert np.all(np.tril(W, -2) == 0.0)
+            assert np.all(np.diagonal(W, 1) != 0.0)
+            x = x + h * np.tanh(x @ W.T + b)
+        y = x @ file["readout_weight"].T + file["readout_bias"]
+    p = np.exp(y) / np.exp(y).sum(axis=1, keepdims=True)
+    assert np.max(np.abs(p - run.predict(z))) < 1e-12
+
+
 def test_function_returns_what_it_wrote(donut, run):
     found = fem_deepest.export(run, layers=8, format="torch")
     assert found.files == (run / "network.py", run / "network.npz")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from problems import network_action, random_control, samples
+from problems import index_matrices, network_action, random_control, samples
 
 from fem_deepest.action.network.replicas import Replicas
 from fem_deepest.errors import InputError, NumericalFailure
@@ -255,29 +255,56 @@ OPTIONS = {
 all_options = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 
 
-def _action_of_plain_numpy(u: Array, z: Array, labels: NDArray, cells: int) -> Any:
-    """Explicit Euler on a uniform mesh of points, cross-entropy, H1 prior of the factors; complex too."""
-    h, size = 1.5 / cells, (cells + 1) * N * (2 * RANK + 1)
+def _action_of_plain_numpy(
+    u: Array, z: Array, labels: NDArray, cells: int, mass: Array, stiffness: Array
+) -> Any:
+    """Explicit Euler on a uniform mesh, cross-entropy, H1 prior in depth and index; complex too."""
+    h, size, length = 1.5 / cells, (cells + 1) * N * (2 * RANK + 1), 0.3
     theta, readout = u[:size].reshape(cells + 1, N, -1), u[size:].reshape(3, N + 1)
     x = np.concatenate([z.T, np.zeros((N - 3, len(z)))]).astype(u.dtype)
     for node in theta[:-1]:
-        x = x + h * np.tanh(_low_rank(node, np.eye(N), x))
-    y = readout[:, :-1] @ x + readout[:, -1:]
+        x = x + h * np.tanh(_low_rank(node, mass, x))
+    C, c = readout[:, :-1], readout[:, -1:]
+    y = C @ mass @ x + c
     loss = np.mean(np.log(np.exp(y).sum(axis=0)) - y[labels, np.arange(len(z))])
-    a, b = theta[:-1], theta[1:]
-    energy = 0.7**2 * h / 3 * np.sum(a**2 + a * b + b**2) + np.sum((b - a) ** 2) / h
-    return loss + 1e-2 / 2 * (energy + np.sum(readout**2))
+    a, b, prior = theta[:-1], theta[1:], np.sum(C @ (mass + length**2 * stiffness) * C + 0j)
+    for weight, form in ((0.7**2, mass), (length**2, stiffness)):
+        prior += weight * h / 3 * np.sum(a * (form @ a) + a * (form @ b) + b * (form @ b))
+    prior += np.sum((b - a) * (mass @ (b - a))) / h + np.sum(c**2)
+    return loss + 1e-2 / 2 * prior
 
 
-def test_low_rank_network_is_that_of_plain_numpy() -> None:
+@pytest.mark.parametrize("index", ["points", "lumped", "consistent"])
+def test_low_rank_network_is_that_of_plain_numpy(index: str) -> None:
     data = samples(20, 3, 3, "cross_entropy")
-    action = network_action(data=data, cells=4, grading=1.0, **LOW_RANK)
+    action = network_action(data=data, cells=4, grading=1.0, index=index, ell=0.3, **LOW_RANK)
     u, g = random_control(action, 1), action.create()
+    given = *data, 4, *index_matrices(index, N)
     value = action.gradient(u, g)
-    assert value == pytest.approx(_action_of_plain_numpy(u.array, *data, 4), rel=1e-13)
+    assert value == pytest.approx(_action_of_plain_numpy(u.array, *given).real, rel=1e-13)
     steps = u.array + 1e-30j * np.eye(u.getSize())
-    gradient = [_action_of_plain_numpy(step, *data, 4).imag * 1e30 for step in steps]
+    gradient = [_action_of_plain_numpy(step, *given).imag * 1e30 for step in steps]
     np.testing.assert_allclose(g.array, gradient, atol=1e-13 * np.abs(gradient).max())
+
+
+def test_start_of_low_rank_does_not_stick() -> None:
+    """Both factors and the bias feel the misfit as soon as the readout is there; at zero they do not."""
+    action = network_action(**LOW_RANK)
+    coupling = action.network.coupling
+    norms = []
+    for deviation in (0.5, 0.0):
+        u, g, riesz = action.create(), action.create(), action.create()
+        p = action.space.parameters(u.array)
+        coupling.start(np.random.default_rng(1), deviation, p.theta)
+        p.readout[...] = np.random.default_rng(2).standard_normal(p.readout.shape)
+        action.gradient(u, g)
+        action.metric.apply(u, riesz)
+        g.axpy(-1.0, riesz)
+        theta = action.space.parameters(g.array).theta
+        parts = theta[..., :RANK], theta[..., RANK:-1], theta[..., -1]
+        norms.append([np.linalg.norm(part) for part in parts])
+    assert min(norms[0]) > 1e-2
+    assert norms[1][:2] == [0.0, 0.0]
 
 
 @pytest.mark.parametrize("options", [{}, {"R_f": 5.0}], ids=["strong", "weak"])

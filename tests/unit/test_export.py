@@ -22,8 +22,8 @@ from fem_deepest.io.export.ordinary import replace_files
 from fem_deepest.network.coupling.convolution import convolution
 from fem_deepest.network.coupling.lowrank import LowRank
 from fem_deepest.network.coupling.operators import elliptic, local
-from fem_deepest.runs.index import make_network
 from fem_deepest.runs.model import Model
+from fem_deepest.runs.network import make_network
 from fem_deepest.runs.ordinary import ordinary
 from fem_deepest.runs.resampled import resampled
 from fem_deepest.spaces import Resolution
@@ -341,11 +341,16 @@ def test_neurons_that_cannot_be_had_are_refused(options, neurons, words):
     assert resampled(model, config, None, (model.network.index.neurons,)) is model
 
 
-def test_matrices_that_are_too_large_are_refused_with_their_size(monkeypatch):
-    import fem_deepest.runs.ordinary as module
-
-    monkeypatch.setattr(module, "_LARGEST", 511)
-    with pytest.raises(InputError, match=r"4 dense matrices of 4 neurons take .* GiB, expected"):
+def test_networks_that_are_too_large_are_refused_with_their_size(monkeypatch):
+    """Before anything is allocated: a thousand million layers would not fit into any memory."""
+    words = r"1000000001 depth nodes with parameters of 4 x 5 take 149.0 GiB, expected at most 2"
+    with pytest.raises(InputError, match=words):
+        resampled(trained(), CONFIG, 10**9)
+    model, config = on_an_index(index="interval", neurons=4, lift="linear")
+    with pytest.raises(InputError, match=r"3 depth nodes with parameters of 50000 x 50001 take"):
+        resampled(model, config, None, (50000,))
+    monkeypatch.setattr("fem_deepest.io.export.ordinary._LARGEST", 511)
+    with pytest.raises(InputError, match=r"4 dense matrices of 4 x 4 take .* GiB, expected"):
         ordinary(trained(), problems.SHARPNESS)
 
 

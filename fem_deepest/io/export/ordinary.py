@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fem_deepest.errors import InputError
+
 Array = NDArray[Any]
+
+_LARGEST = 2**31  # bytes of the weights of all layers
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,20 @@ class OrdinaryNetwork:
             if isinstance(value, np.ndarray) and value.dtype.kind == "f":
                 changed[item.name] = value.astype(kind)
         return replace(self, **changed)
+
+
+def check_size(count: int, shape: tuple[int, ...], what: str) -> None:
+    """Refuse arrays that are too large, before they are allocated.
+
+    Raises:
+        InputError: They are; with their size.
+    """
+    size = 8 * count * prod(shape)
+    if size > _LARGEST:
+        raise InputError(
+            f"{count} {what} of {' x '.join(map(str, shape))} take {size / 2**30:.1f} GiB, expected at "
+            f"most {_LARGEST / 2**30:.0f}; take fewer --layers or --neurons"
+        )
 
 
 def replace_files(contents: Iterable[tuple[Path, bytes]]) -> None:

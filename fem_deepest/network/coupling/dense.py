@@ -30,7 +30,7 @@ class Dense:
 
     index: NeuronSpace
 
-    parameters_text = "kernel w and bias b as [w | b]"
+    parameters_text = "kernel w and bias b"
 
     @property
     def neurons(self) -> int:

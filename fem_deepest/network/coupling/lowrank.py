@@ -42,7 +42,7 @@ class LowRank:
     index: NeuronSpace
     rank: int
 
-    parameters_text = "factors of the kernel w = U V^T and bias b as [V | U | b]"
+    parameters_text = "factors of the kernel w = U V^T, and bias b"
 
     def __post_init__(self) -> None:
         if not 1 <= self.rank <= self.neurons:
