@@ -10,7 +10,9 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from fem_deepest.data import DataSet
+from fem_deepest.io.coefficients import write_coefficients
 from fem_deepest.network.coupling.dense import Dense
+from fem_deepest.network.coupling.operators import OperatorCoupling
 from fem_deepest.network.network import Network
 from fem_deepest.runs.model import Model
 from fem_deepest.spaces.index_field import IndexField
@@ -35,9 +37,10 @@ def write_fields(folder: Path, model: Model, data: DataSet) -> list[Path]:
 
     Functions are continuous and multilinear with the exact values at the nodes. On points, intervals
     and rectangles samples and nodes follow one another as time steps, one sample of every class
-    first; on a mesh they are functions side by side. Other couplings leave ``weights.xdmf``, whose
-    steps are the columns of their parameters, if these are fields over the index. A kernel of more
-    than two million vertices keeps only every m-th neuron.
+    first; on a mesh they are functions side by side. Couplings by operators leave ``coefficients.xdmf``,
+    their fields by name on the index itself with the depth as the time. Other couplings leave
+    ``weights.xdmf``, whose steps are the columns of their parameters, if these are fields over the index.
+    A kernel of more than two million vertices keeps only every m-th neuron.
 
     Args:
         folder: Made where it is missing; files are written over.
@@ -83,7 +86,10 @@ def _write_weights(folder: Path, network: Network, theta: Array) -> list[Path]:
             paths.append(_write_named(folder / "kernel.xdmf", axes, {name: [values]}))
     elif dense:
         paths += _write_rows(folder, network, theta[..., :-1])
-    if not dense and theta.shape[1] == index.neurons:
+    if isinstance(coupling, OperatorCoupling):
+        path = folder / "coefficients.xdmf"
+        paths += write_coefficients(path, network.depth.nodes, coupling, theta)
+    elif not dense and theta.shape[1] == index.neurons:
         columns = [theta[:, :, j] for j in range(theta.shape[2])]
         paths.append(_write_over_index(folder / "weights.xdmf", network, "w", columns))
     return paths
@@ -120,7 +126,7 @@ def _write_over_index(path: Path, network: Network, name: str, frames: list[Arra
     if x.shape[1] == 1:
         return _write_named(path, (t, x[:, 0]), named)
     # Nodes are numbered from the top; the axes of a mesh must increase.
-    across = int(np.count_nonzero(np.abs(x[:, 1] - x[0, 1]) < 1e-9 * np.ptp(x)))
+    across = index.grid[-1] if index.grid else 1
     axes = t, x[:across, 0], x[::across, 1][::-1]
     return _write_named(
         path,

@@ -6,19 +6,20 @@ One forward and one adjoint sweep (explicit Euler, tanh, 2 cells, 256 samples) w
 parameters. "flop" counts the stencils alone, ``2 (C J + 1) C`` for a node, a sample and each of the three
 products of a cell; "triad" is the bandwidth of what the sweeps cannot do without, 18 arrays of the size of
 a state for a cell, beside that of ``a = b + s c`` on arrays of the same size. The second table has the
-products of a convolution alone, by stencils, by whole matrices and by FFT (forward and back, zero-padded).
+value of a convolution alone, by stencils, by whole matrices and by FFT.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from common import Targets, arguments, interleaved, table
-from scipy import fft
 
 from fem_deepest.network.activation import activation
+from fem_deepest.network.coupling import convolution as ways
 from fem_deepest.network.coupling.convolution import convolution
 from fem_deepest.network.coupling.dense import Dense
 from fem_deepest.network.coupling.operators import OperatorCoupling, elliptic, local
@@ -83,34 +84,21 @@ def triad(n: int) -> Callable[[], None]:
 
 def convolutions(cases: list[tuple[NeuronSpace, float]], seconds: float) -> None:
     """Ways to multiply by a convolution."""
-    rows = []
+    rows, kept = [], (stencil._WHOLE, ways._MANY, ways._WIDE)
     for index, reach in cases:
-        times = []
-        for whole in (0, 10**9):
-            stencil._WHOLE = whole
-            coupling = convolution(index, reach)
-            work = coupling.buffers(SAMPLES)
-            rng = np.random.default_rng(0)
+        calls = []
+        for whole, many in ((0, 10**9), (10**9, 10**9), (0, 0)):
+            stencil._WHOLE, ways._MANY, ways._WIDE = whole, many, 0
+            coupling = ways.convolution(index, reach)
+            work, rng = coupling.buffers(SAMPLES), np.random.default_rng(0)
             theta, out = rng.standard_normal(coupling.shape), np.empty((index.neurons, SAMPLES))
             full = rng.standard_normal((index.neurons + 1, SAMPLES))
-            call = lambda c=coupling, a=(theta, full, out, work): c.value(*a)  # noqa: E731
-            times.append(interleaved([call], seconds)[0])
-        grid = (index.nodes,) if index.dimension == 1 else (round(index.nodes**0.5),) * 2
-        reached = [int(reach + 1e-9)] * len(grid)
-        padded = [fft.next_fast_len(n + r, True) for n, r in zip(grid, reached, strict=True)]
-        axes = tuple(range(len(grid)))
-        kernel = fft.rfftn(np.ones(padded), axes=axes)[..., None]
-        states = full[:-1].reshape(*grid, SAMPLES)
-
-        def transform() -> None:
-            product = fft.rfftn(states, padded, axes=axes)  # noqa: B023
-            product *= kernel  # noqa: B023
-            fft.irfftn(product, padded, axes=axes)  # noqa: B023
-
-        times.append(interleaved([transform], seconds)[0])
+            coupling.value(theta, full, out, work)  # what is made once is made in this way
+            calls.append(partial(coupling.value, theta, full, out, work))
+        times = interleaved(calls, seconds, least=2)
         offsets = (coupling.shape[1] - 1) // index.channels
         rows.append([index.nodes, index.dimension, offsets, *(f"{1e3 * t:.2f}" for t in times)])
-    stencil._WHOLE = 16
+    stencil._WHOLE, ways._MANY, ways._WIDE = kept
     head = ["N", "dimension", "offsets", "stencil ms", "whole matrix ms", "FFT ms"]
     table("Convolution of 256 samples, one channel", head, rows)
 

@@ -12,6 +12,7 @@ from scipy.ndimage import correlate
 from stencils import differences, plane
 
 from fem_deepest.errors import InputError
+from fem_deepest.network.coupling import convolution as convolutions
 from fem_deepest.network.coupling.convolution import convolution
 from fem_deepest.network.coupling.operators import OperatorCoupling, elliptic, local
 from fem_deepest.spaces import NeuronSpace, stencil
@@ -73,9 +74,14 @@ class Case:
         return full
 
 
-@pytest.fixture(params=["whole", "gathered"], autouse=True)
+@pytest.fixture(params=["whole", "gathered", "spectral"], autouse=True)
 def products(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So few neurons are done by whole matrices; by small blocks of nodes only if they must."""
+    """So few neurons are done by whole matrices; otherwise only if they must."""
+    if request.param == "spectral":
+        if "convolution" not in request.node.name:
+            pytest.skip("only convolutions have spectra")
+        monkeypatch.setattr(convolutions, "_MANY", 0)
+        monkeypatch.setattr(convolutions, "_WIDE", 0)
     if request.param == "gathered":
         monkeypatch.setattr(stencil, "_WHOLE", 0)
         monkeypatch.setattr(stencil, "_BLOCK", 200)

@@ -9,6 +9,7 @@ networks call a kernel of ``2 reach/h + 1`` with padding.
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +17,14 @@ from scipy import sparse
 
 from fem_deepest.errors import InputError
 from fem_deepest.network.coupling.operators import OperatorCoupling
+from fem_deepest.network.coupling.spectral import SpectralConvolution
 from fem_deepest.spaces.factor import Factor
 from fem_deepest.spaces.neurons import NeuronSpace
 
 Array = NDArray[np.float64]
 
 _SLACK = 1e-9  # of the distance of nodes: a reach of so little less than a node still has it
+_MANY, _WIDE = 512, 48  # neurons and offsets from which on Fourier transforms are faster
 
 
 class Offsets:
@@ -102,10 +105,13 @@ def convolution(index: NeuronSpace, reach: float) -> OperatorCoupling:
     """
     offsets = Offsets(index, reach)
     mass = sparse.diags_array(index.node_weights) if index.lumped else index.field.mass
-    return OperatorCoupling(
-        [sparse.csr_array(offsets.shift(step) @ mass) for step in offsets.steps],
-        index,
-        uniform=True,
-        kernel=offsets,
-        text="kernel w(s - s') and bias b",
-    )
+    shifts = [sparse.csr_array(offsets.shift(step) @ mass) for step in offsets.steps]
+    options: dict[str, Any] = {
+        "uniform": True,
+        "kernel": offsets,
+        "text": "kernel w(s - s') and bias b",
+    }
+    if index.lumped and index.neurons >= _MANY and len(shifts) >= _WIDE:
+        options |= {"masses": index.node_weights, "steps": offsets.steps, "grid": offsets.grid}
+        return SpectralConvolution(shifts, index, **options)
+    return OperatorCoupling(shifts, index, **options)

@@ -11,6 +11,7 @@ neighbours, and not the number of operators, is what a sample costs.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Protocol, Self
 
 import numpy as np
@@ -91,7 +92,11 @@ class OperatorCoupling:
             self.columns = Factor.plain(self.channels * (self.features + 1))
         self.shape = self.rows.size, self.columns.size
         self.screened = screened
-        self.stencils = Stencils(self.operators, self.channels)
+
+    @cached_property
+    def stencils(self) -> Stencils:
+        """What multiplies."""
+        return Stencils(self.operators, self.channels)
 
     def effective(self, theta: Array) -> Array:
         """``theta`` itself."""
