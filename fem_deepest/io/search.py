@@ -41,8 +41,9 @@ def signature(config: Config, data: DataSet) -> dict[str, Any]:
         np.ascontiguousarray(data.inputs).tobytes() + np.ascontiguousarray(data.targets).tobytes()
     )
     values["checksum of the data"] = zlib.crc32(content)
-    if config.network.mesh is not None:
-        values["checksum of the mesh"] = zlib.crc32(Path(config.network.mesh).read_bytes())
+    for name in ("mesh", "depth_mesh"):
+        if (file := getattr(config.network, name)) is not None:
+            values[f"checksum of {name}"] = zlib.crc32(Path(file).read_bytes())
     return dict(jsonable(values))
 
 

@@ -118,4 +118,5 @@ def require(network: Network, config: Config, samples: int, comm: MPI.Intracomm)
 
 
 def _text(size: float) -> str:
-    return f"{size / 2**30:,.3g} GiB" if size >= 2**28 else f"{size / 2**20:,.3g} MiB"
+    value, unit = (size / 2**30, "GiB") if size >= 2**28 else (size / 2**20, "MiB")
+    return f"{value:,.0f} {unit}" if value >= 100.0 else f"{value:.3g} {unit}"

@@ -144,6 +144,7 @@ class Model:
             "columns": list(self.columns),
             "sizes": [self.network.inputs, self.network.outputs],
             "index": self.network.index.to_dict(),
+            "depth": self.network.depth.nodes.tolist(),
         }
 
     @classmethod
@@ -152,6 +153,8 @@ class Model:
     ) -> Model:
         """The model of a checkpoint, from :meth:`scaling` and the parameters."""
         classes, (inputs, outputs) = scaling["classes"], scaling["sizes"]
+        if config.network.depth_mesh is not None:  # the file may be gone
+            level = Resolution(tuple(scaling["depth"]), level.index)
         return cls(
             make_network(config, inputs, outputs, level, scaling.get("index")),
             flat,

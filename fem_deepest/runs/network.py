@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isclose
 from typing import Any
 
 import numpy as np
 
 from fem_deepest.configuration.train import Config, NetworkSection
+from fem_deepest.errors import InputError
 from fem_deepest.network.activation import activation
 from fem_deepest.network.coupling.convolution import convolution
 from fem_deepest.network.coupling.dense import Dense
@@ -17,7 +19,7 @@ from fem_deepest.network.coupling.protocol import Coupling
 from fem_deepest.network.network import Network
 from fem_deepest.network.scheme import scheme
 from fem_deepest.runs.index import ends, make_index
-from fem_deepest.spaces import NeuronSpace, Parameters, Resolution
+from fem_deepest.spaces import DepthMesh, NeuronSpace, Parameters, Resolution
 
 
 def make_network(
@@ -42,7 +44,7 @@ def make_network(
     section = config.network
     index = make_index(config, level.index, mesh)
     return Network(
-        depth=level.mesh(section.depth, section.grading),
+        depth=make_depth(section, level),
         index=index,
         scheme=scheme(section.scheme),
         activation=activation(section.activation, section.sharpness),
@@ -52,6 +54,33 @@ def make_network(
         coupling=make_coupling(section, index),
         **ends(config, index, inputs, outputs),
     )
+
+
+def make_depth(section: NetworkSection, level: Resolution) -> DepthMesh:
+    """The depth mesh of a configuration on a level: graded, of a file, or of the level itself.
+
+    Raises:
+        InputError: The file is no depth mesh, or another one than ``cells`` and ``depth`` say.
+
+    Not collective.
+    """
+    if section.depth_mesh is None or not isinstance(level.depth, int):
+        return level.mesh(section.depth, section.grading)
+    mesh = DepthMesh.read(section.depth_mesh)
+    end = float(mesh.nodes[-1])
+    if mesh.cells != section.cells or not isclose(end, section.depth) or section.grading != 1.0:
+        raise InputError(
+            f"network.depth_mesh has {mesh.cells} cells on (0, {end:g}), but network.cells = "
+            f"{section.cells}, depth = {section.depth:g} and grading = {section.grading:g}; set cells = "
+            f"{mesh.cells}, depth = {end:g} and no grading"
+        )
+    step, rest = divmod(mesh.cells, level.depth)
+    if rest:
+        raise InputError(
+            f"the {mesh.cells} cells of network.depth_mesh do not make a level of {level.depth}; give "
+            "solve.levels that divide them"
+        )
+    return DepthMesh(mesh.nodes[::step])
 
 
 def make_coupling(section: NetworkSection, index: NeuronSpace) -> Coupling:

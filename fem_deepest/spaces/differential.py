@@ -26,14 +26,14 @@ from scipy import sparse
 from fem_deepest.errors import InputError
 
 if TYPE_CHECKING:
-    from fem_deepest.spaces.neurons import NeuronSpace
+    from fem_deepest.spaces.index_space import IndexSpace
 
 _ROUNDING = 1e-12
 
 OPERATORS = ("1", "grad", "laplace", "hessian")
 
 
-def operator(space: NeuronSpace, name: str) -> list[sparse.csr_matrix]:
+def operator(space: IndexSpace, name: str) -> list[sparse.csr_matrix]:
     """The matrices (nodes, nodes) of an operator: one for each of its components.
 
     Args:
@@ -75,5 +75,5 @@ def operator(space: NeuronSpace, name: str) -> list[sparse.csr_matrix]:
     return [_divided(space, field.matrix(form)) for form in forms]
 
 
-def _divided(space: NeuronSpace, matrix: sparse.csr_matrix) -> sparse.csr_matrix:
+def _divided(space: IndexSpace, matrix: sparse.csr_matrix) -> sparse.csr_matrix:
     return sparse.csr_matrix(sparse.diags(1.0 / space.node_weights) @ matrix)

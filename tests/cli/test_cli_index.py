@@ -76,6 +76,45 @@ def test_a_run_on_a_mesh_can_predict_without_its_file(command, tmp_path):
     assert after.model.network.index.nodes == 81
 
 
+def test_the_depth_may_have_a_mesh_of_its_own(command, tmp_path):
+    mesh = Path(shutil.copy(MESHES / "depth.msh", tmp_path))
+    config, out = tmp_path / "spiral.toml", tmp_path / "run"
+    config.write_text(
+        """\
+[data]
+name = "spiral"
+samples = 60
+[network]
+neurons = 3
+depth_mesh = "depth.msh"
+cells = 24
+depth = 4.0
+[solve]
+iterations = 2
+[output]
+figures = false
+fields = false
+"""
+    )
+    assert command("train", config, "--out", out).code == 3
+    assert [stage["cells"] for stage in Run.load(out).stages] == [6, 12, 24]
+    mesh.unlink()
+    steps = np.diff(Run.load(out).model.network.depth.nodes)
+    np.testing.assert_allclose(steps[1:] / steps[:-1], 1.1, rtol=1e-6)
+    shutil.copy(MESHES / "depth.msh", tmp_path)
+    other = tmp_path / "other"
+    for setting, fragment in (
+        ("network.cells=12", "24 cells on (0, 4), but network.cells = 12"),
+        ("network.depth_mesh=../disc.msh", "no mesh file"),
+        (f"network.depth_mesh={MESHES / 'disc.msh'}", "dimension 2 in 2D"),
+        ("solve.levels=[5,24]", "do not make a level of 5"),
+    ):
+        ended = command("train", config, "--out", other, "--set", setting)
+        assert ended.code == 2, ended
+        assert fragment in ended.err, ended.err
+        assert not other.exists()
+
+
 def test_functions_on_a_line_go_in_and_come_out(command, tmp_path):
     random = np.random.default_rng(0)
     x = random.standard_normal((40, 6))
