@@ -24,7 +24,7 @@ from fem_deepest.spaces.neurons import NeuronSpace
 Array = NDArray[np.float64]
 
 _SLACK = 1e-9  # of the distance of nodes: a reach of so little less than a node still has it
-_MANY, _WIDE = 512, 48  # neurons and offsets from which on Fourier transforms are faster
+_MANY, _WIDE = 512, 56  # neurons and offsets from which on Fourier transforms are faster
 
 
 class Offsets:
