@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.network.activation import activation
+from fem_deepest.network.coupling.dense import Dense
+from fem_deepest.network.coupling.protocol import Coupling
 from fem_deepest.network.loss import CrossEntropy, LeastSquares
 from fem_deepest.network.network import Network
 from fem_deepest.network.scheme import scheme
@@ -24,6 +26,32 @@ SCHEMES = ("euler", "rk2", "rk4", "midpoint")
 ACTIVATIONS = ("tanh", "sigmoid", "softplus")
 SHARPNESS = 3.0  # of softplus; the default of 10 would need finer differences
 PRECISION = 2.0  # R_m of the least squares
+
+
+def neuron_index(kind: str, neurons: int) -> NeuronSpace:
+    """Points, P0 on an ``interval``, or P1 on one with the ``lumped`` or ``consistent`` mass."""
+    if kind in ("lumped", "consistent"):
+        return NeuronSpace.interval(neurons, "P1", kind)
+    return {"points": NeuronSpace.points, "interval": NeuronSpace.interval}[kind](neurons)
+
+
+def p1(nodes: Array) -> tuple[Array, Array]:
+    """P1 mass and stiffness by hand."""
+    mass, stiffness = np.zeros((2, nodes.size, nodes.size))
+    for i, h in enumerate(np.diff(nodes)):
+        mass[i : i + 2, i : i + 2] += h / 6 * np.array([[2, 1], [1, 2]])
+        stiffness[i : i + 2, i : i + 2] += 1 / h * np.array([[1, -1], [-1, 1]])
+    return mass, stiffness
+
+
+def index_matrices(kind: str, neurons: int) -> tuple[Array, Array]:
+    """Mass and stiffness of :func:`neuron_index` by hand; of P0 the fluxes between midpoints."""
+    if kind == "points":
+        return np.eye(neurons), np.zeros((neurons, neurons))
+    if kind == "interval":
+        return np.eye(neurons) / neurons, p1((np.arange(neurons) + 0.5) / neurons)[1]
+    mass, stiffness = p1(np.linspace(0.0, 1.0, neurons))
+    return (np.diag(mass.sum(axis=1)) if kind == "lumped" else mass), stiffness
 
 
 def network(
@@ -40,11 +68,16 @@ def network(
     cells: int = 4,
     grading: float = 1.3,
     depth: float = 1.5,
+    coupling: Callable[[NeuronSpace], Coupling] = Dense,
 ) -> Network:
-    """Network with few neurons on a graded depth mesh."""
+    """Network with few neurons on a graded depth mesh; ``coupling`` makes that of an index.
+
+    See :func:`neuron_index` for ``index``.
+    """
+    space = neuron_index(index, neurons)
     return Network(
         DepthMesh.graded(depth, cells, grading),
-        getattr(NeuronSpace, index)(neurons),
+        space,
         scheme(scheme_name),
         activation(activation_name, SHARPNESS),
         inputs,
@@ -52,6 +85,7 @@ def network(
         leak,
         lift == "linear",
         readout == "linear",
+        coupling=coupling(space),
     )
 
 
@@ -72,6 +106,7 @@ def network_action(
     data: tuple[Array, NDArray] | None = None,
     strength: float = 1e-2,
     kappa: float = 0.7,
+    ell: float = 0.0,
     R_f: float = np.inf,
     R_0: float = np.inf,
     **options: Any,
@@ -87,6 +122,7 @@ def network_action(
         targets,
         strength=strength,
         kappa=kappa,
+        ell=ell,
         model_precision=R_f,
         input_precision=R_0,
     )

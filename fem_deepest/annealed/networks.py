@@ -1,10 +1,13 @@
 """Networks as a landscape: the action of many weights at once, on one rank.
 
-The metric is that of :class:`fem_deepest.action.network.prior.Prior`. It is a tridiagonal matrix in depth
-times a diagonal one, and diagonal on readout, lift and forcings, so the blocks need only its small
-factor in depth, its inverse and a root of that:
+The metric is that of :class:`fem_deepest.action.network.prior.Prior`. Where it does not couple neurons
+(``ell = 0`` and a lumped mass) it is a tridiagonal matrix in depth times a diagonal one, and diagonal on
+readout, lift and forcings, so the blocks need only its small factor in depth, its inverse and a root of
+that:
 
     P = P_t (x) D,      C = P_t^{-1} (x) D^{-1},      C^{1/2} = L_t^{-T} (x) D^{-1/2},     P_t = L_t L_t^T.
+
+Else the separable solves of the prior serve all columns of a block together.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from fem_deepest.action.network.forced import ForcedReplicas
 from fem_deepest.annealed.landscape import Numbers
 from fem_deepest.errors import NumericalFailure
 from fem_deepest.noise.philox import normals
+from fem_deepest.spaces import Parameters
 
 Array = NDArray[np.float64]
 
@@ -49,13 +53,14 @@ class NetworkLandscape:
         self.action, self._replicas = action, ForcedReplicas(action)
         self.weights = action.space.parameter_size
         shape = action.network.shapes.theta
-        self._nodes, self._fields = shape[0], int(np.prod(shape))
-        diagonal, off = action.metric.depth
+        self._nodes, self._fields, self._prior = shape[0], int(np.prod(shape)), action.metric
+        diagonal, off = self._prior.field.depth
         self._depth = np.diag(diagonal) + np.diag(off, 1) + np.diag(off, -1)
         self._inverse: Array = np.linalg.inv(self._depth).astype(np.float64)
         self._root: Array = np.linalg.inv(np.linalg.cholesky(self._depth)).T.astype(np.float64)
         # D in the order of the unknowns of one depth node; the rest of P follows it.
-        self._columns = np.tile(action.metric.columns, shape[1])
+        self._columns = self._prior.field.measure.ravel()
+        self._unit = bool(np.all(self._columns == 1.0))
         ones, image = action.create(), action.create()
         ones.array[self._fields :] = 1.0
         action.metric.apply(ones, image)
@@ -91,17 +96,23 @@ class NetworkLandscape:
 
     def apply(self, D: Array) -> Array:
         """See :class:`.Landscape`."""
+        if not self._prior.is_diagonal:
+            return self._separable(D, self._prior.on_parameters, self._rest)
         return self._mapped(D, self._depth, self._columns, self._rest)
 
     def solve(self, R: Array) -> Array:
         """See :class:`.Landscape`."""
         columns, rest = np.divide(1.0, self._columns), np.divide(1.0, self._rest)
+        if not self._prior.is_diagonal:
+            return self._separable(R, self._prior.solve_parameters, rest)
         return self._mapped(R, self._inverse, columns, rest)
 
     def draw(self, seed: int, step: int, numbers: Numbers, stream: int = 0) -> Array:
         """See :class:`.Landscape`."""
         z = normals(seed, self._keys, step, stream, np.asarray(numbers, dtype=np.int64))
         columns, rest = (np.divide(1.0, np.sqrt(d)) for d in (self._columns, self._rest))
+        if not self._prior.is_diagonal:
+            return self._separable(z, self._prior.root_parameters, rest)
         return self._mapped(z, self._root, columns, rest)
 
     def inner(self, a: Array, b: Array) -> Array:
@@ -124,10 +135,20 @@ class NetworkLandscape:
         """A matrix in depth times a diagonal one, and a diagonal one on the rest."""
         fields, image = self._fields, np.empty(block.shape)
         image[:fields] = (depth @ block[:fields].reshape(self._nodes, -1)).reshape(fields, -1)
-        if columns[0] != 1.0:
+        if not self._unit:
             image[:fields].reshape(self._nodes, columns.size, -1)[...] *= columns[:, None]
         np.multiply(rest[:, None], block[fields:], out=image[fields:])
         return image
+
+    def _separable(
+        self, block: Array, operation: Callable[[Parameters, Parameters], None], rest: Array
+    ) -> Array:
+        """An operation of the prior on the parameters, and a diagonal one on the forcings."""
+        rows, size, shapes = _rows(block), self.weights, self.action.network.shapes
+        image = np.empty(rows.shape)
+        operation(*(Parameters.view(a[:, :size], shapes) for a in (rows, image)))
+        np.multiply(rest[size - self._fields :], rows[:, size:], out=image[:, size:])
+        return np.ascontiguousarray(image.T)
 
 
 def _rows(U: Array) -> Array:

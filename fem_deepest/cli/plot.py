@@ -16,6 +16,8 @@ from fem_deepest.runs.train import Run, load_data
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_MOST = 512  # neurons whose matrices are drawn
+
 
 def plot(directory: str | Path) -> list[Path]:
     """Draw the figures of a run directory again.
@@ -48,8 +50,10 @@ def draw(run: Run, train: DataSet, test: DataSet | None) -> list[Path]:
     model, folder = run.model, run.directory / "figures"
     network = model.network
     made = {"history": figures.history(*_history(run))}
-    theta = model.parameters.theta * network.column_scale
-    made["weights"] = figures.weights(network.depth.nodes, theta[:, :, :-1], theta[:, :, -1])
+    theta = network.coupling.effective(model.parameters.theta)
+    if network.index.neurons <= _MOST:
+        W, b = network.coupling.matrix(theta), network.bias(theta)
+        made["weights"] = figures.weights(network.depth.nodes, W, b)
 
     shown = test if test is not None else train
     part = "test" if test is not None else "training"

@@ -24,7 +24,7 @@ def description(problem: Problem, network: Network, grid: ProcessGrid) -> str:
         + (f" and {test.samples} test" if test else "")
         + f" samples, {train.features} inputs, {train.outputs} outputs; "
         f"{network.index.neurons} neurons, {network.depth.cells} depth cells, "
-        f"{network.shapes.size} parameters; "
+        f"{network.shapes.size} parameters: {network.coupling.parameters_text}; "
         f"{ranks} rank{'s' if ranks > 1 else ''}, grid {grid}"
     )
 

@@ -10,19 +10,9 @@ from pydantic import Field, model_validator
 from fem_deepest.configuration.anneal import AnnealOutput
 from fem_deepest.configuration.noise import ShakeSection
 from fem_deepest.configuration.section import Count, Positive, Precision, Section
-from fem_deepest.configuration.train import Data, NetworkSection
+from fem_deepest.configuration.train import Data, DataName, NetworkSection
 
-PairsName = Literal[
-    "isometric",
-    "published",
-    "digits",
-    "donut",
-    "squares",
-    "spiral",
-    "peaks",
-    "swiss_roll",
-    "file",
-]
+PairsName = Literal["isometric", "published", DataName]
 
 
 class Pairs(Data):

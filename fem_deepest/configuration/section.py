@@ -14,7 +14,6 @@ from fem_deepest.errors import InputError
 
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 Precision = Annotated[float, Field(gt=0.0)]
-_FILES = ("path", "mesh")  # keys of a section that are relative to the configuration
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -45,12 +44,10 @@ def read(
     for setting in settings:
         _override(values, setting)
     for section in values.values():
-        for key in _FILES:
-            if (
-                folder is not None
-                and isinstance(section, dict)
-                and isinstance(section.get(key), str)
-            ):
+        if folder is None or not isinstance(section, dict):
+            continue
+        for key in ("path", "mesh"):
+            if isinstance(section.get(key), str):
                 section[key] = str(folder / section[key])
     return values
 

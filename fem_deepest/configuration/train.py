@@ -16,12 +16,24 @@ from fem_deepest.configuration.section import Count, Positive, Precision, Sectio
 _LONGEST_STEP = 1.0  # in depth, on the coarsest of the automatic levels
 
 
+DataName = Literal[
+    "digits",
+    "diabetes",
+    "breast_cancer",
+    "donut",
+    "squares",
+    "spiral",
+    "peaks",
+    "swiss_roll",
+    "file",
+]
+_WITH_UNITS = ("diabetes", "breast_cancer", "file")  # columns that differ by orders of magnitude
+
+
 class Data(Section):
     """``[data]``: what is learnt from."""
 
-    name: Literal["digits", "donut", "squares", "spiral", "peaks", "swiss_roll", "file"] = Field(
-        default="digits", description="data set; `file` reads `path`"
-    )
+    name: DataName = Field(default="digits", description="data set; `file` reads `path`")
     path: str | None = Field(
         default=None, description="CSV or NPZ file, relative to the configuration"
     )
@@ -51,7 +63,8 @@ class Data(Section):
     )
     standardise: bool | None = Field(
         default=None,
-        description="scale inputs to mean 0, deviation 1 on the training part; default: files only",
+        description="scale inputs, and targets of a regression, to mean 0, deviation 1 on the training "
+        "part; default: files, diabetes and breast_cancer only",
     )
 
     @model_validator(mode="after")
@@ -60,12 +73,18 @@ class Data(Section):
             raise ValueError('path goes with name = "file", and only with it')
         return self
 
+    @property
+    def scaled(self) -> bool:
+        """Whether a training standardises the columns: as said, or as the data have units."""
+        return self.name in _WITH_UNITS if self.standardise is None else self.standardise
+
 
 class NetworkSection(Section):
     """``[network]``: the dynamics ``x' = -a x + sigma(W_h x + b)`` and its discretisation."""
 
     neurons: Count = Field(
-        default=64, description="`N` of points or an interval; of a mesh it follows from the mesh"
+        default=64,
+        description="`N` of points or an interval; of a rectangle or mesh it follows from the nodes",
     )
     index: Literal["points", "interval", "rectangle", "mesh"] = Field(
         default="points",
@@ -80,11 +99,11 @@ class NetworkSection(Section):
     )
     shape: Annotated[list[Count], Field(min_length=2, max_length=2)] | None = Field(
         default=None,
-        description="rectangle: nodes (P1), cells (P0) down and across; default: the pixels of the data",
+        description="rectangle: nodes (of P0 the cells) down and across; default: the pixels of the data",
     )
     extent: Annotated[list[Positive], Field(min_length=1, max_length=2)] | None = Field(
         default=None,
-        description="lengths of the sides of the interval or rectangle; default: 1",
+        description="length of the interval, height and width of the rectangle; default: 1",
     )
     mesh: str | None = Field(
         default=None, description="Gmsh or XDMF file of the index, relative to the configuration"
@@ -133,6 +152,11 @@ class NetworkSection(Section):
     start: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = Field(
         default=0.5, description="start: one Gaussian matrix, entries of deviation start/sqrt(N)"
     )
+    start_readout: Literal["zero", "regression"] = Field(
+        default="zero",
+        description="start of a linear readout: nothing, or the regression of the targets on the states "
+        "of the random network (least squares only)",
+    )
 
 
 class ActionSection(Section):
@@ -146,7 +170,8 @@ class ActionSection(Section):
         default=1.0, description="inverse correlation length of the prior in depth"
     )
     ell: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = Field(
-        default=0.0, description="`ell`, correlation length of the prior along the neuron index"
+        default=0.0,
+        description="smoothing of the prior along the index, correlated over `ell/kappa`",
     )
     R_m: Positive = Field(default=1.0, description="precision of the measurements (least squares)")
     R_f: Precision = Field(
@@ -246,11 +271,20 @@ class Config(Section):
                 neurons,
                 self.levels,
                 index=network.index,
-                last=(network.shape or self.data.shape) if on_pixels else network.neurons,
+                last=(network.shape or self.pixels) if on_pixels else network.neurons,
                 first_neurons=first,
             )
         if problem:
             raise ValueError(problem)
+        return self
+
+    @model_validator(mode="after")
+    def _index_has_neighbours(self) -> Config:
+        if self.action.ell > 0.0 and self.network.index == "points":
+            raise ValueError(
+                f"action.ell = {self.action.ell:g} smooths along the neuron index, but network.index = "
+                "'points' has no neighbours; take ell = 0 or an interval, a rectangle or a mesh"
+            )
         return self
 
     @property
@@ -262,6 +296,11 @@ class Config(Section):
         while levels[0] % 2 == 0 and levels[0] > 2 and levels[0] // 2 >= most:
             levels.insert(0, levels[0] // 2)
         return levels
+
+    @property
+    def pixels(self) -> list[int] | None:
+        """Shape of the inputs as an image or a function on a line, if they have one."""
+        return self.data.shape or ([8, 8] if self.data.name == "digits" else None)
 
     @property
     def levels(self) -> list[tuple[int, tuple[int, ...]]]:

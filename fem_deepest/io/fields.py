@@ -15,6 +15,7 @@ from fem_deepest.runs.model import Model
 Array = NDArray[np.float64]
 
 _MOST = 2_000_000  # vertices beyond which a box is thinned out
+_WIDEST = 4096  # neurons beyond which no kernel is written
 _SHOWN = 10  # samples whose states are written
 
 
@@ -24,7 +25,8 @@ def write_fields(folder: Path, model: Model, data: DataSet) -> list[Path]:
     The effective matrix ``W_h(t)_{ij}`` becomes a continuous piecewise trilinear function on the
     box depth x index x index with the exact values at its vertices, the bias and the states one on
     the rectangle depth x index. ``states`` shows one sample after the other as time steps, one of
-    every class first. A box of more than two million vertices keeps only every m-th neuron.
+    every class first. A box of more than two million vertices keeps only every m-th neuron; of
+    more than 4096 neurons there is no kernel.
 
     Args:
         folder: Made where it is missing; files are written over.
@@ -35,18 +37,18 @@ def write_fields(folder: Path, model: Model, data: DataSet) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     network = model.network
-    t, theta = network.depth.nodes, model.parameters.theta * network.column_scale
-    kernel, bias = theta[:, :, :-1], theta[:, :, -1]
+    t, theta = network.depth.nodes, network.coupling.effective(model.parameters.theta)
     paths = []
     neurons = network.index.neurons
     if neurons > 1:
-        thin = int(np.ceil(np.sqrt(max(1.0, kernel.size / _MOST))))
+        thin = int(np.ceil(np.sqrt(max(1.0, t.size * neurons**2 / _MOST))))
         some = np.arange(0, neurons, thin)
-        if some.size > 1:
-            values = kernel[:, some][:, :, some]
+        if some.size > 1 and neurons <= _WIDEST:
+            # One depth at a time: a coupling may have far fewer parameters than its matrices entries.
+            values = np.stack([network.coupling.matrix(node)[some][:, some] for node in theta])
             paths.append(_write(folder / "kernel.xdmf", "W", (t, some, some), [values]))
         index = np.arange(neurons)
-        paths.append(_write(folder / "bias.xdmf", "b", (t, index), [bias]))
+        paths.append(_write(folder / "bias.xdmf", "b", (t, index), [network.bias(theta)]))
         shown = _representatives(data)
         states = model.states(data.inputs[shown])
         frames = [states[:, :, k] for k in range(shown.size)]

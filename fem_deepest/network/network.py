@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from fem_deepest.network.activation import Activation
 from fem_deepest.network.coupling.dense import Dense
 from fem_deepest.network.coupling.protocol import Coupling
 from fem_deepest.network.flow import Flow
+from fem_deepest.network.readout import Readout
 from fem_deepest.network.scheme import Scheme
 from fem_deepest.network.variation import Variation
 from fem_deepest.spaces import DepthMesh, NeuronSpace, Parameters, Shapes
@@ -35,8 +37,10 @@ class Network:
         outputs: Number of outputs.
         leak: ``a``.
         linear_lift: ``x(0) = E z + e`` with trained ``E, e``; else ``x(0) = (z, 0)``, zero-padded.
-        linear_readout: ``y = C x(T) + c`` with trained ``C, c``; else ``y`` is the first neurons.
+        linear_readout: ``y = C M_S x(T) + c`` with trained ``C, c``; else ``y`` is the first neurons.
         coupling: ``B``; without one it is the dense coupling ``W_h x + b`` of the index.
+        enter: ``x(0) = enter z`` in place of padding, (N, d): a projection, see :mod:`.pixels`.
+        leave: ``y = leave x(T)`` in place of the first neurons, (outputs, N): cell means.
     """
 
     depth: DepthMesh
@@ -49,6 +53,8 @@ class Network:
     linear_lift: bool = False
     linear_readout: bool = True
     coupling: Coupling = None  # type: ignore[assignment]
+    enter: Array | None = None
+    leave: Array | None = None
     _flows: dict[tuple[int, ...], Flow] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -65,12 +71,12 @@ class Network:
                 f"the coupling is one of {self.coupling.neurons} neurons, but the index has {n}; make "
                 "both of the same index"
             )
-        if not self.linear_lift and n < self.inputs:
+        if self.enter is None and not self.linear_lift and n < self.inputs:
             raise InputError(
                 f"{n} neurons cannot hold {self.inputs} inputs by zero-padding; take at least "
                 f'{self.inputs} neurons or lift = "linear"'
             )
-        if not self.linear_readout and n < self.outputs:
+        if self.leave is None and not self.linear_readout and n < self.outputs:
             raise InputError(
                 f"{n} neurons cannot show {self.outputs} outputs; take at least {self.outputs} "
                 'neurons or readout = "linear"'
@@ -82,14 +88,14 @@ class Network:
         n = self.index.neurons
         return Shapes(
             theta=(self.depth.cells + 1, *self.coupling.shape),
-            readout=(self.outputs if self.linear_readout else 0, n + 1),
+            readout=self.readout.shape,
             lift=(n, self.inputs + 1 if self.linear_lift else 0),
         )
 
-    @property
-    def column_scale(self) -> Array:
-        """Factors from the stored ``[w | b]`` of a dense coupling to the effective one, (N + 1,)."""
-        return Dense(self.index).column_scale
+    @cached_property
+    def readout(self) -> Readout:
+        """The readout."""
+        return Readout(self.index.factor, self.outputs, self.linear_readout, self.leave)
 
     def stage_parameters(self, theta: Array) -> Array:
         """Effective parameters of the coupling where a step needs them, (n, S, rows, columns).
@@ -103,6 +109,14 @@ class Network:
         out[...] = 0.0
         self.depth.at_stages_transposed(self.scheme.abscissae, stages, out)
         self.coupling.effective_transposed(out)
+
+    def bias(self, theta: Array) -> Array:
+        """``z`` of a state that vanishes, (..., N), of effective parameters (..., rows, columns)."""
+        lead, n = theta.shape[:-2], self.index.neurons
+        full, z = np.zeros((*lead, n + 1, 1)), np.empty((*lead, n, 1))
+        full[..., -1, :] = 1.0
+        self.coupling.value(theta, full, z, self.coupling.buffers(1, lead))
+        return z[..., 0]
 
     def flow(self, width: int, lead: tuple[int, ...] = ()) -> Flow:
         """Sweeps for tiles of ``width`` samples, see :class:`.Flow`; made once for each width."""
@@ -129,15 +143,16 @@ class Network:
         """``x(0)``, shape (..., N, K), of the inputs ``z``, shape (d, K) or (..., d, K)."""
         if self.linear_lift:
             return parameters.lift[..., :-1] @ z + parameters.lift[..., -1:]
+        if self.enter is not None:
+            x = self.enter @ z
+            return np.broadcast_to(x, np.broadcast_shapes(x.shape, (*parameters.lead, 1, 1))).copy()
         x = np.zeros((*parameters.lead, self.index.neurons, z.shape[-1]))
         x[..., : self.inputs, :] = z
         return x
 
     def read(self, parameters: Parameters, x: Array) -> Array:
         """Output ``y``, shape (..., outputs, K), of the last states ``x``, shape (..., N, K)."""
-        if self.linear_readout:
-            return parameters.readout[..., :-1] @ x + parameters.readout[..., -1:]
-        return x[..., : self.outputs, :].copy()
+        return self.readout.value(parameters, x)
 
     def output(self, parameters: Parameters, z: Array) -> Array:
         """Outputs (..., outputs, K) of the inputs ``z`` (d, K). Not collective."""

@@ -1,56 +1,138 @@
-"""The neuron index of a configuration, as its levels have it."""
+"""The neuron index of a configuration, on every level, and how data enter and leave it."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any
 
 from fem_deepest.configuration.train import Config
 from fem_deepest.errors import InputError
 from fem_deepest.spaces import NeuronSpace
+from fem_deepest.spaces.domain import domain_from_dict
 
 
-def make_index(config: Config, shape: tuple[int, ...] = ()) -> NeuronSpace:
-    """The neuron index of a configuration.
+def make_index(
+    config: Config, shape: Sequence[int] = (), mesh: Mapping[str, Any] | None = None
+) -> NeuronSpace:
+    """The neuron index of a configuration. Not collective.
 
     Args:
         config: Configuration.
-        shape: Neurons (N,), or rows and columns, of a level; default: those of the configuration.
+        shape: Nodes (N,), or rows and columns, of a level; default: those of the configuration.
+        mesh: Mesh of a checkpoint, in place of the file that it was read from.
 
     Raises:
-        InputError: The index needs a key that is not there, or neurons that there cannot be.
+        InputError: The keys do not go together, or there is no such mesh.
+    """
+    section, kind = config.network, config.network.index
+    _check_keys(config)
+    if kind == "points":
+        return NeuronSpace.points(section.neurons)
+    element = section.element or ("P0" if kind == "interval" else "P1")
+    common: dict[str, Any] = {"mass": section.mass, "channels": section.channels}
+    if kind == "interval":
+        (neurons,), (extent,) = shape or (section.neurons,), section.extent or (1.0,)
+        nodes, rest = divmod(neurons, section.channels)
+        if rest:
+            raise InputError(
+                f"{neurons} neurons are not {section.channels} channels of equal size; take a multiple "
+                "of network.channels"
+            )
+        return NeuronSpace.interval(nodes, element, extent=extent, **common)
+    if kind == "rectangle":
+        shape = shape or section.shape or config.pixels or ()
+        if len(shape) != 2:
+            raise InputError(
+                "network.index = 'rectangle' has no shape; give network.shape = [rows, columns], or "
+                "data.shape if the inputs are the pixels of an image"
+            )
+        return NeuronSpace.rectangle(shape, element, extent=section.extent or (1.0, 1.0), **common)
+    return NeuronSpace.mesh(domain_from_dict(mesh) if mesh else section.mesh, element, **common)
+
+
+def _check_keys(config: Config) -> None:
+    """Refuse keys of ``[network]`` that the kind of index has no use for."""
+    section, kind = config.network, config.network.index
+    if (kind == "mesh") != (section.mesh is not None):
+        raise InputError(
+            f"network.index = '{kind}' with network.mesh = {section.mesh!r}; a mesh file goes with index "
+            "= 'mesh', and only with it"
+        )
+    given = {"element": section.element, "extent": section.extent, "shape": section.shape}
+    unused = {
+        "points": ["element", "extent", "shape"],
+        "interval": ["shape"],
+        "rectangle": [],
+        "mesh": ["extent", "shape"],
+    }[kind]
+    for key in unused:
+        if given[key] is not None:
+            raise InputError(
+                f"network.{key} = {given[key]!r} has no meaning for network.index = '{kind}'; leave it "
+                "out or take another index"
+            )
+    if kind == "points" and (section.channels > 1 or section.mass != "lumped"):
+        raise InputError(
+            "channels and the mass are those of an index with a geometry, but network.index = 'points'; "
+            "take an interval, a rectangle or a mesh"
+        )
+    sides = {"interval": 1, "rectangle": 2}.get(kind)
+    if section.extent is not None and len(section.extent) != sides:
+        raise InputError(
+            f"network.extent = {section.extent} has {len(section.extent)} sides, but network.index = "
+            f"'{kind}' has {sides}"
+        )
+
+
+def ends(config: Config, index: NeuronSpace, inputs: int, outputs: int) -> dict[str, Any]:
+    """How data enter and leave a network: its fields ``linear_lift, enter, linear_readout, leave``.
+
+    Args:
+        config: Configuration.
+        index: Its neuron index.
+        inputs: Numbers of an input.
+        outputs: Numbers of an output.
+
+    Raises:
+        InputError: Data and neuron index do not fit each other.
 
     Not collective.
     """
-    section = config.network
-    mass, channels, extent = section.mass, section.channels, section.extent
-    if section.index == "points":
-        return NeuronSpace.points(section.neurons)
-    if section.index == "mesh":
-        if section.mesh is None:
-            raise InputError("network.index = 'mesh' needs a file; give it as network.mesh")
-        return NeuronSpace.mesh(section.mesh, section.element or "P1", mass, channels)
-    if section.index == "interval":
-        (neurons,) = shape or (section.neurons,)
-        if neurons % channels:
+    on_pixels = index.kind in ("rectangle", "mesh")
+    lift = config.network.lift or ("project" if on_pixels else "pad")
+    readout = config.network.readout
+    for key, name in (("lift", lift), ("readout", readout)):
+        if name in ("pad", "observed") and on_pixels:
             raise InputError(
-                f"{neurons} neurons are not {channels} channels of equal size; take a multiple of "
-                "network.channels"
+                f"network.{key} = '{name}' takes the first neurons, which mean nothing on network.index "
+                f"= '{index.kind}'; take 'linear' or 'project'"
             )
-        sides = extent or [1.0]
-        _check_sides(sides, 1)
-        return NeuronSpace.interval(
-            neurons // channels, section.element or "P0", mass, sides[0], channels
-        )
-    across = shape or section.shape or config.data.shape or ()
-    if len(across) != 2:
+    enter = index.enter(_pixels(config, inputs, "inputs")) if lift == "project" else None
+    leave = index.leave(_pixels(config, outputs, "outputs")) if readout == "project" else None
+    return {
+        "linear_lift": lift == "linear",
+        "enter": enter,
+        "linear_readout": readout == "linear",
+        "leave": leave,
+    }
+
+
+def _pixels(config: Config, numbers: int, what: str) -> Sequence[int]:
+    """Shape of the inputs or outputs.
+
+    Raises:
+        InputError: The configuration gives none, or one of another size.
+    """
+    shape, key = config.pixels, "lift" if what == "inputs" else "readout"
+    if shape is None:
         raise InputError(
-            "network.index = 'rectangle' needs its nodes down and across; give network.shape, or "
-            "data.shape of the images"
+            f"the {numbers} {what} of the data have no shape, but network.{key} = 'project' needs one; "
+            f"give data.shape = [rows, columns], or [{numbers}] for cell means of a function on a line"
         )
-    sides = extent or [1.0, 1.0]
-    _check_sides(sides, 2)
-    return NeuronSpace.rectangle(across, section.element or "P1", mass, sides, channels)
-
-
-def _check_sides(extent: list[float], sides: int) -> None:
-    if len(extent) != sides:
-        what = "an interval has one side" if sides == 1 else "a rectangle has two sides"
-        raise InputError(f"network.extent = {extent}, but {what}; give as many lengths")
+    if prod(shape) != numbers:
+        raise InputError(
+            f"the data have {numbers} {what}, but data.shape = {list(shape)} has {prod(shape)} "
+            f"pixels; give the shape of the {what}, or take network.{key} = 'linear'"
+        )
+    return shape

@@ -22,7 +22,8 @@ from fem_deepest.errors import InputError, Interrupted
 from fem_deepest.io.search import signature
 from fem_deepest.io.start import read_start, write_start
 from fem_deepest.network.loss import LeastSquares
-from fem_deepest.runs.model import Model, Problem, initial_parameters, make_schedule
+from fem_deepest.runs.model import Model, Problem, make_schedule
+from fem_deepest.runs.network import initial_parameters
 from fem_deepest.runs.predictions import Predictions
 from fem_deepest.runs.sampling import Table, Values, kernel_maker
 from fem_deepest.runs.train import load_data
@@ -168,7 +169,8 @@ class NetworkPosterior:
 
         def start(action: NetworkAction) -> PETSc.Vec:
             u = action.create()
-            initial_parameters(action.space.parameters(u.array_w), self.training)
+            parameters = action.space.parameters(u.array_w)
+            initial_parameters(action.network, parameters, self.training)
             return u
 
         nested = self._nested(step)

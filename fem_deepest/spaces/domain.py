@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import basix.ufl
 import numpy as np
+import ufl
 from dolfinx import io, mesh
 from mpi4py import MPI
 
-from fem_deepest._compat import read_msh
+from fem_deepest._compat import geometry_dofmap, read_msh
 from fem_deepest.errors import InputError
 
 
@@ -101,3 +103,24 @@ def _grid_name(path: Path) -> str:
     except ET.ParseError as error:
         raise InputError(f"{path} is not valid XDMF: {error}; give another file") from None
     raise InputError(f"{path} holds no mesh; give another file")
+
+
+def domain_to_dict(domain: Any) -> dict[str, Any]:
+    """Vertices and cells of a mesh on ``MPI.COMM_SELF`` in the order they were given, in plain types.
+
+    With :func:`domain_from_dict` the same mesh again, with the same numbers: floats of JSON are exact.
+    """
+    given = np.argsort(domain.geometry.input_global_indices)
+    place = np.empty_like(given)
+    place[given] = np.arange(given.size)
+    cells = place[geometry_dofmap(domain)][np.argsort(domain.topology.original_cell_index)]
+    x = domain.geometry.x[given, : domain.geometry.dim]
+    return {"cell": domain.basix_cell().name, "x": x.tolist(), "cells": cells.tolist()}
+
+
+def domain_from_dict(values: Mapping[str, Any]) -> Any:
+    """Inverse of :func:`domain_to_dict`, on ``MPI.COMM_SELF``."""
+    x = np.array(values["x"])
+    element = basix.ufl.element("Lagrange", values["cell"], 1, shape=(x.shape[1],))
+    cells = np.array(values["cells"], dtype=np.int64)
+    return mesh.create_mesh(MPI.COMM_SELF, cells=cells, x=x, e=ufl.Mesh(element))

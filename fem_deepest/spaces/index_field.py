@@ -53,28 +53,24 @@ class IndexField:
         self.domain, self.degree = domain, degree
         self.V = fem.functionspace(domain, ("DG", 0) if degree == 0 else ("Lagrange", degree))
         x = self.V.tabulate_dof_coordinates()[:, : domain.geometry.dim]
+        name = np.full(len(x), np.iinfo(np.int64).max)
+        if degree > 0:
+            # Vertices have the coordinates and the names of the file to the last bit.
+            vertices = _compat.geometry_dofmap(domain)
+            corners = np.asarray(self.V.dofmap.list)[:, : vertices.shape[1]]
+            x[corners] = domain.geometry.x[vertices, : domain.geometry.dim]
+            name[corners] = domain.geometry.input_global_indices[vertices]
+        else:
+            name[np.asarray(self.V.dofmap.list)[:, 0]] = domain.topology.original_cell_index
         self.dofs: NDArray[np.int64] = {
             "line": lambda: np.argsort(x[:, 0]),
             "rows": lambda: _rows(x),
-            "file": lambda: self._of_file(x),
+            # Nodes that are no vertices have no name in the file: by their place, behind the vertices.
+            "file": lambda: np.lexsort((*x.T, name)),
         }[order]()
-        self.coordinates: Array = x[self.dofs] + 0.0  # no negative zeros
+        self.coordinates: Array = x[self.dofs]
         self._number = np.empty_like(self.dofs)
         self._number[self.dofs] = np.arange(self.dofs.size)
-
-    def _of_file(self, x: Array) -> NDArray[np.int64]:
-        if self.degree == 0:
-            cells = np.asarray(self.V.dofmap.list)[:, 0]
-            return cells[np.argsort(self.domain.topology.original_cell_index)].astype(np.int64)
-        vertices = _compat.geometry_dofmap(self.domain)
-        corners = np.asarray(self.V.dofmap.list)[
-            :, : self.domain.ufl_domain().ufl_cell().num_vertices()
-        ]
-        name = np.full(len(x), np.iinfo(np.int64).max)
-        given = self.domain.geometry.input_global_indices
-        name[corners.ravel()] = given[vertices[:, : corners.shape[1]].ravel()]
-        # Nodes that are no vertices have no name in the file: by their place, behind the vertices.
-        return np.lexsort((*x.T, name))
 
     @property
     def cell_nodes(self) -> NDArray[np.int64]:

@@ -197,7 +197,15 @@ class NeuronSpace:
 
         check_element(element, mass)
         named = isinstance(source, str | Path)
-        domain = read_domain(MPI.COMM_SELF, source) if named else source
+        domain: Any = read_domain(MPI.COMM_SELF, source) if named else source
+        dimension, flat = domain.geometry.dim, domain.geometry.dim == domain.topology.dim
+        curved = domain.ufl_domain().ufl_coordinate_element().embedded_superdegree > 1
+        if dimension > 2 or not flat or (curved and domain.basix_cell().name != "quadrilateral"):
+            raise InputError(
+                f"the mesh {source if named else 'of the neuron index'} has cells of dimension "
+                f"{domain.topology.dim} in {dimension}D{', curved' if curved else ''}; expected "
+                "intervals on the line, or straight triangles or quadrilaterals in the plane"
+            )
         field = IndexField(domain, ELEMENTS[element], "file")
 
         def create(degree: int) -> Any:
@@ -219,6 +227,12 @@ class NeuronSpace:
             raise InputError("a neuron index on a mesh file cannot be resized; give another mesh")
         return self._resize(nodes)
 
+    def to_dict(self) -> dict[str, Any] | None:
+        """The mesh in plain types where nothing else describes it, for :func:`.domain_from_dict`."""
+        from fem_deepest.spaces.domain import domain_to_dict
+
+        return domain_to_dict(self.field.domain) if self.kind == "mesh" else None
+
     @cached_property
     def field(self) -> Any:
         """The scalar space of one channel, :class:`.IndexField`.
@@ -239,7 +253,7 @@ class NeuronSpace:
     def coordinates(self) -> Array:
         """Coordinates of the nodes, (nodes, geometric dimension); points have their numbers, (N, 1)."""
         if self.is_points:
-            return np.arange(float(self.nodes))[:, None]
+            return np.arange(self.nodes, dtype=np.float64)[:, None]
         return np.asarray(self.field.coordinates)
 
     @cached_property
@@ -276,20 +290,6 @@ class NeuronSpace:
     def uniform(self) -> float | None:
         """The number ``m`` where ``M_S = m 1``, else None."""
         return self.factor.uniform
-
-    @property
-    def mass(self) -> float:
-        """The number ``m`` of ``M_S = m 1``, for what knows no other mass matrix.
-
-        Raises:
-            InputError: The masses differ.
-        """
-        if self.uniform is None:
-            raise InputError(
-                f"the neurons of a '{self.kind}' with {self.element} have different masses, expected "
-                "one for all; take points, or P0 on an interval or a rectangle"
-            )
-        return self.uniform
 
     @cached_property
     def factor(self) -> Factor:

@@ -18,6 +18,7 @@ from fem_deepest.studies.contests.wells import WellsStudy
 from fem_deepest.studies.depth import DepthStudy
 from fem_deepest.studies.escape import EscapeStudy
 from fem_deepest.studies.heat import HeatStrongStudy, HeatWeakStudy
+from fem_deepest.studies.iterations import IterationsStudy
 from fem_deepest.studies.multilevel import MultilevelStudy
 from fem_deepest.studies.neurons import NeuronsStudy
 from fem_deepest.studies.samples import SamplesStudy
@@ -31,6 +32,7 @@ STUDIES: dict[str, type[Study]] = {
     "weak_constraint": WeakConstraintStudy,
     "depth": DepthStudy,
     "neurons": NeuronsStudy,
+    "iterations": IterationsStudy,
     "samples": SamplesStudy,
     "heat_strong": HeatStrongStudy,
     "heat_weak": HeatWeakStudy,

@@ -3,43 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
 
-from fem_deepest.action.network.action import NetworkAction
-from fem_deepest.configuration.section import Section, validate
-from fem_deepest.configuration.train import ActionSection, Config, NetworkSection
-from fem_deepest.network.loss import LeastSquares
-from fem_deepest.runs.model import make_network
+from fem_deepest.configuration.section import validate
+from fem_deepest.configuration.train import Config
+from fem_deepest.runs.network import make_network
 from fem_deepest.spaces import Parameters as ControlParameters
 from fem_deepest.spaces import ProcessGrid, Resolution
+from fem_deepest.spaces.prolongation import along
 from fem_deepest.studies.column import Errors
+from fem_deepest.studies.fields import FieldsConfig, cells_of, field_action
 from fem_deepest.studies.points import Parameters, Point
-from fem_deepest.studies.study import (
-    Count,
-    Factor,
-    Positive,
-    Study,
-    StudyConfig,
-    StudySection,
-    StudySolve,
-)
+from fem_deepest.studies.study import Factor, Study, StudySection
 from fem_deepest.studies.table import Table
-from fem_deepest.studies.training import column_measure, depth_norm, train
+from fem_deepest.studies.training import field_norms, train
 
 Array = NDArray[np.float64]
-
-# Of a network, those keys that the study decides itself.
-_DECIDED: dict[str, Any] = {
-    "index": "interval",
-    "lift": "pad",
-    "readout": "observed",
-    "start": 0.0,
-}
 
 
 class NeuronsSection(StudySection):
@@ -47,86 +31,50 @@ class NeuronsSection(StudySection):
 
     name: Literal["neurons"] = Field(description="this study")
     reference: Factor = Field(
-        default=4, description="neurons of the reference, a multiple of the largest value"
+        default=4, description="cells of the reference, a multiple of those of the largest value"
     )
-
-    @model_validator(mode="after")
-    def _nested(self) -> NeuronsSection:
-        finest = self.reference * self.values[-1]
-        odd = [n for n in self.values if finest % n]
-        if odd:
-            raise ValueError(
-                f"values has {odd[0]}, whose cells are not unions of those of the reference with "
-                f"{finest} neurons; take divisors of it"
-            )
-        return self
-
-
-class FieldsSection(Section):
-    """``[data]``: random smooth functions ``z_k`` on (0, 1) and ``y_k``, see :class:`NeuronsStudy`."""
-
-    samples: Count = Field(default=8, description="`K`")
-    modes: Count = Field(default=3, description="cosines of which an input is made")
-    smoothing: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = Field(
-        default=0.1, description="`tau`, time of the heat flow in the target"
+    nested: bool = Field(
+        default=False, description="nested iteration along the index, through the smaller values"
     )
 
 
-class FieldNetworkSection(NetworkSection):
-    """``[network]``: as for a training, without the keys that the study decides."""
-
-    depth: Positive = Field(default=1.0, description="`T`")
-    cells: Count = Field(default=4, description="depth cells")
-    scheme: Literal["euler", "midpoint", "rk2", "rk4"] = Field(
-        default="rk2", description="depth scheme"
-    )
-
-
-class FieldActionSection(ActionSection):
-    """``[action]``: as for a training, with a strong prior."""
-
-    strength: Positive = Field(default=1e-2, alias="lambda", description="strength of the prior")
-
-
-class NeuronsConfig(StudyConfig):
+class NeuronsConfig(FieldsConfig):
     """Configuration of :class:`NeuronsStudy`."""
 
     study: NeuronsSection
-    data: FieldsSection = FieldsSection()
-    network: FieldNetworkSection = FieldNetworkSection()
-    action: FieldActionSection = FieldActionSection()
-    solve: StudySolve = StudySolve()
 
     @model_validator(mode="after")
-    def _only_what_is_read(self) -> NeuronsConfig:
-        for key in ("neurons", *_DECIDED):
-            if key in self.network.model_fields_set:
-                raise ValueError(f"network.{key} is decided by the study; remove it")
-        if self.action.loss not in (None, "least_squares"):
-            raise ValueError("action.loss must be 'least_squares' in this study; remove it")
+    def _nested(self) -> NeuronsConfig:
+        if "neurons" in self.network.model_fields_set:
+            raise ValueError("network.neurons is decided by the study; remove it")
+        element, values = self.network.element, self.study.values
+        finest = self.study.reference * cells_of(element, values[-1])
+        odd = [n for n in values if not cells_of(element, n) or finest % cells_of(element, n)]
+        if odd:
+            raise ValueError(
+                f"study.values has {odd[0]}, whose cells are not unions of those of the reference with "
+                f"{finest} cells; take divisors of it{', plus one' if element == 'P1' else ''}"
+            )
         return self
 
 
 class NeuronsStudy(Study):
     """Distance of trained networks from one with several times as many neurons.
 
-    The neuron index is the interval (0, 1) in N equal cells and ``W_h = w/N``, the midpoint rule for
-    ``int_0^1 w(t,s,s') x(t,s') ds'``; inputs and targets are values of fixed smooth functions
+    The problem is that of :mod:`.fields`. ``W_h = w M_S``, the integral ``int_0^1 w(t,s,s') x(t,s') ds'``.
+    Where the search ends in a smooth field, as ``w = P^{-1} (1/K) sum_k sigma' p_k(s) x_k(s')`` is if
+    the prior is strong or smooths along the index (``ell``),
 
-        z_k(s) = sum_j c_kj cos(j s),      y_k = sin( exp(tau d^2/ds^2) z_k )
+    * ``weights``, in L2: 1 for P0, the interpolation error, and 2 for P1;
+    * ``means`` (P0), the cell means of the reference against the values on the coarse cells: 2, because
+      mean and midpoint value differ by ``O(N^-2)``;
+    * ``weights H1`` (P1), the seminorm along the index: 1;
+    * ``action``: 2.
 
-    at the midpoints, ``c_kj ~ N(0, 1/(1 + j^2))``, and ``R_m/N`` is the precision of each. So all
-    sums over neurons are midpoint rules (of functions without a period of 1, or these rules would
-    be exact). The search starts at zero, a start that has a limit. Where it ends in a smooth field,
-    ``w = P^{-1} (1/K) sum_k sigma' p_k(s) x_k(s')``, as it does if the prior is strong,
-
-    * ``action`` converges with order 2, that of the midpoint rule;
-    * ``weights`` as a piecewise constant field, in L2: 1, the interpolation error of P0;
-    * ``means``, the cell means of the reference against the values on the coarse cells: 2, because
-      mean and midpoint value differ by ``O(N^-2)``.
-
-    With a weaker prior (``lambda = 3e-3`` with the other defaults) the action still converges so but
-    the fields do not: nothing in the prior smooths along the index, and the table shows it.
+    P1 needs ``mass = "consistent"`` for this: the lumped projection of the data is of first order at the
+    ends of the interval, the one of L2 is of second. With ``ell = 0`` and a weaker prior
+    (``lambda = 3e-3`` with P0 and the other defaults) the action still converges so but the fields do
+    not: nothing in the prior smooths along the index, and the table shows it.
     The depth mesh is the same for all points. The reference has an error of its
     own, see :class:`fem_deepest.studies.depth.DepthStudy`.
     """
@@ -134,25 +82,28 @@ class NeuronsStudy(Study):
     title = "Refinement of the neuron index against a finer field"
     Config = NeuronsConfig
     config: NeuronsConfig
-    columns = ("weights", "means", "action")
 
     def __init__(self, config: NeuronsConfig) -> None:
         self.config = config
-        self._finest = config.study.values[-1] * config.study.reference
+        self._linear = config.network.element == "P1"
+        cells = cells_of(config.network.element, config.study.values[-1]) * config.study.reference
+        self._cells, self._finest = cells, cells + int(self._linear)
         validate(Config, self.points()[0]["config"])
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Errors of the field in two norms, and of the action."""
+        return "weights", "weights H1" if self._linear else "means", "action"
 
     def points(self) -> list[dict[str, Any]]:
         """One for each number of neurons, the reference last."""
-        base = self.config.model_dump(exclude={"study", "check", "output", "data"}, by_alias=True)
-        data = self.config.data.model_dump()
-        return [
-            {
-                "kind": "field",
-                "data": data,
-                "config": base | {"network": base["network"] | _DECIDED | {"neurons": neurons}},
-            }
-            for neurons in [*self.config.study.values, self._finest]
-        ]
+        values, cells = self.config.study.values, self.config.network.cells
+        found = []
+        for i, neurons in enumerate([*values, self._finest]):
+            levels = [*values[:i], neurons] if self.config.study.nested else []
+            training = self.config.training(self._cells, neurons, cells, levels)
+            found.append({"kind": "field", **training})
+        return found
 
     def label(self, parameters: Parameters) -> str:
         """What tells a point from others. Not collective."""
@@ -160,79 +111,50 @@ class NeuronsStudy(Study):
 
     def solve(self, parameters: Parameters, comm: MPI.Intracomm) -> Mapping[str, ArrayLike]:
         """Action and parameters. Collective."""
-        config, data = Config.model_validate(parameters["config"]), parameters["data"]
-        grid, neurons, section = ProcessGrid.create(comm), config.network.neurons, config.action
-        z, y = smooth_fields(neurons, config.seed, **data)
-
-        def action(level: Resolution) -> NetworkAction:
-            return NetworkAction(
-                grid,
-                make_network(config, neurons, neurons, level),
-                LeastSquares(section.R_m / neurons),
-                z,
-                y,
-                strength=section.strength,
-                kappa=section.kappa,
-                model_precision=section.R_f,
-                input_precision=section.R_0,
-            )
-
-        trained = train(config, action)
+        config = Config.model_validate(parameters["config"])
+        grid = ProcessGrid.create(comm)
+        trained = train(config, field_action(config, parameters["fields"], grid))
         return {**trained.values, "parameters": trained.flat}
 
     def table(self, points: list[Point]) -> Table:
-        """Columns ``weights``, ``means`` and ``action``; gradients beside them."""
+        """Errors of the field and of the action; gradients and iterations beside them."""
         fields, networks = [], []
         for point in points:
             config = Config.model_validate(point.parameters["config"])
-            neurons = config.network.neurons
-            networks.append(
-                make_network(config, neurons, neurons, Resolution(config.network.cells))
-            )
+            level = Resolution(config.network.cells)
+            networks.append(make_network(config, self._cells, self._cells, level))
             flat = point.values["parameters"]
             fields.append(ControlParameters.view(flat, networks[-1].shapes).theta)
-        fine, depth = fields[-1], networks[-1].depth
-        norms = []
+        fine, norms = networks[-1], []
         for network, field in zip(networks[:-1], fields[:-1], strict=True):
-            ratio = self._finest // network.index.neurons
-            means, copies = _cell_means(fine, ratio), _repeated(field, ratio)
-            whole = depth_norm(depth, copies - fine, column_measure(networks[-1]))[0]
-            norms.append((whole, depth_norm(depth, field - means, column_measure(network))[0]))
-        weights, means = np.array(norms).T
+            rows, columns = network.coupling.prolongation(fine.coupling)
+            assert rows is not None, "a kernel is prolonged"
+            assert columns is not None, "a kernel is prolonged"
+            error = along(columns, along(rows, field, 1), 2) - fields[-1]
+            whole, seminorm = field_norms(fine, error)
+            if not self._linear:
+                # The cell means of the error: its projection in L2.
+                error = along(columns.T, along(rows.T, _with_mass(fine, error, True), 1), 2)
+                seminorm = field_norms(network, _with_mass(network, error, False))[0]
+            norms.append((whole, seminorm))
+        in_l2, other = (np.array(values) for values in zip(*norms, strict=True))
         action = np.array([abs(p["action"] - points[-1]["action"]) for p in points[:-1]])
+        orders = (2.0, 1.0) if self._linear else (1.0, 2.0)
+        errors = (Errors(in_l2, orders[0]), Errors(other, orders[1]), Errors(action, 2.0))
         return Table(
             "neurons N",
             np.array(self.config.study.values),
-            {
-                "weights": Errors(weights, 1.0),
-                "means": Errors(means, 2.0),
-                "action": Errors(action, 2.0),
-            },
+            dict(zip(self.columns, errors, strict=True)),
             np.array([p.seconds for p in points[:-1]]),
-            {"gradients": np.array([p["evaluations"] for p in points[:-1]])},
+            {
+                "gradients": np.array([p["evaluations"] for p in points[:-1]]),
+                "iterations": np.array([p["iterations"] for p in points[:-1]]),
+            },
         )
 
 
-def smooth_fields(
-    neurons: int, seed: int, samples: int, modes: int, smoothing: float
-) -> tuple[Array, Array]:
-    """Inputs and targets (K, N) at the midpoints of N cells; the functions do not depend on N."""
-    j = np.arange(modes + 1)
-    c = np.random.default_rng(seed).standard_normal((samples, modes + 1)) / np.sqrt(1.0 + j**2)
-    cosines = np.cos(j[:, None] * (np.arange(neurons) + 0.5) / neurons)
-    return c @ cosines, np.sin((c * np.exp(-smoothing * j**2)) @ cosines)
-
-
-def _cell_means(field: Array, ratio: int) -> Array:
-    """L2 projection of ``[w | b]`` (n + 1, N, N + 1) to cells that are ``ratio`` times as wide."""
-    nodes, neurons, _ = field.shape
-    coarse = neurons // ratio
-    rows = field.reshape(nodes, coarse, ratio, neurons + 1).mean(axis=2)
-    kernel = rows[:, :, :-1].reshape(nodes, coarse, coarse, ratio).mean(axis=3)
-    return np.concatenate([kernel, rows[:, :, -1:]], axis=2)
-
-
-def _repeated(field: Array, ratio: int) -> Array:
-    """The same piecewise constant field on cells that are ``ratio`` times as narrow."""
-    kernel = np.repeat(field[:, :, :-1], ratio, axis=2)
-    return np.repeat(np.concatenate([kernel, field[:, :, -1:]], axis=2), ratio, axis=1)
+def _with_mass(network: Any, field: Array, forward: bool) -> Array:
+    """``M_r (x) M_c`` applied to a field (n + 1, rows, columns), or its inverse."""
+    for axis, factor in ((1, network.coupling.rows), (2, network.coupling.columns)):
+        field = factor.apply_mass(field, axis) if forward else factor.solve_mass(field, axis)
+    return field

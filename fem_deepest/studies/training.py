@@ -12,7 +12,8 @@ from fem_deepest._petsc import PETSc
 from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.configuration.train import Config
 from fem_deepest.network.network import Network
-from fem_deepest.runs.model import initial_parameters, make_schedule
+from fem_deepest.runs.model import make_schedule, start_readout
+from fem_deepest.runs.network import initial_parameters
 from fem_deepest.solve.nested import NestedIteration
 from fem_deepest.spaces import DepthMesh, Parameters, Resolution
 
@@ -29,6 +30,7 @@ class Trained:
         action: The action there.
         converged: Whether every stage reached its tolerance.
         evaluations: Gradients of all stages.
+        iterations: Steps on the levels, a polish apart.
     """
 
     network: Network
@@ -36,6 +38,7 @@ class Trained:
     action: float
     converged: bool
     evaluations: int
+    iterations: list[int]
 
     @property
     def weights(self) -> Array:
@@ -49,6 +52,8 @@ class Trained:
             "action": self.action,
             "converged": self.converged,
             "evaluations": self.evaluations,
+            "iterations": sum(self.iterations),
+            "last iterations": self.iterations[-1],
         }
 
 
@@ -70,7 +75,8 @@ def train(config: Config, action: Callable[[Resolution], NetworkAction]) -> Trai
         u = coarsest.create()
         array = u.array_w
         if coarsest.grid.owner:
-            initial_parameters(coarsest.space.parameters(array), config)
+            initial_parameters(coarsest.network, coarsest.space.parameters(array), config)
+        start_readout(coarsest, u, config)
         return u
 
     search = nested.begin(start)
@@ -86,13 +92,14 @@ def train(config: Config, action: Callable[[Resolution], NetworkAction]) -> Trai
         value,
         all(stage.outcome.converged for stage in stages),
         sum(stage.evaluations for stage in stages),
+        [stage.outcome.iterations for stage in stages if stage.name != "newton"],
     )
 
 
 def depth_norm(depth: DepthMesh, field: Array, scale: Array) -> tuple[float, float]:
-    """L2(depth; L2) norm and H1 seminorm of a P1 field ``[w | b]`` at the nodes, (n + 1, N, N + 1).
+    """L2(depth; L2) norm and H1 seminorm of a P1 field at the nodes, (n + 1, rows, columns).
 
-    ``scale`` (N + 1,) weights the squares of its columns, see :func:`column_measure`.
+    ``scale`` (rows, columns) weights the squares of its entries, see :func:`column_measure`.
     """
     squares = []
     for diagonal, off in (depth.mass, depth.stiffness):
@@ -103,6 +110,25 @@ def depth_norm(depth: DepthMesh, field: Array, scale: Array) -> tuple[float, flo
     return float(np.sqrt(squares[0])), float(np.sqrt(max(squares[1], 0.0)))
 
 
+def field_norms(network: Network, field: Array) -> tuple[float, float]:
+    """L2(depth; L2) norm of a field of the coupling, and its H1 seminorm along the index.
+
+    Args:
+        network: Gives the spaces: depth, and rows and columns of the coupling.
+        field: Parameters at the depth nodes, (n + 1, rows, columns).
+    """
+    rows, columns = network.coupling.rows, network.coupling.columns
+    diagonal, off = (x[:, None, None] for x in network.depth.mass)
+    applied = diagonal * field
+    applied[:-1] += off * field[1:]
+    applied[1:] += off * field[:-1]
+    rows_mass, columns_mass = rows.apply_mass(field, 1), columns.apply_mass(field, 2)
+    square = np.sum(applied * columns.apply_mass(rows_mass, 2))
+    slope = np.sum(applied * columns.apply_stiffness(rows_mass, 2))
+    slope += np.sum(applied * rows.apply_stiffness(columns_mass, 1))
+    return float(np.sqrt(max(square, 0.0))), float(np.sqrt(max(slope, 0.0)))
+
+
 def column_measure(network: Network) -> Array:
-    """``M_S (x) M_S`` for the columns of the kernel and ``M_S`` for the bias, (N + 1,)."""
-    return network.index.mass * network.column_scale
+    """Lumped ``M_r (x) M_c``, (rows, columns): ``M_S (x) M_S`` of a kernel and ``M_S`` of the bias."""
+    return np.multiply.outer(network.coupling.rows.weights, network.coupling.columns.weights)

@@ -12,7 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from problems import PRECISION, SHARPNESS, dense, network_action, random_control, samples
+from problems import (
+    PRECISION,
+    SHARPNESS,
+    dense,
+    index_matrices,
+    network_action,
+    random_control,
+    samples,
+)
 
 from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.errors import InputError
@@ -48,7 +56,13 @@ CASES = [
     ("midpoint", "sigmoid", CE, 0.0, "linear", "linear", INF, 4.0, "points"),
     ("midpoint", "softplus", LS, 0.3, "linear", "linear", 5.0, INF, "interval"),
     ("midpoint", "tanh", CE, 0.0, "pad", "linear", 5.0, 4.0, "interval"),
+    ("euler", "tanh", CE, 0.3, "linear", "linear", 5.0, 4.0, "lumped"),
+    ("rk2", "sigmoid", LS, 0.0, "pad", "observed", 5.0, INF, "consistent"),
+    ("rk4", "softplus", CE, 0.3, "linear", "linear", INF, INF, "consistent"),
+    ("midpoint", "sigmoid", LS, 0.0, "pad", "linear", INF, 4.0, "lumped"),
+    ("midpoint", "softplus", CE, 0.3, "linear", "linear", 5.0, 4.0, "consistent"),
 ]
+ELL = 0.4  # where the index is P1
 
 
 def _id(case: tuple) -> str:
@@ -58,7 +72,12 @@ def _id(case: tuple) -> str:
     return "-".join([*case[:3], leak, *case[4:6], forced, inputs, case[8]])
 
 
-OPTIONS = [pytest.param(dict(zip(FIELDS, case, strict=True)), id=_id(case)) for case in CASES] + [
+def _options(case: tuple) -> dict[str, Any]:
+    options = dict(zip(FIELDS, case, strict=True))
+    return options | {"ell": ELL if options["index"] in ("lumped", "consistent") else 0.0}
+
+
+OPTIONS = [pytest.param(_options(case), id=_id(case)) for case in CASES] + [
     # The fixed point of the stage does not contract: direct solves in every sweep.
     pytest.param(
         {"scheme_name": "midpoint", "depth": 9.0, "leak": 0.2, "R_f": 5.0, "R_0": 4.0},
@@ -108,7 +127,7 @@ def _output(action: NetworkAction, u: Array, z: Array, options: dict[str, Any]) 
         "sigmoid": lambda y: 1.0 / (1.0 + np.exp(-y)),
         "softplus": lambda y: np.log(1.0 + np.exp(SHARPNESS * y)) / SHARPNESS,
     }[options.get("activation_name", "tanh")]
-    mass = 1.0 / n if options.get("index") == "interval" else 1.0
+    M, _ = index_matrices(options.get("index", "points"), n)
     x = np.zeros((n, len(z)), dtype=u.dtype)
     if net.linear_lift:
         x += e.lift[:, :-1] @ z.T + e.lift[:, -1:]
@@ -119,7 +138,7 @@ def _output(action: NetworkAction, u: Array, z: Array, options: dict[str, Any]) 
 
         def f(c: float, y: Array, i: int = i) -> Array:
             w = (1 - c) * e.theta[i] + c * e.theta[i + 1]
-            return -a * y + sigma(mass * w[:, :n] @ y + w[:, n:]) + e.xi[i]
+            return -a * y + sigma(w[:, :n] @ M @ y + w[:, n:]) + e.xi[i]
 
         k1 = f(0.0, x)
         k2 = f(0.5, x + h / 2 * k1)
@@ -128,7 +147,7 @@ def _output(action: NetworkAction, u: Array, z: Array, options: dict[str, Any]) 
         step = {"euler": k1, "rk2": k2, "rk4": (k1 + 2 * k2 + 2 * k3 + k4) / 6}
         x = x + h * step[options.get("scheme_name", "euler")]
     if net.linear_readout:
-        return e.readout[:, :-1] @ x + e.readout[:, -1:]
+        return e.readout[:, :-1] @ M @ x + e.readout[:, -1:]
     return x[: net.outputs]
 
 
@@ -138,7 +157,8 @@ def _parts(
     """Misfit, model and prior term, for a real or complex control ``u``."""
     e, h, (z, target) = _entries(action, u), np.diff(action.network.depth.nodes), data
     n, samples = action.network.index.neurons, len(z)
-    mass = 1.0 / n if options.get("index") == "interval" else 1.0
+    M, K = index_matrices(options.get("index", "points"), n)
+    lumped = M.sum(axis=1)
     y = _output(action, u, z, options)
     if options.get("loss", CE) == CE:
         loss = np.sum(np.log(np.exp(y).sum(axis=0)) - y[target, np.arange(samples)])
@@ -146,17 +166,24 @@ def _parts(
     else:
         loss = PRECISION / 2 * np.sum((y - target.T) ** 2)
         score = np.sqrt(np.mean((y.real - target.T) ** 2))
-    initial = (
-        options["R_0"] / 2 * mass * np.sum(e.xi0**2) if "R_0" in options and e.xi0.any() else 0
-    )
-    model = options["R_f"] / 2 * mass * h @ np.sum(e.xi**2, axis=(1, 2)) if e.xi.any() else 0.0
+    initial = options["R_0"] / 2 * np.sum(lumped @ e.xi0**2) if e.xi0.any() else 0.0
+    model = options["R_f"] / 2 * h @ np.sum(lumped @ e.xi**2, axis=1) if e.xi.any() else 0.0
+    M_1, K_1 = (np.pad(m, (0, 1)) for m in (M, K))
+    M_1[-1, -1], ell = 1.0, options.get("ell", 0.0)
+
+    def mass(a: Array, b: Array) -> Array:
+        return np.sum(a * (M @ b @ M_1), axis=(1, 2))
+
+    def along(a: Array, b: Array) -> Array:
+        return ell**2 * np.sum(a * (K @ b @ M_1 + M @ b @ K_1), axis=(1, 2))
+
     # int u^2 = h/3 (u_0^2 + u_0 u_1 + u_1^2) and int u'^2 = (u_1 - u_0)^2 / h of a P1 field.
-    left, right, step = e.theta[:-1], e.theta[1:], h[:, None, None]
-    energy = np.sum(
-        0.7**2 * step / 3 * (left**2 + left * right + right**2) + (right - left) ** 2 / step, axis=0
-    )
-    prior = mass**2 * np.sum(energy[:, :n]) + mass * np.sum(energy[:, n:])
-    prior = 1e-2 / 2 * (prior + np.sum(e.readout**2) + np.sum(e.lift**2))
+    left, right = e.theta[:-1], e.theta[1:]
+    prior = mass(right - left, right - left) @ (1 / h)
+    for a, b in ((left, left), (left, right), (right, right)):
+        prior += (0.7**2 * mass(a, b) + along(a, b)) @ (h / 3)
+    prior += np.sum(e.readout * (e.readout @ (M_1 + ell**2 * K_1)))
+    prior = 1e-2 / 2 * (prior + np.sum(e.lift * ((M + ell**2 * K) @ e.lift)))
     misfit = (loss + initial) / samples
     return SimpleNamespace(
         action=misfit + model / samples + prior,
@@ -212,7 +239,7 @@ def test_p0_network_is_a_plain_residual_network() -> None:
         x = np.array([*z[k], 0.0, 0.0])
         for layer in range(8):
             x = x + 1.5 / 8 * np.tanh(p.theta[layer, :, :5] / 5 @ x + p.theta[layer, :, 5])
-        y[k] = p.readout[:, :5] @ x + p.readout[:, 5]
+        y[k] = p.readout[:, :5] / 5 @ x + p.readout[:, 5]
     likelihood = np.exp(y) / np.exp(y).sum(axis=1, keepdims=True)
 
     np.testing.assert_allclose(net.output(p, z.T), y.T, atol=1e-13)
@@ -223,7 +250,9 @@ def test_p0_network_is_a_plain_residual_network() -> None:
     states = net.states(p, z.T)
     assert states.shape == (9, 5, 20)
     np.testing.assert_array_equal(states[0], np.vstack([z.T, np.zeros((2, 20))]))
-    np.testing.assert_allclose(p.readout[:, :5] @ states[-1] + p.readout[:, 5:], y.T, atol=1e-13)
+    np.testing.assert_allclose(
+        p.readout[:, :5] / 5 @ states[-1] + p.readout[:, 5:], y.T, atol=1e-13
+    )
 
 
 def test_outputs_of_more_samples_than_a_tile_holds() -> None:
@@ -374,6 +403,12 @@ def test_views_of_a_control_are_a_partition(R_f: float, R_0: float) -> None:
 def test_precisions_must_be_positive(option: str, name: str, bad: float) -> None:
     with pytest.raises(InputError, match=f"{name} must be positive"):
         network_action(**{option: bad})
+
+
+@pytest.mark.parametrize("bad", [-0.1, np.inf, np.nan])
+def test_length_along_the_index_must_not_be_negative(bad: float) -> None:
+    with pytest.raises(InputError, match="ell must be finite and not negative"):
+        network_action(ell=bad)
 
 
 def test_no_samples() -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from problems import dense, network_action, random_control
+from problems import dense, index_matrices, network_action, p1, random_control
+from scipy.linalg import block_diag
 
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.network.action import NetworkAction
+from fem_deepest.network.coupling.lowrank import LowRank
+from fem_deepest.spaces import Parameters
 
 Array = NDArray[np.float64]
 
-LAMBDA, KAPPA, R_F, R_0 = 0.3, 1.7, 5.0, 4.0
+LAMBDA, KAPPA, ELL, R_F, R_0 = 0.3, 1.7, 0.4, 5.0, 4.0
 EVERYTHING = {
     "strength": LAMBDA,
     "kappa": KAPPA,
@@ -24,29 +29,24 @@ EVERYTHING = {
 }
 
 
-def _p1(nodes: Array) -> tuple[Array, Array]:
-    mass, stiffness = np.zeros((2, nodes.size, nodes.size))
-    for i, h in enumerate(np.diff(nodes)):
-        mass[i : i + 2, i : i + 2] += h / 6 * np.array([[2, 1], [1, 2]])
-        stiffness[i : i + 2, i : i + 2] += 1 / h * np.array([[1, -1], [-1, 1]])
-    return mass, stiffness
-
-
-def _precision(action: NetworkAction) -> Array:
+def _precision(action: NetworkAction, kind: str, ell: float) -> Array:
     """``P`` of a serial action with three samples, each of them a tile, as a dense matrix."""
     net = action.network
-    n, h, cell = net.index.neurons, net.depth.steps, net.index.mass
-    mass, stiffness = _p1(net.depth.nodes)
-    in_depth = (LAMBDA * KAPPA**2) * mass + LAMBDA * stiffness
-    row = np.diag([cell] * n + [1.0])  # the second M_S of the kernel; a bias has none
+    M, K = index_matrices(kind, net.index.neurons)
+    h, (M_t, K_t), lumped = net.depth.steps, p1(net.depth.nodes), np.diag(M.sum(axis=1))
+    M_1, K_1 = (np.pad(m, (0, 1)) for m in (M, K))  # with the point of the bias
+    M_1[-1, -1] = 1.0
+    one, other = np.eye(net.outputs), np.eye(net.inputs + 1)
+    along = np.kron(K, M_1) + np.kron(M, K_1)
     blocks = [
-        np.kron(in_depth, np.kron(cell * np.eye(n), row)),
-        LAMBDA * np.eye(net.outputs * (n + 1)),
-        LAMBDA * np.eye(n * (net.inputs + 1)),
+        np.kron(KAPPA**2 * M_t + K_t, np.kron(M, M_1)) + ell**2 * np.kron(M_t, along),
+        np.kron(one, M_1 + ell**2 * K_1),
+        np.kron(M + ell**2 * K, other),
     ]
+    blocks = [LAMBDA * block for block in blocks]
     for _ in range(3):
-        blocks.append(R_0 / 3 * cell * np.eye(n))
-        blocks.append(R_F / 3 * np.kron(np.diag(h), cell * np.eye(n)))
+        blocks.append(R_0 / 3 * lumped)
+        blocks.append(R_F / 3 * np.kron(np.diag(h), lumped))
     size = sum(len(block) for block in blocks)
     full, start = np.zeros((size, size)), 0
     for block in blocks:
@@ -56,15 +56,75 @@ def _precision(action: NetworkAction) -> Array:
     return full
 
 
-@pytest.mark.parametrize("index", ["points", "interval"])
+@pytest.mark.parametrize(
+    ("kind", "ell"),
+    [
+        ("points", 0.0),
+        ("points", ELL),
+        ("interval", 0.0),
+        ("interval", ELL),
+        ("lumped", 0.0),
+        ("lumped", ELL),
+        ("consistent", 0.0),
+        ("consistent", ELL),
+    ],
+)
 @pytest.mark.parametrize("cells", [1, 4])
-def test_precision_is_the_kronecker_matrix(cells: int, index: str) -> None:
-    action = network_action(cells=cells, index=index, inputs=2, **EVERYTHING)
-    prior, expected = action.metric, _precision(action)
-    np.testing.assert_allclose(dense(prior.apply, action), expected, rtol=1e-13, atol=1e-14)
+def test_precision_is_the_kronecker_matrix(cells: int, kind: str, ell: float) -> None:
+    options = EVERYTHING | {"neurons": 3 if kind in ("lumped", "consistent") else 2}
+    action = network_action(cells=cells, index=kind, inputs=2, ell=ell, **options)
+    prior, expected = action.metric, _precision(action, kind, ell)
+    np.testing.assert_allclose(dense(prior.apply, action), expected, rtol=1e-12, atol=1e-14)
     inverse = np.linalg.inv(expected)
-    # Condition numbers are below 1e3 here.
-    np.testing.assert_allclose(dense(prior.solve, action), inverse, atol=1e-12 * inverse.max())
+    assert np.linalg.cond(expected) < 2e4
+    tolerance = 1e-11 * inverse.max()
+    np.testing.assert_allclose(dense(prior.solve, action), inverse, atol=tolerance)
+    root = dense(prior.inverse_root, action)
+    np.testing.assert_allclose(root @ root.T, inverse, atol=tolerance)
+
+
+@pytest.mark.parametrize("kind", ["lumped", "consistent"])
+@pytest.mark.parametrize("ell", [0.0, ELL])
+def test_precision_of_a_kernel_of_low_rank(ell: float, kind: str) -> None:
+    """Its columns are functions of the index, five of them for the rank two."""
+    action = network_action(
+        cells=2, index=kind, neurons=3, inputs=2, lift="linear", strength=LAMBDA, kappa=KAPPA, ell=ell,
+        coupling=partial(LowRank, rank=2),
+    )  # fmt: skip
+    (M, K), (M_t, K_t) = index_matrices(kind, 3), p1(action.network.depth.nodes)
+    field = np.kron(KAPPA**2 * M_t + K_t, np.kron(M, np.eye(5)))
+    field += ell**2 * np.kron(M_t, np.kron(K, np.eye(5)))
+    M_1 = np.pad(M + ell**2 * K, (0, 1))
+    M_1[-1, -1] = 1.0
+    ends = np.kron(np.eye(3), M_1), np.kron(M + ell**2 * K, np.eye(3))
+    expected = LAMBDA * block_diag(field, *ends)
+    inverse = np.linalg.inv(expected)
+    tolerance = 1e-11 * inverse.max()
+    np.testing.assert_allclose(dense(action.metric.apply, action), expected, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(dense(action.metric.solve, action), inverse, atol=tolerance)
+    root = dense(action.metric.inverse_root, action)
+    np.testing.assert_allclose(root @ root.T, inverse, atol=tolerance)
+
+
+@pytest.mark.parametrize("ell", [0.0, ELL])
+def test_parameters_side_by_side(ell: float) -> None:
+    """What several networks have together is what each has alone."""
+    action = network_action(
+        index="lumped", neurons=3, inputs=2, ell=ell, strength=LAMBDA, lift="linear"
+    )
+    prior, shapes = action.metric, action.network.shapes
+    many = np.random.default_rng(5).standard_normal((4, shapes.size))
+    for name, alone in (
+        ("on_parameters", prior.apply),
+        ("solve_parameters", prior.solve),
+        ("root_parameters", prior.inverse_root),
+    ):
+        together, u, r = np.empty_like(many), action.create(), action.create()
+        getattr(prior, name)(*(Parameters.view(a, shapes) for a in (many, together)))
+        for row, expected in zip(together, many, strict=True):
+            u.array[...] = expected
+            alone(u, r)
+            np.testing.assert_allclose(row, r.array, rtol=1e-12, atol=1e-13)
 
 
 @pytest.mark.parametrize("index", ["points", "interval"])
@@ -114,10 +174,11 @@ def test_norm_of_readout_lift_and_forcings() -> None:
     action = network_action(index="interval", inputs=2, **EVERYTHING)  # T = 1.5, N = 2, K = 3
     u = action.create()
     action.space.parameters(u.array).readout[...] = 2.0
-    assert _norm(action, u) == pytest.approx(LAMBDA / 2 * 4.0 * 3 * 3, rel=1e-14)
+    # C is a field of measure one over the index, c is a number, for three outputs.
+    assert _norm(action, u) == pytest.approx(LAMBDA / 2 * 4.0 * 3 * (1 + 1), rel=1e-14)
     u.array[...] = 0.0
     action.space.parameters(u.array).lift[...] = 2.0
-    assert _norm(action, u) == pytest.approx(LAMBDA / 2 * 4.0 * 2 * 3, rel=1e-14)
+    assert _norm(action, u) == pytest.approx(LAMBDA / 2 * 4.0 * 1 * 3, rel=1e-14)
     for forcing, energy in ((0, R_0 / 2), (1, R_F / 2 * 1.5)):
         u.array[...] = 0.0
         for tile in range(len(action.space.tiles)):

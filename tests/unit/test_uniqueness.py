@@ -11,6 +11,7 @@ from problems import dense, network_action, random_control
 
 from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.action.network.curvature import MisfitCurvature
+from fem_deepest.errors import InputError
 from fem_deepest.solve.lmvm import minimise
 from fem_deepest.solve.memory import LimitedMemory
 from fem_deepest.solve.uniqueness import uniqueness
@@ -46,6 +47,8 @@ def size(action: NetworkAction, u: Any) -> float:
         {"scheme_name": "euler", "R_f": 3.0, "R_0": 2.0, "lift": "linear"},
         {"scheme_name": "rk4", "R_f": 0.3, "readout": "observed", "index": "interval"},
         {"scheme_name": "midpoint", "R_0": 0.5, "R_f": 2.0, "leak": 0.3},
+        {"scheme_name": "euler", "lift": "linear", "index": "lumped", "ell": 0.3},
+        {"scheme_name": "rk2", "R_f": 2.0, "R_0": 2.0, "index": "lumped", "readout": "observed"},
     ],
     ids=str,
 )
@@ -169,3 +172,8 @@ def test_nothing_is_claimed_where_there_are_two_minimisers() -> None:
     assert report.proven < report.lowest
     assert np.abs(mirror.array - u.array).max() > 1e-3
     assert "not proved" in str(report)
+
+
+def test_refuses_what_the_bound_does_not_know() -> None:
+    with pytest.raises(InputError, match="got the consistent mass, expected a lumped one"):
+        MisfitCurvature(network_action(index="consistent"))

@@ -53,6 +53,7 @@ class NetworkAction:
         targets: All targets: class numbers (K,) or values (K, outputs).
         strength: ``lambda > 0``, strength of the prior.
         kappa: ``kappa > 0``, inverse correlation length of the prior in depth.
+        ell: ``ell >= 0``, length of the smoothing of the prior along the neuron index.
         model_precision: ``R_f``; ``inf`` is the strong constraint.
         input_precision: ``R_0`` of the soft input condition; ``inf`` clamps the input.
         blocks: Number of blocks of samples; see :class:`fem_deepest.spaces.SampleBlocks`.
@@ -82,18 +83,18 @@ class NetworkAction:
         *,
         strength: float,
         kappa: float = 1.0,
+        ell: float = 0.0,
         model_precision: float = np.inf,
         input_precision: float = np.inf,
         blocks: int | None = None,
     ) -> None:
-        for name, value in (
-            ("lambda", strength),
-            ("kappa", kappa),
-            ("R_f", model_precision),
-            ("R_0", input_precision),
-        ):
+        positive = {"lambda": strength, "kappa": kappa}
+        positive |= {"R_f": model_precision, "R_0": input_precision}
+        for name, value in positive.items():
             if not value > 0.0:
                 raise InputError(f"{name} must be positive, got {value}")
+        if not 0.0 <= ell < np.inf:
+            raise InputError(f"ell must be finite and not negative, got {ell}")
         if len(inputs) == 0:
             raise InputError("the action needs at least one sample, got none")
         self.grid, self.network, self.loss = grid, network, loss
@@ -128,6 +129,7 @@ class NetworkAction:
             network,
             strength=strength,
             kappa=kappa,
+            ell=ell,
             model=model_precision,
             initial=input_precision,
             samples=self.samples,

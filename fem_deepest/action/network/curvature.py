@@ -6,6 +6,9 @@ Write ``A(u) = J(u) + 1/2 |u|_P^2`` with the misfit ``J = (1/K) sum_k Phi(y_k) >
     |u|_P^2 = lambda |(theta, C, E)|_Q^2 + (1/K) sum_k eta_k^2,
     eta_k^2 = R_0 |xi_0k|^2 + R_f int |xi_k|^2 dt.
 
+This is the metric without its terms in ``ell``; with them it is only larger, and what follows holds all
+the more.
+
 Every minimiser lies in a ball, because ``1/2 |u|_P^2 <= A(u) <= A(0) = J(0)``:
 
     |u|_P <= B = sqrt(2 J(0)),   so   |(theta, C, E)|_Q <= rho = B / sqrt(lambda),   eta_k <= sqrt(K) B.
@@ -15,17 +18,18 @@ there: the minimiser is unique, and in the metric its lowest eigenvalue is at le
 falls when ``lambda`` grows, there is a threshold above which this is so.
 
 **The bound c.** ``Phi`` is convex, so ``J''[d, d] >= (1/K) sum_k Phi'(y_k) . y_k''[d, d]``, and it
-remains to bound ``|Phi'(y)|`` and ``|y''[d, d]|``. Norms of states are ``|x|^2 = m sum_i x_i^2`` with
-the mass ``m`` of a neuron; then ``|W_h x + b| <= |theta(t)| sqrt(1 + |x|^2)`` and ``|W_h| <= |theta(t)|``
-with the Hilbert-Schmidt norm ``|theta(t)|^2 = |W_h|_F^2 + m |b|^2`` that ``Q`` integrates. Sobolev's
-inequality with its best constant, which is the largest value ``G(0, 0)`` of the Green's function of
-``kappa^2 - d^2/dt^2`` on ``(0, T)`` with natural ends, gives for every piecewise linear field
+remains to bound ``|Phi'(y)|`` and ``|y''[d, d]|``. Norms of states are ``|x|^2 = sum_i m_i x_i^2``
+with the lumped masses ``m_i`` of the neurons, the least of them ``m``; then ``|W_h x + b| <= |theta(t)|
+sqrt(1 + |x|^2)`` and ``|W_h| <= |theta(t)|`` with the Hilbert-Schmidt norm ``|theta(t)|^2 = sum_ij m_i m_j
+w_ij^2 + sum_i m_i b_i^2`` that ``Q`` integrates. Sobolev's inequality
+with its best constant, which is the largest value ``G(0, 0)`` of the Green's function of ``kappa^2 -
+d^2/dt^2`` on ``(0, T)`` with natural ends, gives for every piecewise linear field
 
     |theta(t)| <= S |theta|_Q,     S^2 = coth(kappa T) / kappa.
 
 Let ``|sigma| <= s``, ``|sigma'| <= s_1``, ``|sigma''| <= s_2``, and let ``alpha, beta, gamma, eps_k`` be
 the norms of the parts of ``d`` in weights, readout, lift and the forcing of a sample. The lift moves
-``x(0)`` by at most ``gamma l``, ``l^2 = m (1 + |z|^2)``, and a forcing does no more than if it all came
+``x(0)`` by at most ``gamma l``, ``l^2 = 1 + |z|^2``, and a forcing does no more than if it all came
 at the start, ``|xi_0| + int |xi| dt <= eta f``, ``f^2 = 1/R_0 + T/R_f``: the bounds below grow with depth.
 So with ``delta = gamma l + eps f``, ``X >= |x|``, ``Theta = S rho`` and
 
@@ -43,12 +47,13 @@ itself carries ``X, u, v, p, q, r`` through the depth, from ``X = |x(0)| + f sqr
 zeros, so the bound holds for the discrete network as it is computed; an implicit stage solves its
 own bound, as long as ``h a_jj (a + s_1 Theta) < 1``, else there is none. (All coefficients are
 nonnegative and no abscissa is beyond 1: "all at the start" is the worst case of a step too.) At the
-end, with a linear readout,
+end, with a linear readout ``y = C M_S x + c``,
 
-    |y''[d, d]| <= m^{-1/2} [ rho (alpha^2 p + 2 alpha delta q + delta^2 r) + 2 beta (alpha u + delta v) ],
+    |y''[d, d]| <= rho (alpha^2 p + 2 alpha delta q + delta^2 r) + 2 beta (alpha u + delta v),
 
 and ``|Phi'(y)| <= sqrt(2)`` for the cross-entropy, ``R_m (|y| + |target|)`` for least squares, with
-``|y| <= rho sqrt(1 + X^2/m)``. The sum over the samples is a quadratic form in all ``eps_k`` and in
+``|y| <= rho sqrt(1 + X^2)``; a readout that is fixed has its norm in place of ``rho`` and no ``beta``.
+The sum over the samples is a quadratic form in all ``eps_k`` and in
 ``w = (alpha, beta, gamma)``: ``w . M w + (2/K) sum_k eps_k b_k . w + (1/K) sum_k e_k eps_k^2``. By Cauchy
 and Schwarz it is at most that of the 4 x 4 matrix ``[[M, g], [g, max e_k]]``, ``g_j^2 = mean (b_k)_j^2``,
 in ``(w, sqrt(mean eps_k^2))``, and ``c`` is its largest eigenvalue relative to the metric, ``diag(lambda,
@@ -57,41 +62,20 @@ lambda, lambda, 1)``. (Rounding is not accounted for.)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
 from fem_deepest.action.network.action import NetworkAction
+from fem_deepest.action.network.path import require_dense
 from fem_deepest.errors import InputError
-from fem_deepest.network.activation import Activation
+from fem_deepest.network.activation import slopes
 from fem_deepest.network.loss import CrossEntropy, LeastSquares
+from fem_deepest.spaces import Parameters
 
 Array = NDArray[np.float64]
 
 _BOUND = 1e12  # a threshold beyond this is none
-
-
-@dataclass(frozen=True)
-class _Slopes:
-    """``s``, ``|sigma(0)|``, ``s_1``, ``s_2`` of an activation."""
-
-    most: float
-    zero: float
-    first: float
-    second: float
-
-
-def _slopes(activation: Activation) -> _Slopes:
-    if activation.name == "tanh":
-        return _Slopes(1.0, 0.0, 1.0, 4.0 / np.sqrt(27.0))
-    if activation.name == "sigmoid":
-        return _Slopes(1.0, 0.5, 0.25, 1.0 / np.sqrt(108.0))
-    # Softplus: sigma(0) = log(2)/beta tells its sharpness, and sigma'' is largest there, beta/4.
-    zero = np.zeros(1)
-    activation.value(zero, zero)
-    return _Slopes(np.inf, float(zero[0]), 1.0, float(np.log(2.0) / zero[0]) / 4.0)
 
 
 class MisfitCurvature:
@@ -104,7 +88,7 @@ class MisfitCurvature:
         at_zero: ``J(0)``.
 
     Raises:
-        InputError: The loss is unknown.
+        InputError: The loss is unknown, the coupling is not dense, or ``M_S`` is not lumped.
 
     Collective on the action's grid: construction and every method.
     """
@@ -114,7 +98,26 @@ class MisfitCurvature:
             raise InputError(
                 "the bound on the curvature is known for cross-entropy and least squares"
             )
-        self._network, self._loss, self._comm = action.network, action.loss, action.grid.data
+        network = action.network
+        if network.enter is not None or network.leave is not None:
+            raise InputError(
+                "the bound on the curvature of the misfit got inputs or outputs by projection, expected a "
+                'linear or zero-padded lift and a linear readout or the first neurons; set lift = "linear"'
+            )
+        require_dense(network, "the bound on the curvature of the misfit")
+        if not network.index.factor.mass_lumped:
+            raise InputError(
+                "the bound on the curvature of the misfit got the consistent mass, expected a lumped one, "
+                'whose norm of the states it takes; set mass = "lumped"'
+            )
+        if network.enter is not None or network.leave is not None:
+            raise InputError(
+                "the bound on the curvature is known for zero-padded inputs or a trained lift, and a "
+                "trained readout or the first neurons; take these in place of projections"
+            )
+        self._network, self._loss, self._comm = network, action.loss, action.grid.data
+        self._weights = network.index.weights
+        self._least = float(self._weights.min())
         self._samples, self._kappa = action.samples, action.metric.kappa
         depth = float(action.network.depth.nodes[-1])
         self._forcing = np.sqrt(1.0 / action.input_precision + depth / action.model_precision)
@@ -122,6 +125,13 @@ class MisfitCurvature:
         self._inputs = np.concatenate(
             [np.zeros(0), *(np.linalg.norm(z, axis=0) for z in tiles.inputs)]
         )
+        none = Parameters.view(np.zeros(network.shapes.size), network.shapes)
+        self._start = np.concatenate(
+            [np.zeros(0), *(self._norm(network.lift(none, z)) for z in tiles.inputs)]
+        )
+        # Norm of a fixed readout.
+        matrix = network.read(none, np.eye(network.index.neurons)) / np.sqrt(self._weights)
+        self._fixed = float(np.linalg.norm(matrix, 2))
         self._targets = np.zeros_like(self._inputs)
         if isinstance(action.loss, LeastSquares):
             sizes = [np.linalg.norm(t, axis=0) for t in tiles.targets]
@@ -138,14 +148,14 @@ class MisfitCurvature:
     def bound(self, strength: float) -> float:
         """``c`` of the action with that ``lambda``; infinite where the steps are too long for a bound."""
         network = self._network
-        m, rho = network.index.mass, self.radius / np.sqrt(strength)
+        rho = self.radius / np.sqrt(strength)
         with np.errstate(over="ignore", invalid="ignore"):
             x, u, v, p, q, r = self._states(rho)
             if network.linear_readout:
-                y, scale = rho * np.sqrt(1.0 + x**2 / m), rho
+                y, scale = rho * np.sqrt(1.0 + x**2), rho
             else:
-                y, scale, u, v = x / np.sqrt(m), 1.0, 0.0 * u, 0.0 * v
-            weight = self._residual(y) / np.sqrt(m)
+                y, scale, u, v = self._fixed * x, self._fixed, 0.0 * u, 0.0 * v
+            weight = self._residual(y)
             lift, f = self._lift, self._forcing
             # alpha alpha, alpha beta, alpha gamma, beta gamma, gamma gamma; then those with eps.
             with_a = [scale * p, u, scale * q * lift, v * lift, scale * r * lift**2]
@@ -183,7 +193,11 @@ class MisfitCurvature:
         """``l`` of every sample, zero without a trained lift."""
         if not self._network.linear_lift:
             return np.zeros_like(self._inputs)
-        return np.sqrt(self._network.index.mass * (1.0 + self._inputs**2))
+        return np.sqrt(1.0 + self._inputs**2)
+
+    def _norm(self, x: Array) -> Array:
+        """``|x|`` of states (N, K)."""
+        return np.sqrt(self._weights @ x**2)
 
     def _residual(self, y: Array) -> Array:
         """Bound of ``|Phi'(y)|`` of every sample."""
@@ -198,7 +212,7 @@ class MisfitCurvature:
         if network.linear_lift:
             state[0] = rho * self._lift
         else:
-            state[0] = np.sqrt(network.index.mass) * self._inputs
+            state[0] = self._start
         state[0] += self._forcing * np.sqrt(self._samples) * self.radius
         state[2] = 1.0
         for h in network.depth.steps:
@@ -214,10 +228,10 @@ class MisfitCurvature:
     def _slope(self, known: Array, implicit: float, rho: float) -> Array:
         """Bounds of the stage's ``F, F', F''`` where ``X = known + implicit F(X)``."""
         network = self._network
-        s, a, m = _slopes(network.activation), network.leak, network.index.mass
+        s, a = slopes(network.activation), network.leak
         sobolev = np.sqrt(1.0 / (np.tanh(self._kappa * network.depth.nodes[-1]) * self._kappa))
         theta = sobolev * rho
-        one = np.sqrt(m * network.index.neurons)
+        one = np.sqrt(self._weights.sum())
         growth = a + s.first * theta
         out = np.empty_like(known)
 
@@ -236,7 +250,7 @@ class MisfitCurvature:
         out[0] = a * X + np.fmin(s.most * one, s.zero * one + s.first * theta * root)
         u, out[1] = solved(known[1], s.first * sobolev * root, growth)
         v, out[2] = solved(known[2], 0.0, growth)
-        z1, z2, bend = theta * u + sobolev * root, theta * v, s.second / np.sqrt(m)
+        z1, z2, bend = theta * u + sobolev * root, theta * v, s.second / np.sqrt(self._least)
         turn = s.first * sobolev
         _, out[3] = solved(known[3], 2.0 * turn * u + bend * z1**2, growth)
         _, out[4] = solved(known[4], turn * v + bend * z1 * z2, growth)

@@ -1,9 +1,9 @@
 """Riesz map of the state form: what remains of ``A''`` when the layers are taken to be linear.
 
 On the states it is ``(1/K) [ R_f (K_t + M_t/T^2) + B e_n e_n^T ] (x) M_S``, the model error of
-``x' = 0`` with the curvature ``B`` of the loss at the output; on the weights the prior with the
-zeroth-order term ``R_f E[sigma'^2 x^2] M_t`` that the model error adds. One tridiagonal factor in
-depth serves all neurons and samples.
+``x' = 0`` with the curvature ``B`` of the loss at the output and the lumped ``M_S``; on the weights the
+prior with the zeroth-order term ``R_f E[m sigma'^2 x^2] M_t`` that the model error adds, ``m`` the mean
+mass of a neuron. One tridiagonal factor in depth serves all neurons and samples.
 """
 
 from __future__ import annotations
@@ -38,7 +38,10 @@ class DepthMetric:
     def __init__(self, action: StateAction) -> None:
         network, forcing, samples = action.network, action.forcing, action.samples
         self._action = action
-        precision, measure = forcing.model_precision, network.index.mass
+        precision, weights = forcing.model_precision, network.index.weights
+        measure = float(np.mean(weights))
+        # M_S relative to its mean, a factor beside the one in depth.
+        self._relative = None if np.all(weights == weights[0]) else weights / measure
         slope = np.zeros(1)
         network.activation.value(slope, slope)
         network.activation.first(slope.copy(), slope)
@@ -56,7 +59,7 @@ class DepthMetric:
         unit = np.zeros_like(zero)
         unit[0] = 1.0
         action.loss.hessian(zero, unit, curved)
-        diagonal[-1] += float(curved[0, 0]) / samples
+        diagonal[-1] += float(curved[0, 0]) * measure / samples
         if action.soft:
             diagonal[0] += forcing.input_precision * measure / samples
         else:
@@ -72,15 +75,17 @@ class DepthMetric:
         np.multiply(diagonal, a, out=b)
         b[:, :-1] += off * a[:, 1:]
         b[:, 1:] += off * a[:, :-1]
+        if self._relative is not None:
+            b *= self._relative
         self._on_weights(self.weights.apply, source, target)
 
     def solve(self, r: PETSc.Vec, d: PETSc.Vec) -> None:
         """``d = P^{-1} r``."""
-        self._inverse(r, d, self._depth.solve, self.weights.solve)
+        self._inverse(r, d, self._depth.solve, self.weights.solve, 1.0)
 
     def inverse_root(self, z: PETSc.Vec, d: PETSc.Vec) -> None:
         """``d = R z`` with ``R R^T = P^{-1}``."""
-        self._inverse(z, d, self._depth.inverse_root, self.weights.inverse_root)
+        self._inverse(z, d, self._depth.inverse_root, self.weights.inverse_root, 0.5)
 
     @property
     def root(self) -> Numbered:
@@ -93,12 +98,15 @@ class DepthMetric:
         d: PETSc.Vec,
         in_depth: Callable[[Array], Array],
         on_weights: Callable[[PETSc.Vec, PETSc.Vec], None],
+        power: float,
     ) -> None:
         source, target = r.array_r, d.array_w
         a, b = self._action.states(source), self._action.states(target)
         if a.size:
             solution = in_depth(a.transpose(1, 0, 2).reshape(a.shape[1], -1))
             b[...] = solution.reshape(a.shape[1], a.shape[0], -1).transpose(1, 0, 2)
+            if self._relative is not None:
+                b /= self._relative**power
         self._on_weights(on_weights, source, target)
 
     def _on_weights(

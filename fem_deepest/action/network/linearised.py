@@ -41,7 +41,7 @@ class Linearised:
     Attributes:
         forced: Whether the states are free (finite ``R_f``).
         soft: Whether ``x_0`` is free.
-        precision: ``R_f h_i M_S / K``, (n,); ``initial``: ``R_0 M_S / K``.
+        precision: ``R_f h_i M_S / K``, (n, 1, N), ``M_S`` lumped; ``initial``: ``R_0 M_S / K``, (N,).
         derivative: ``F_x`` on the cells, (n, K, N, N).
         whiten: ``R^T / sqrt(K)`` with ``R R^T`` the curvature of the loss, (K, C, C).
 
@@ -62,12 +62,10 @@ class Linearised:
             path = _strong_path(action, u, self.inputs)
         self.network, self.samples, self.blocks = network, action.samples, action.blocks
         self.parameters, self.nodes, self.full = path.parameters, path.nodes, path.full
-        self.precision = np.inf * network.depth.steps
-        self.initial = np.inf
-        if self.forced:
-            scale = network.index.mass / action.samples
-            self.precision = forcing.model_precision * scale * network.depth.steps
-            self.initial = forcing.input_precision * scale
+        scale = network.index.weights / action.samples
+        precision = forcing.model_precision * scale if self.forced else np.inf * scale
+        self.precision = np.multiply.outer(network.depth.steps, precision)[:, None]
+        self.initial = forcing.input_precision * scale if self.forced else np.inf * scale
         self.slope = OneStage(network).slope(path)
         h, beta = network.depth.steps[:, None, None, None], network.scheme.a[0][0]
         derivative = self.slope[..., None] * path.theta[:, None, :, :-1]
@@ -102,11 +100,7 @@ class Linearised:
     def sensitivity(self) -> tuple[Array, Array]:
         """``V`` (K, C, n N) and the sensitivity (K, C, N) to ``x_0`` of the whitened outputs."""
         n, k, size = self.slope.shape
-        if self.network.linear_readout:
-            last = self.whiten @ self.parameters.readout[:, :-1]
-        else:
-            last = np.zeros((k, self.whiten.shape[1], size))
-            last[..., : self.network.outputs] = self.whiten
+        last = self.whiten @ self.network.readout.functionals(self.parameters)
         v = np.empty((n, *last.shape))
         for i in reversed(range(n)):
             v[i] = last
@@ -124,10 +118,10 @@ class Linearised:
         v, v0 = self.sensitivity
         if not self.forced:
             return np.zeros((v.shape[0], v.shape[1], v.shape[1]))
-        weights = np.repeat(1.0 / self.precision, self.slope.shape[2])
-        gram = (v * weights) @ v.transpose(0, 2, 1)
+        gram = (v * (1.0 / self.precision).ravel()) @ v.transpose(0, 2, 1)
         if self.soft:
-            gram += v0 @ v0.transpose(0, 2, 1) / self.initial
+            first = self.initial[0]
+            gram += (v0 / (self.initial / first)) @ v0.transpose(0, 2, 1) / first
         return gram
 
     def forward(self, source: Array, start: Array) -> Array:
@@ -197,8 +191,7 @@ class Linearised:
             sums.lift[:, -1] += start[own].sum(axis=0)
         if self.network.linear_readout and output is not None:
             dy = (output[own, None, :] @ self.whiten[own])[:, 0]
-            sums.readout[:, :-1] += dy.T @ self.nodes[-1][own]
-            sums.readout[:, -1] += dy.sum(axis=0)
+            self.network.readout.gradient(dy.T, self.nodes[-1][own].T, sums.readout)
 
     def outputs(self, source: Array, start: Array) -> Array:
         """Whitened outputs (K, C) of a forcing and a start: ``J_xi``."""

@@ -73,6 +73,7 @@ class Minibatches:
             self._targets[:size],
             strength=action.metric.strength,
             kappa=action.metric.kappa,
+            ell=action.metric.ell,
             blocks=_blocks(size),
         )
         self._rows = self.lay_out()

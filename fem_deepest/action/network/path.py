@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fem_deepest.errors import InputError
+from fem_deepest.network.coupling.dense import Dense
 from fem_deepest.network.network import Network
 from fem_deepest.spaces import Parameters
 
@@ -52,10 +53,11 @@ class OneStage:
         beta: Where the stage is: 0 for euler, 1/2 for midpoint.
 
     Raises:
-        InputError: The scheme has several stages.
+        InputError: The scheme has several stages, or the coupling is not dense.
     """
 
     def __init__(self, network: Network) -> None:
+        require_dense(network, "states as unknowns")
         if network.scheme.stages != 1:
             raise InputError(
                 f"states as unknowns got the scheme '{network.scheme.name}', expected a scheme of one "
@@ -103,3 +105,16 @@ class OneStage:
         dx[1:] = rate + self.beta * at_stage
         dx[:-1] += (1.0 - self.beta) * at_stage - rate
         return dx
+
+
+def require_dense(network: Network, what: str) -> None:
+    """Refuse a coupling that is not a matrix ``[W_h | b]`` for each layer.
+
+    Raises:
+        InputError: It is another one.
+    """
+    if not isinstance(network.coupling, Dense):
+        raise InputError(
+            f"{what} got the coupling '{type(network.coupling).__name__}', expected a dense one, whose "
+            "products with many states are assembled; take the forcing form and its solvers"
+        )

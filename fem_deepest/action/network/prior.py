@@ -1,26 +1,46 @@
 """The prior ``1/2 <u, P u>`` of a control, which is also the metric of the space.
 
-On the weight field ``P = lambda (kappa^2 M_t + K_t) (x) M_S (x) M_S``, the H1(depth) precision; on
-readout and lift ``lambda`` times the identity; on the forcings the model-error precisions
-``R_f h_i M_S / K`` and ``R_0 M_S / K``. The factors are separable: a solve is one tridiagonal
-factorisation in depth, made once, applied to all ``N (N + 1)`` columns.
+On the weight field, whose rows and columns are finite-element factors (of the dense coupling, ``V_S`` and
+``V_S`` with one point for the bias), it is the H1 precision in all directions,
+
+    P = lambda [ (kappa^2 M_t + K_t) (x) M_r (x) M_c + ell^2 M_t (x) (K_r (x) M_c + M_r (x) K_c) ].
+
+A readout ``[C | c]`` has rows that are plain outputs and columns in ``V_S`` with one point, a lift
+``[E | e]`` rows in ``V_S`` and plain columns: both have ``lambda (M_r (x) M_c + ell^2 (...))``. The
+forcings have the model-error precisions ``R_f h_i M_S / K`` and ``R_0 M_S / K``, ``M_S`` lumped.
+
+A field of amplitude one that varies over a length ``d`` of the index costs ``lambda (kappa^2 + ell^2 /
+d^2)`` in place of ``lambda kappa^2``: the correlation length along the index is ``ell/kappa``, as it is
+``1/kappa`` in depth. With ``ell = 0`` neurons have nothing to do with each other; with ``ell > 0``
+roughness that only the mesh can show is dear, and minimisers are smooth functions of the index. Points
+have no neighbours, and there ``ell`` does nothing.
+
+Draws are white along the index for ``ell = 0``. For ``ell > 0`` they are smoother, but no functions in
+the limit: in two dimensions or more, depth and index together, the inverse of an H1 precision has no
+finite trace, and what has a limit are integrals of a draw against smooth functions.
+
+All of it is inverted exactly, see :class:`.SeparablePrecision` for kernels and :class:`.SparsePrecision`
+for parameters that are functions of one point of the index.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import lapack
 
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.root import Numbered
 from fem_deepest.network.network import Network
 from fem_deepest.spaces import ControlSpace, Parameters
-from fem_deepest.spaces.tridiagonal import inverse_root
+from fem_deepest.spaces.factor import Factor
+from fem_deepest.spaces.separable import SeparablePrecision
+from fem_deepest.spaces.sparse_precision import SparsePrecision
 
 Array = NDArray[np.float64]
+Operation = Callable[[SeparablePrecision], Callable[[Array, Array], None]]
 
 
 class Prior:
@@ -28,9 +48,10 @@ class Prior:
 
     Args:
         space: Layout of the control.
-        network: Gives depth mesh and neuron index.
+        network: Gives depth mesh, coupling and neuron index.
         strength: ``lambda > 0``.
         kappa: ``kappa > 0``, inverse correlation length in depth.
+        ell: ``ell >= 0``, length of the smoothing along the neuron index.
         model: ``R_f``; used where the space has forcings.
         initial: ``R_0`` of the soft input condition.
         samples: ``K``.
@@ -38,6 +59,9 @@ class Prior:
     Attributes:
         strength: ``lambda``.
         kappa: ``kappa``.
+        ell: ``ell``.
+        field: ``P`` on the weight field.
+        readout: ``P`` on the readout, and ``lift`` on the lift, as fields of one depth node.
     """
 
     def __init__(
@@ -47,109 +71,99 @@ class Prior:
         *,
         strength: float,
         kappa: float,
+        ell: float,
         model: float,
         initial: float,
         samples: int,
     ) -> None:
         self.space = space
-        self.strength, self.kappa = strength, kappa
+        self.strength, self.kappa, self.ell = strength, kappa, ell
         mass, stiffness = network.depth.mass, network.depth.stiffness
-        zeroth = strength * kappa**2
-        self._diagonal = zeroth * mass[0] + strength * stiffness[0]
-        self._off = zeroth * mass[1] + strength * stiffness[1]
-        self._factor = lapack.dpttrf(self._diagonal, self._off)[:2]
-        # M_S (x) M_S on the kernel, M_S on the bias: one weight for each column of [w | b].
-        self._columns = network.index.mass * network.column_scale
-        self._model = (model * network.index.mass / samples) * network.depth.steps
-        self._initial = initial * network.index.mass / samples
+        zeroth, along = strength * kappa**2, strength * ell**2
+        rows, columns = network.coupling.rows, network.coupling.columns
+        # A kernel has N^2 numbers, and modes of the index no more; else all of it has to be O(N).
+        both = rows.has_stiffness and columns.has_stiffness
+        precision = SeparablePrecision if both else SparsePrecision
+        self.field = precision(
+            (
+                zeroth * mass[0] + strength * stiffness[0],
+                zeroth * mass[1] + strength * stiffness[1],
+            ),
+            (along * mass[0], along * mass[1]) if ell else None,
+            rows,
+            columns,
+        )
+        one, none = np.ones(1), np.empty(0)
+        here, beside = (strength * one, none), (along * one, none) if ell else None
+        V, shapes = network.index.factor, network.shapes
+        self.readout = precision(here, beside, Factor.plain(shapes.readout[0]), V + Factor.plain(1))
+        self.lift = precision(here, beside, V, Factor.plain(shapes.lift[1]))
+        weights = network.index.weights
+        self._model = np.multiply.outer(network.depth.steps, model * weights / samples)[..., None]
+        self._initial = (initial * weights / samples)[:, None]
+
+    @property
+    def is_diagonal(self) -> bool:
+        """Whether ``P`` is a matrix in depth times a diagonal one, and diagonal on all but the field."""
+        return all(part.is_diagonal for part in (self.field, self.readout, self.lift))
 
     def apply(self, d: PETSc.Vec, r: PETSc.Vec) -> None:
         """``r = P d``. Collective."""
-        source, target = d.array_r, r.array_w
-        if self.space.grid.owner:
-            self.on_parameters(self.space.parameters(source), self.space.parameters(target))
-        self._forcings(source, target, np.multiply)
-
-    def on_parameters(self, a: Parameters, b: Parameters) -> None:
-        """``b = P a`` on parameters alone, of one network or of several side by side. Not collective."""
-        along = (-1, *[1] * (a.theta.ndim - 1))
-        diagonal, off = self._diagonal.reshape(along), self._off.reshape(along)
-        np.multiply(diagonal, a.theta, out=b.theta)
-        b.theta[:-1] += off * a.theta[1:]
-        b.theta[1:] += off * a.theta[:-1]
-        if self._columns[0] != 1.0:
-            b.theta[...] *= self._columns
-        np.multiply(a.readout, self.strength, out=b.readout)
-        np.multiply(a.lift, self.strength, out=b.lift)
+        self._on(d, r, attrgetter("apply"), np.multiply, 1.0)
 
     def solve(self, r: PETSc.Vec, d: PETSc.Vec) -> None:
         """``d = P^{-1} r``. Collective."""
-        self._inverse(r, d, self._solve_depth, 1.0)
+        self._on(r, d, attrgetter("solve"), np.divide, 1.0)
 
     def inverse_root(self, z: PETSc.Vec, d: PETSc.Vec) -> None:
         """``d = R z`` with ``R R^T = P^{-1}``. Collective."""
-        self._inverse(z, d, lambda x: inverse_root(self._factor, x), 0.5)
+        self._on(z, d, attrgetter("inverse_root"), np.divide, 0.5)
 
     @property
     def root(self) -> Numbered:
         """``R``, for draws of the prior. Collective."""
         return Numbered.of(self.space.create, self.inverse_root)
 
+    def on_parameters(self, a: Parameters, b: Parameters) -> None:
+        """``b = P a`` on parameters alone, of one network or of several side by side. Not collective."""
+        self._each(attrgetter("apply"), a, b)
+
     def solve_parameters(self, a: Parameters, b: Parameters) -> None:
         """``b = P^{-1} a``, the inverse of :meth:`on_parameters`. Not collective."""
-        self._inverse_on(a, b, self._solve_depth, 1.0)
+        self._each(attrgetter("solve"), a, b)
 
-    @property
-    def depth(self) -> tuple[Array, Array]:
-        """Depth factor ``P_t``, tridiagonal: diagonal (n + 1,) and off-diagonal (n,)."""
-        return self._diagonal, self._off
+    def root_parameters(self, a: Parameters, b: Parameters) -> None:
+        """``b = R a``, as :meth:`inverse_root`. Not collective."""
+        self._each(attrgetter("inverse_root"), a, b)
 
-    @property
-    def depth_factor(self) -> tuple[Array, Array]:
-        """``D`` (n + 1,) and the subdiagonal (n,) of ``L`` of the depth factor ``P_t = L D L^T``."""
-        return self._factor
+    def _each(self, operation: Operation, a: Parameters, b: Parameters) -> None:
+        for precision, source, target in self._parts(a, b):
+            operation(precision)(source, target)
 
-    @property
-    def columns(self) -> Array:
-        """Weights (N + 1,) of the columns ``[w | b]``: ``P = P_t (x) 1 (x) columns`` on the field."""
-        return self._columns
+    def _parts(
+        self, a: Parameters, b: Parameters
+    ) -> Iterator[tuple[SeparablePrecision, Array, Array]]:
+        yield self.field, a.theta, b.theta
+        yield self.readout, a.readout[None], b.readout[None]
+        yield self.lift, a.lift[None], b.lift[None]
 
-    def galerkin(self, prolongation: Array) -> Array:
-        """``Z^T P_t Z`` of the depth factor for a prolongation ``Z``, (n + 1, m)."""
-        image = self._diagonal[:, None] * prolongation
-        image[:-1] += self._off[:, None] * prolongation[1:]
-        image[1:] += self._off[:, None] * prolongation[:-1]
-        return prolongation.T @ image
-
-    def _inverse(
-        self, r: PETSc.Vec, d: PETSc.Vec, in_depth: Callable[[Array], Array], power: float
+    def _on(
+        self,
+        a: PETSc.Vec,
+        b: PETSc.Vec,
+        operation: Operation,
+        scaling: Callable[..., object],
+        power: float,
     ) -> None:
-        """``P`` to the power -1, or a root of that: the diagonal factors are given a power."""
-        source, target = r.array_r, d.array_w
-        if self.space.grid.owner:
-            a, b = self.space.parameters(source), self.space.parameters(target)
-            self._inverse_on(a, b, in_depth, power)
-        self._forcings(source, target, lambda a, weight, out: np.divide(a, weight**power, out=out))
-
-    def _inverse_on(
-        self, a: Parameters, b: Parameters, in_depth: Callable[[Array], Array], power: float
-    ) -> None:
-        rows = a.theta.reshape(a.theta.shape[0], -1)
-        b.theta[...] = in_depth(rows).reshape(a.theta.shape)
-        if self._columns[0] != 1.0:
-            b.theta[...] /= self._columns**power
-        np.divide(a.readout, self.strength**power, out=b.readout)
-        np.divide(a.lift, self.strength**power, out=b.lift)
-
-    def _solve_depth(self, x: Array) -> Array:
-        return np.asarray(lapack.dpttrs(*self._factor, x)[0])
-
-    def _forcings(self, source: Array, target: Array, operation: Callable[..., object]) -> None:
-        if not self.space.has_forcings:
+        """An operation on the parameters, and on the forcings a scaling by a power of their precision."""
+        source, target, space = a.array_r, b.array_w, self.space
+        if space.grid.owner:
+            self._each(operation, space.parameters(source), space.parameters(target))
+        if not space.has_forcings:
             return
-        for tile in range(len(self.space.tiles)):
-            (a0, a), (b0, b) = (self.space.forcing(x, tile) for x in (source, target))
+        for tile in range(len(space.tiles)):
+            (a0, xi), (b0, image) = (space.forcing(x, tile) for x in (source, target))
             if a0.size:
-                operation(a0, self._initial, out=b0)
-            if a.size:
-                operation(a, self._model[:, None, None], out=b)
+                scaling(a0, self._initial**power, out=b0)
+            if xi.size:
+                scaling(xi, self._model**power, out=image)

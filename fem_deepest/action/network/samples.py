@@ -42,7 +42,7 @@ def weight_prior(action: NetworkAction, mass: float = 0.0) -> tuple[ControlSpace
     """Space of the parameters alone and their prior, with ``mass`` times ``M_t`` added to it.
 
     Args:
-        action: Gives ``lambda`` and ``kappa``.
+        action: Gives ``lambda``, ``kappa`` and ``ell``.
         mass: Coefficient of an additional zeroth-order term on the weight field.
     """
     network, prior = action.network, action.metric
@@ -52,6 +52,7 @@ def weight_prior(action: NetworkAction, mass: float = 0.0) -> tuple[ControlSpace
         network,
         strength=prior.strength,
         kappa=float(np.sqrt(prior.kappa**2 + mass / prior.strength)),
+        ell=prior.ell,
         model=1.0,
         initial=1.0,
         samples=action.samples,

@@ -67,8 +67,13 @@ class StateAction:
             self.grid, network.shapes, [1] * self.own, initial=self.soft, forced=True
         )
         self.weights, self.prior = weight_prior(forcing)
-        self._model = forcing.model_precision * network.index.mass * network.depth.steps
-        self._initial = forcing.input_precision * network.index.mass if self.soft else 0.0
+        # The precisions of the first neuron, (n,) and a number, and the others' relative to it.
+        measure = network.index.weights[0]
+        self._relative = network.index.weights / measure
+        self._first = forcing.model_precision * measure * network.depth.steps
+        self._model = self._first[:, None, None] * self._relative
+        self._first_initial = forcing.input_precision * measure if self.soft else 0.0
+        self._initial = self._first_initial * self._relative
         self._w, self._riesz = self.weights.create(), self.weights.create()
         self._sums = np.empty(Sums.size(network))
         self._views: dict[int, tuple[Array, Sums]] = {}
@@ -117,12 +122,12 @@ class StateAction:
         """``g = dA/du``; returns ``A(u)``."""
         self.evaluations += 1
         path, out = self.path(u), g.array_w
-        p = self._model[:, None, None] * path.defect
+        p = self._model * path.defect
         v = self._stages.slope(path) * p
         dx = self._stages.scattered(p, v @ path.theta[..., :-1])
         dy = self._sum(path, (v, dx[0] if not self.soft else -self._initial * path.initial))
         dx[0] += self._initial * path.initial
-        dx[-1] += self._readout_transposed(path.parameters, dy)
+        dx[-1] += self.network.readout.transposed(path.parameters, dy).T
         value = self._finish(u)
         self._collect(dx, out)
         return value
@@ -140,9 +145,9 @@ class StateAction:
             d_nodes[0] = d_start
         d_full = self._stages.stage(d_nodes, 0.0)
         slope = self._stages.slope(path)
-        p = self._model[:, None, None] * path.defect
+        p = self._model * path.defect
         dz = d_full @ path.theta.transpose(0, 2, 1) + path.full @ d_theta.transpose(0, 2, 1)
-        dp = self._model[:, None, None] * (self._stages.rates(d_nodes, d_full) - slope * dz)
+        dp = self._model * (self._stages.rates(d_nodes, d_full) - slope * dz)
         dv, v = np.empty_like(slope), slope * p
         network.activation.second(path.value, slope, dv)
         dv *= dz
@@ -156,10 +161,7 @@ class StateAction:
         y = network.read(path.parameters, x)
         dy, curved = np.empty_like(y), np.empty_like(y)
         self.loss.value(y.copy(), self.targets, dy)
-        if network.linear_readout:
-            d_y = path.parameters.readout[:, :-1] @ d_x + network.read(direction, x)
-        else:
-            d_y = d_x[: network.outputs].copy()
+        d_y = network.readout.tangent(path.parameters, direction, x, d_x)
         self.loss.hessian(y, d_y, curved)
 
         def add(block: int, flat: Array) -> None:
@@ -168,14 +170,13 @@ class StateAction:
             sums.stages[:, 0] -= dv[:, own].transpose(0, 2, 1) @ path.full[:, own]
             sums.stages[:, 0] -= v[:, own].transpose(0, 2, 1) @ d_full[:, own]
             self._add_ends(sums, own, curved, x, lift)
-            if network.linear_readout:
-                sums.readout[:, :-1] += dy[:, own] @ d_x[:, own].T
+            network.readout.gradient(dy[:, own], d_x[:, own], sums.readout, constant=False)
 
         self.blocks.sum(add, self._sums)
         dx[0] += self._initial * d_initial
-        dx[-1] += self._readout_transposed(path.parameters, curved)
-        if network.linear_readout:
-            dx[-1] += (direction.readout[:, :-1].T @ dy).T
+        dx[-1] += network.readout.transposed(path.parameters, curved).T
+        if network.readout.trained:
+            dx[-1] += network.readout.transposed(direction, dy).T
         self._riesz_of(d)
         self._collect(dx, out)
 
@@ -183,7 +184,8 @@ class StateAction:
         """Sum over the samples; returns the derivative of the loss in the output, (C, K)."""
         network, x = self.network, path.nodes[-1].T
         y = network.read(path.parameters, x)
-        squares = np.einsum("ikn,ikn->ki", path.defect, path.defect) @ self._model
+        weighted = self._relative * path.defect
+        squares = np.einsum("ikn,ikn->ki", path.defect, weighted) @ self._first
 
         def add(block: int, flat: Array) -> None:
             own, sums = self.blocks.own[block], self._view(flat)
@@ -194,7 +196,7 @@ class StateAction:
             sums.scalars[2] = 0.5 * squares[own].sum()
             if self.soft:
                 e = path.initial[own]
-                sums.scalars[3] = 0.5 * self._initial * np.vdot(e, e)
+                sums.scalars[3] = 0.5 * self._first_initial * np.vdot(e, self._relative * e)
             if derivative is not None:
                 v, lift = derivative
                 sums.stages[:, 0] -= v[:, own].transpose(0, 2, 1) @ path.full[:, own]
@@ -205,19 +207,10 @@ class StateAction:
 
     def _add_ends(self, sums: Sums, own: slice, dy: Array, x: Array, lift: Array) -> None:
         """Readout and lift."""
-        if self.network.linear_readout:
-            sums.readout[:, :-1] += dy[:, own] @ x[:, own].T
-            sums.readout[:, -1] += dy[:, own].sum(axis=1)
+        self.network.readout.gradient(dy[:, own], x[:, own], sums.readout)
         if self.network.linear_lift:
             sums.lift[:, :-1] += lift[own].T @ self.inputs[own]
             sums.lift[:, -1] += lift[own].sum(axis=0)
-
-    def _readout_transposed(self, parameters: Parameters, dy: Array) -> Array:
-        if self.network.linear_readout:
-            return (parameters.readout[:, :-1].T @ dy).T
-        out = np.zeros((dy.shape[1], self.network.index.neurons))
-        out[:, : dy.shape[0]] = dy.T
-        return out
 
     def _lift_tangent(self, direction: Parameters) -> Array:
         if self.network.linear_lift:

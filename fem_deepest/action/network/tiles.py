@@ -149,7 +149,7 @@ class Tiles:
     ) -> None:
         """Add what a tile adds to the Hessian (or Gauss-Newton) product with ``d``."""
         flow = self.network.variation(self.inputs[tile].shape[-1])
-        linear = self.network.linear_readout
+        readout = self.network.readout
         x, dy = self._forward(tile, u, forcing, sums.scalars)
         y = self.network.read(u.parameters, x)
         if exact:
@@ -157,12 +157,12 @@ class Tiles:
             flow.flow.adjoint(u.stages, q, costates=flow.costates)
         dx = self._input_tangent(tile, d.parameters, d_forcing[0])
         flow.tangent(u.stages, d.stages, dx, d_forcing[1] if d_forcing[1].size else None)
-        curved = self._output_tangent(u.parameters, d.parameters, x, dx)
+        curved = readout.tangent(u.parameters, d.parameters, x, dx)
         self.loss.hessian(y, curved.copy(), curved)
         dq = self._readout_adjoint(u.parameters, x, curved, sums)
-        if exact and linear:
-            dq += d.parameters.readout[:, :-1].T @ dy
-            sums.readout[:, :-1] += dy @ dx.T
+        if exact and readout.trained:
+            dq += readout.transposed(d.parameters, dy)
+            readout.gradient(dy, dx, sums.readout, constant=False)
         xi_out = out[1] if out[1].size else None
         flow.second_adjoint(u.stages, d.stages, dq, sums.stages, xi_out, exact)
         self._input_adjoint(tile, dq, sums, out[0])
@@ -181,13 +181,14 @@ class Tiles:
         """Last states and derivative of the loss in the output; adds the scalars."""
         xi0, xi = forcing
         x = self.network.lift(u.parameters, self.inputs[tile])
-        measure = self.network.index.mass
         if xi0.size:
             x += xi0
-            squares = np.einsum("...ak,...ak->...", xi0, xi0)
+            weighted, measure = self._measured(xi0)
+            squares = np.einsum("...ak,...ak->...", xi0, weighted)
             scalars[..., 3] += 0.5 * self.input_precision * measure * squares
         if xi.size:
-            squares = np.einsum("i...ak,i...ak,i->...", xi, xi, self.network.depth.steps)
+            weighted, measure = self._measured(xi)
+            squares = np.einsum("i...ak,i...ak,i->...", xi, weighted, self.network.depth.steps)
             scalars[..., 2] += 0.5 * self.model_precision * measure * squares
         self._flow(tile, u).forward(u.stages, x, xi if xi.size else None, nodes)
         y = self.network.read(u.parameters, x)
@@ -196,25 +197,18 @@ class Tiles:
         scalars[..., 1] += score
         return x, y
 
+    def _measured(self, x: Array) -> tuple[Array, float]:
+        """``M_S x`` with the lumped mass, as a field and a factor."""
+        index = self.network.index
+        return (x, index.uniform) if index.uniform else (index.weights[:, None] * x, 1.0)
+
     def _readout_adjoint(
         self, parameters: Parameters, x: Array, dy: Array, sums: Sums | None
     ) -> Array:
         """``q(T)`` of the derivative ``dy`` in the output; adds the readout's gradient."""
-        if not self.network.linear_readout:
-            q = np.zeros_like(x)
-            q[..., : dy.shape[-2], :] = dy
-            return q
         if sums is not None:
-            sums.readout[..., :-1] += dy @ np.swapaxes(x, -1, -2)
-            sums.readout[..., -1] += dy.sum(axis=-1)
-        return np.swapaxes(parameters.readout[..., :-1], -1, -2) @ dy
-
-    def _output_tangent(
-        self, parameters: Parameters, direction: Parameters, x: Array, dx: Array
-    ) -> Array:
-        if not self.network.linear_readout:
-            return dx[: self.network.outputs].copy()
-        return parameters.readout[:, :-1] @ dx + self.network.read(direction, x)
+            self.network.readout.gradient(dy, x, sums.readout)
+        return self.network.readout.transposed(parameters, dy)
 
     def _input_tangent(self, tile: int, direction: Parameters, d_xi0: Array) -> Array:
         if self.network.linear_lift:

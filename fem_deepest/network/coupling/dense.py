@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from math import fsum
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
-from fem_deepest.network.coupling.protocol import Work
+from fem_deepest.network.coupling.protocol import Sparse, Work
 from fem_deepest.spaces import NeuronSpace
+from fem_deepest.spaces.factor import Factor
 from fem_deepest.spaces.prolongation import with_constant
 
 Array = NDArray[np.float64]
@@ -28,7 +30,7 @@ class Dense:
 
     index: NeuronSpace
 
-    parameters_text = "kernel w and bias b as [w | b]"
+    parameters_text = "kernel w and bias b"
 
     @property
     def neurons(self) -> int:
@@ -41,20 +43,23 @@ class Dense:
         return self.neurons, self.neurons + 1
 
     @property
-    def column_scale(self) -> Array:
-        """Factors from the stored ``[w | b]`` to the effective ``[W_h | b]``, shape (N + 1,)."""
-        scale = np.full(self.neurons + 1, self.index.mass)
-        scale[-1] = 1.0
-        return scale
+    def rows(self) -> Factor:
+        """``V_S``."""
+        return self.index.factor
+
+    @cached_property
+    def columns(self) -> Factor:
+        """``V_S`` with one point, for the bias."""
+        return self.index.factor + Factor.plain(1)
 
     def effective(self, theta: Array) -> Array:
         """``[w M_S | b]``; on points ``theta`` itself."""
-        return theta if self.index.mass == 1.0 else theta * self.column_scale
+        return theta if self.columns.uniform == 1.0 else self.columns.apply_mass(theta, -1)
 
     def effective_transposed(self, g: Array) -> None:
         """Transpose of :meth:`effective`, in place."""
-        if self.index.mass != 1.0:
-            g *= self.column_scale
+        if self.columns.uniform != 1.0:
+            g[...] = self.columns.apply_mass(g, -1)
 
     def buffers(self, width: int, lead: tuple[int, ...] = ()) -> Work:
         """One matrix, for :meth:`second_adjoint`."""
@@ -97,19 +102,19 @@ class Dense:
         out_theta[..., :-1] += product
         out_x += np.swapaxes(d_theta[..., :-1], -1, -2) @ v
 
+    def prolongation(self, finer: Dense) -> tuple[Sparse, Sparse]:
+        """``w -> P w P^T``, ``b -> P b`` with the interpolation ``P`` of states."""
+        states = self.index.prolongation(finer.index)
+        return states, with_constant(states)
+
     def matrix(self, theta: Array) -> Array:
         """``W``."""
         return theta[..., :-1]
 
-    def prolongation(self, finer: Dense) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
-        """``P`` for the rows and, with one for the bias, for the columns: ``P w P^T`` and ``P b``."""
-        states = self.index.prolongation(finer.index)
-        return states, with_constant(states)
-
     def start(self, random: np.random.Generator, deviation: float, out: Array) -> None:
         """One Gaussian kernel, constant in depth; no bias."""
         n = self.neurons
-        # On average over the index the kernel is the effective matrix over the measure of a neuron.
-        scale = deviation / np.sqrt(n) * (n / (n * self.index.mass))
+        # A kernel is the effective matrix over the mass of a neuron, on average |S| / N.
+        scale = deviation / np.sqrt(n) * (n / fsum(self.index.weights))
         out[...] = 0.0
         out[..., :-1] = scale * random.standard_normal((n, n))

@@ -12,14 +12,17 @@ and ``second_adjoint`` is what is left of its second derivative, ``B_x_theta`` a
 
 from __future__ import annotations
 
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from fem_deepest.spaces.factor import Factor
+
 Array = NDArray[np.float64]
 Work = tuple[Array, ...]
+Sparse: TypeAlias = sparse.csr_matrix | None
 
 
 class Coupling(Protocol):
@@ -39,6 +42,14 @@ class Coupling(Protocol):
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the parameters at a depth node."""
+
+    @property
+    def rows(self) -> Factor:
+        """Space of the rows, for the prior."""
+
+    @property
+    def columns(self) -> Factor:
+        """Space of the columns, for the prior."""
 
     @property
     def parameters_text(self) -> str:
@@ -95,12 +106,7 @@ class Coupling(Protocol):
             work: See :meth:`buffers`.
         """
 
-    def matrix(self, theta: Array) -> Array:
-        """``B_x`` as dense matrices (..., N, N), for direct solves with few neurons."""
-
-    def prolongation(
-        self, finer: Self
-    ) -> tuple[sparse.csr_matrix | None, sparse.csr_matrix | None]:
+    def prolongation(self, finer: Self) -> tuple[Sparse, Sparse]:
         """FE interpolation of the rows and of the columns to those of a coupling of a finer index.
 
         Each is sparse, (finer, here), or none where rows or columns stay as they are.
@@ -109,11 +115,15 @@ class Coupling(Protocol):
             InputError: There is none, as where neurons are points.
         """
 
+    def matrix(self, theta: Array) -> Array:
+        """``B_x`` as dense matrices (..., N, N), for direct solves with few neurons."""
+
     def start(self, random: np.random.Generator, deviation: float, out: Array) -> None:
         """Random start, constant in depth, into stored parameters ``out`` (n + 1, rows, columns).
 
         Args:
             random: Source of the numbers.
-            deviation: Deviation of the entries of ``sqrt(N) B_x``.
+            deviation: Deviation of the entries of ``sqrt(N) B_x``: a state of independent entries gets
+                a ``z`` that is so many times as long.
             out: Stored parameters.
         """

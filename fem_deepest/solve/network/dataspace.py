@@ -88,8 +88,8 @@ class DataSpace:
         """Lower triangle of ``G`` on the owner.
 
         The rows of ``J_w`` are products of a sensitivity and a state; these are what is gathered.
-        With ``P_t = L D L^T`` the rows of ``L^{-1} J_w^T`` follow node by node, and no more than two
-        nodes of them exist at a time.
+        With the depth factor ``L D L^T`` of the prior the rows of ``L^{-1} J_w^T`` follow node by
+        node, and no more than two nodes of them exist at a time.
         """
         lin, prior, network = self._weights.lin, self._weights.prior, self._weights.lin.network
         v, v0 = lin.sensitivity
@@ -102,15 +102,18 @@ class DataSpace:
         if not self._weights.grid.owner:
             return np.empty((0, 0))
         k, c = blocks.shape[:2]
-        full *= network.column_scale / np.sqrt(prior.columns)
+        # In the white coordinates of the prior's factors, rows of J_w are such products still.
+        field, readout, lift = prior.field, prior.readout, prior.lift
+        v = field.half(v, -2)
+        full = field.half(field.columns.apply_mass(full, -1), -1)
         gram = np.asfortranarray(block_diag(*blocks))
-        diagonal, off = prior.depth_factor
+        pivots, below = field.depth_factor
         (place,) = network.scheme.abscissae
         before = np.zeros((k, c, size, size + 1))
         rows, stage = np.zeros_like(before), np.empty_like(before)
         for i in range(n + 1):
             if i > 0:
-                rows *= -off[i - 1]
+                rows *= -below[i - 1]
                 before *= place
                 rows += before
             if i < n:
@@ -118,18 +121,23 @@ class DataSpace:
                 np.multiply(stage, 1.0 - place, out=before)
                 rows += before
                 before, stage = stage, before
-            _add_square(rows, 1.0 / diagonal[i], gram)
-        ends = []
+            _add_square(rows, pivots[i], gram)
         if network.linear_readout:
-            ends.append(whiten[..., None] * with_one(last)[:, None, None, :])
+            last = readout.half(readout.columns.apply_mass(with_one(last), -1), -1)
+            end = whiten[..., None] * last[:, None, None, :]
+            _add_square(end, readout.depth_factor[0][0], gram)
         if network.linear_lift:
-            ends.append(v0[..., None] * with_one(inputs)[:, None, None, :])
-        for end in ends:
-            _add_square(end, 1.0 / prior.strength, gram)
+            end = lift.half(v0, -2)[..., None] * with_one(inputs)[:, None, None, :]
+            _add_square(end, lift.depth_factor[0][0], gram)
         return gram
 
 
-def _add_square(rows: Array, scale: float, gram: Array) -> None:
-    """``gram += scale A A^T`` in the lower triangle, for ``rows`` (K, C, ...)."""
+def _add_square(rows: Array, pivot: NDArray, gram: Array) -> None:
+    """``gram += A pivot^{-1} A^T`` in the lower triangle, for ``rows`` (K, C, ...)."""
+    scale = 1.0
+    if pivot.ndim:
+        rows = rows / np.sqrt(pivot)
+    else:
+        scale = 1.0 / float(pivot)
     flat = rows.reshape(len(gram), -1)
     blas.dsyrk(scale, flat.T, beta=1.0, c=gram, trans=1, lower=1, overwrite_c=1)

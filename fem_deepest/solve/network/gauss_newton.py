@@ -151,12 +151,12 @@ class GaussNewton:
         self.weights.transposed(r_xi, r_start, None, self._r)
         if owner:
             self._r.array_w[...] += source[:size]
-        scaled = np.divide(r_xi, lin.precision[:, None, None])
+        scaled = np.divide(r_xi, lin.precision)
         b = lin.outputs(scaled, np.divide(r_start, lin.initial))
         eta = self.solver.solve(b, self._r, tau, self.step)
         d_xi, d_start = lin.outputs_transposed(eta)
         d_xi -= r_xi
-        d_xi /= -tau * lin.precision[:, None, None]
+        d_xi /= -tau * lin.precision
         d_start = np.divide(r_start - d_start, tau * lin.initial)  # zero where the input is clamped
         w_source, w_start, _ = self.weights.forward(self.step)
         w_source += d_xi
@@ -201,7 +201,7 @@ class GaussNewton:
             nodes[first:] = self._states(source).transpose(1, 0, 2)
             if not lin.soft:
                 nodes[0] = w_start
-            xi = (lin.defects(nodes) - w_source) * lin.precision[:, None, None]
+            xi = (lin.defects(nodes) - w_source) * lin.precision
             dual = lin.defects_transposed(xi)
             start = -dual[0]
             if lin.soft:

@@ -125,8 +125,9 @@ class WeightSchur:
         weights, z = self._weights, self._prolongation()
         lin, prior, network = weights.lin, weights.prior, weights.lin.network
         stages = network.depth.at_stages(network.scheme.abscissae, z)[:, 0]
-        fields = z.shape[1] * lin.slope.shape[2] * (lin.slope.shape[2] + 1)
-        size = fields + sum(int(np.prod(shape)) for shape in network.shapes[1:])
+        sizes = [z.shape[1] * prior.field.measure.size]
+        sizes += [part.measure.size for part in (prior.readout, prior.lift)]
+        size = sum(sizes)
         total = np.empty(size * size)
 
         def add(block: int, flat: Array) -> None:
@@ -139,9 +140,12 @@ class WeightSchur:
         if not weights.grid.owner:
             return np.empty((0, 0)), True
         matrix = total.reshape(size, size)
-        columns = np.tile(prior.columns, lin.slope.shape[2])
-        matrix[:fields, :fields] += self._tau * np.kron(prior.galerkin(z), np.diag(columns))
-        matrix[np.arange(fields, size), np.arange(fields, size)] += self._tau * prior.strength
+        start = 0
+        for part, precision in zip(sizes, (prior.field, prior.readout, prior.lift), strict=True):
+            own = slice(start, start + part)
+            hats = z if precision is prior.field else np.ones((1, 1))
+            matrix[own, own] += self._tau * precision.galerkin(hats)
+            start += part
         return cho_factor(matrix, lower=True, check_finite=False)
 
     def _coarse_rows(self, own: slice, stages: Array) -> Array:
@@ -152,7 +156,8 @@ class WeightSchur:
         k, c = v.shape[:2]
         slope = lin.slope[:, own].transpose(1, 0, 2)
         v = v.reshape(k, c, n, size) * slope[:, None]
-        full = lin.full[:, own] * network.column_scale
+        prior = self._weights.prior
+        full = prior.field.columns.apply_mass(lin.full[:, own], -1)
         # Sum over the cells of sensitivity x (hat, state), as one matrix product a sample.
         right = (stages[:, None, :, None] * full[:, :, None, :]).transpose(1, 0, 2, 3)
         right = right.reshape(k, n, stages.shape[1] * (size + 1))
@@ -160,7 +165,8 @@ class WeightSchur:
         field = field.reshape(k, c, size, stages.shape[1], size + 1).transpose(0, 1, 3, 2, 4)
         parts = [field]
         if network.linear_readout:
-            parts.append(lin.whiten[own][..., None] * with_one(lin.nodes[-1][own])[:, None, None])
+            last = prior.readout.columns.apply_mass(with_one(lin.nodes[-1][own]), -1)
+            parts.append(lin.whiten[own][..., None] * last[:, None, None])
         if network.linear_lift:
             parts.append(v0[..., None] * with_one(lin.inputs[own])[:, None, None])
         shapes = [(k, c, int(np.prod(part.shape[2:]))) for part in parts]
