@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.linalg
+from mpi4py import MPI
 from problems import dense, network_action, random_control
 
 from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.action.network.curvature import MisfitCurvature
 from fem_deepest.errors import InputError
+from fem_deepest.network.loss import LeastSquares
 from fem_deepest.solve.lmvm import minimise
 from fem_deepest.solve.memory import LimitedMemory
 from fem_deepest.solve.uniqueness import uniqueness
+from fem_deepest.spaces import ProcessGrid
 
 SMALL: dict[str, Any] = {"neurons": 2, "inputs": 2, "outputs": 2, "cells": 2, "count": 4}
 
@@ -177,3 +181,21 @@ def test_nothing_is_claimed_where_there_are_two_minimisers() -> None:
 def test_refuses_what_the_bound_does_not_know() -> None:
     with pytest.raises(InputError, match="got the consistent mass, expected a lumped one"):
         MisfitCurvature(network_action(index="consistent"))
+
+
+def test_bound_with_projected_inputs_and_outputs() -> None:
+    """A fixed lift gives the first norms, a fixed readout its own."""
+    random = np.random.default_rng(0)
+    z, y = random.standard_normal((4, 2)), random.standard_normal((4, 2))
+    plain = network_action(index="lumped", neurons=3, inputs=2, outputs=2, cells=2, readout="pad")
+    enter, leave = random.standard_normal((3, 2)), random.standard_normal((2, 3))
+    net = replace(plain.network, enter=enter, leave=leave)
+    for strength in (0.1, 1.0, 30.0):
+        action = NetworkAction(
+            ProcessGrid.create(MPI.COMM_SELF), net, LeastSquares(1.0), z, y, strength=strength
+        )
+        misfit = MisfitCurvature(action)
+        for seed in range(3):
+            u = random_control(action, seed)
+            u.scale(misfit.radius / size(action, u))
+            assert lowest_of_misfit(action, u) >= -misfit.bound(strength) - 1e-12

@@ -99,11 +99,6 @@ class MisfitCurvature:
                 "the bound on the curvature is known for cross-entropy and least squares"
             )
         network = action.network
-        if network.enter is not None or network.leave is not None:
-            raise InputError(
-                "the bound on the curvature of the misfit got inputs or outputs by projection, expected a "
-                'linear or zero-padded lift and a linear readout or the first neurons; set lift = "linear"'
-            )
         require_dense(network, "the bound on the curvature of the misfit")
         if not network.index.factor.mass_lumped:
             raise InputError(
