@@ -235,6 +235,7 @@ def main(
     names: tuple[str, ...] = ("spiral", "digits"),
     cells: int = 128,
     layers: list[int] = LAYERS,
+    tolerances: dict[str, float] = TOLERANCES,
     out: Path | None = None,
 ) -> float:
     """Placed layers over equal ones for the same action, in the worse of the examples."""
@@ -242,7 +243,7 @@ def main(
     for name in names:
         usual, deep = train(name, USUAL[name], 32), train(name, DEEP[name], cells)
         print(f"{name}: gain {usual.gain:.2f} in the settings of the demo, {deep.gain:.2f} if deep")
-        table, tolerance = errors(deep, layers), TOLERANCES[name]
+        table, tolerance = errors(deep, layers), tolerances[name]
         equal, placed = (enough(layers, error, tolerance) for error in table)
         print(f"    within {tolerance:.0%}: {equal:.0f} equal layers, {placed:.0f} placed ones")
         found[name] = {

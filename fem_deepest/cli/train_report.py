@@ -63,8 +63,9 @@ def entry(
 def line(stage: Stage, reference: float, seconds: float) -> str:
     """One line on a stage, with the wall time of the run so far."""
     verdict = "" if stage.outcome.converged else "  NOT CONVERGED"
+    error = "" if stage.indicators is None else f" (error {stage.indicators.error:.1e})"
     return (
-        f"{stage.name} {stage.level.cells:4d} cells: action {stage.parts.action:.6f}, "
+        f"{stage.name} {stage.level.cells:4d} cells: action {stage.parts.action:.6f}{error}, "
         f"|gradient| {stage.gradient / reference:.1e}, {stage.outcome.iterations} iterations, "
         f"{stage.evaluations} gradients, {seconds:.1f} s, {stage.outcome.reason}{verdict}"
     )

@@ -121,7 +121,7 @@ def estimate(action: NetworkAction, u: PETSc.Vec) -> Indicators:
             sums[i] -= np.einsum("nk,nk->", q[i + 1], y)
         if xi.size and cells > 1:
             slope = _slopes(network.depth, xi)
-            sums[cells:] += np.einsum("ink,ink->i", slope, slope)
+            sums[cells:] += np.einsum("ink,n,ink->i", slope, network.index.weights, slope)
 
     totals, found = np.zeros(2 * cells), np.zeros((3, cells))
     action.blocks.sum(action.over_tiles(add), totals)
@@ -129,8 +129,8 @@ def estimate(action: NetworkAction, u: PETSc.Vec) -> Indicators:
         found[0] = totals[:cells] / (action.samples * (1.0 - 0.5**order))
         found[1] = action.metric.strength * steps**3 / 24.0 * _curvature(action, theta)
         if np.isfinite(action.model_precision):
-            measure = action.model_precision * network.index.mass / action.samples
-            found[2] = measure * steps**3 / 24.0 * totals[cells:]
+            precision = action.model_precision / action.samples
+            found[2] = precision * steps**3 / 24.0 * totals[cells:]
     grid.data.Bcast(found, root=0)
     return Indicators(network.depth, found[0], found[1], found[2], min(order, _FIELDS))
 
@@ -144,7 +144,8 @@ def _curvature(action: NetworkAction, theta: Array) -> Array:
     width = np.concatenate([h[:1], 0.5 * (h[:-1] + h[1:]), h[-1:]])
     width[[0, -1]] *= 0.5
     second = np.diff(np.concatenate([zero, slope, zero]), axis=0) / width
-    image = second * action.metric.columns
+    coupling = action.network.coupling
+    image = coupling.columns.apply_mass(coupling.rows.apply_mass(second, -2), -1)
     square = np.einsum("ijk,ijk->i", second, image)
     mixed = np.einsum("ijk,ijk->i", second[:-1], image[1:])
     return np.asarray((square[:-1] + mixed + square[1:]) / 3.0)

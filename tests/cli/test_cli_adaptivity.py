@@ -89,6 +89,7 @@ def test_resumed_run_ends_like_an_uninterrupted_one(
     monkeypatch.undo()
     ended = command("train", tiny, "--out", out, "--resume", *_words(ADAPT[how]))
     assert ended.code == 0, ended
+    assert f"(error {whole[how].stages[-1]['error']:.1e})" in ended.out
     assert timeless(out) == timeless(whole[how].directory)
     one, other = Run.load(out), Run.load(whole[how].directory)
     np.testing.assert_array_equal(one.model.flat, other.model.flat)

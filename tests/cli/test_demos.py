@@ -144,6 +144,16 @@ def test_nested_iteration_saves_work(tmp_path):
     assert (tmp_path / "work.png").stat().st_size > 10_000
 
 
+def test_placed_layers_are_worth_more_than_equal_ones(tmp_path):
+    """The literate demo with the spiral alone, half as fine; in full size 32 layers do for 64, or 96."""
+    out = tmp_path / "adaptivity.png"
+    demo = literate("adaptivity")
+    layers = [16, 24, 32, 48]
+    ratio = demo.main(("spiral",), 64, layers, {"spiral": 0.5}, out=out)
+    assert ratio <= 0.75
+    assert out.stat().st_size > 10_000
+
+
 def test_few_layers_of_a_field_are_enough(tmp_path):
     """The literate demo with fields of 8 layers; 4 and 16 of 64 in full size."""
     out = tmp_path / "layers.png"

@@ -96,11 +96,15 @@ def test_scheme_part_of_one_cell(scheme: str) -> None:
         assert found[cell] == pytest.approx(exact, rel=0.2, abs=0.01 * largest)
 
 
-def test_weights_part_is_the_energy_of_the_interpolation_error() -> None:
+@pytest.mark.parametrize("index", ["points", "interval"])
+def test_weights_part_is_the_energy_of_the_interpolation_error(index: str) -> None:
     """For ``w = a + b cos(pi t/T)``: ``lambda/2 int |(w - I_h w)'|^2``, by a fine quadrature."""
+    # Four cells of the unit interval have the mass 1/4 each, in rows and columns; the bias has one.
+    mass = 1.0 if index == "points" else 0.25
+    measure = np.array([mass**2] * 4 + [mass])
     ratios = []
     for cells in (8, 16, 32):
-        action = _action(cells, "rk4", 1.4)
+        action = _action(cells, "rk4", 1.4, index=index)
         u, mesh = _smooth_control(action), action.network.depth
         theta = action.space.parameters(u.array_r).theta
         b = (theta[0] - theta[-1]) / 2.0  # cos runs from 1 to -1
@@ -111,7 +115,9 @@ def test_weights_part_is_the_energy_of_the_interpolation_error() -> None:
             s = left + (right - left) * (point + 1.0) / 2.0
             slope = (np.cos(np.pi * right / T) - np.cos(np.pi * left / T)) / (right - left)
             missing = -np.pi / T * np.sin(np.pi * s / T) - slope
-            exact.append(0.05 / 2 * np.sum(b**2) * np.dot(weight, missing**2) * (right - left) / 2)
+            exact.append(
+                0.05 / 2 * np.sum(measure * b**2) * np.dot(weight, missing**2) * (right - left) / 2
+            )
         found = estimate(action, u).weights
         assert np.all(np.abs(found - exact) < 0.1 * max(exact))
         ratios.append(abs(found.sum() / np.sum(exact) - 1.0))
