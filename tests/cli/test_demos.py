@@ -21,8 +21,8 @@ QUIET = ["output.figures=false", "output.fields=false"]
 REDUCED = {
     "digits": (["network.cells=4", "solve.tolerance=2e-2"], 0.93),
     "digits_image": (
-        ["network.channels=6", "data.test_fraction=0.5", "solve.tolerance=2.0", "network.cells=1"],
-        0.93,
+        ["network.channels=6", "data.test_fraction=0.5", "solve.tolerance=0.9"],
+        0.96,
     ),
     "breast_cancer": (["network.cells=2"], 0.95),
     "toy_peaks": (["network.cells=4", "data.samples=500", "solve.tolerance=1e-2"], 0.9),
