@@ -41,6 +41,8 @@ def signature(config: Config, data: DataSet) -> dict[str, Any]:
         np.ascontiguousarray(data.inputs).tobytes() + np.ascontiguousarray(data.targets).tobytes()
     )
     values["checksum of the data"] = zlib.crc32(content)
+    if config.network.mesh is not None:
+        values["checksum of the mesh"] = zlib.crc32(Path(config.network.mesh).read_bytes())
     return dict(jsonable(values))
 
 

@@ -37,9 +37,10 @@ class Network:
         outputs: Number of outputs.
         leak: ``a``.
         linear_lift: ``x(0) = E z + e`` with trained ``E, e``; else ``x(0) = (z, 0)``, zero-padded.
-        enter: ``x(0) = enter z`` in place of these, (N, d): a projection, see :mod:`.pixels`.
         linear_readout: ``y = C M_S x(T) + c`` with trained ``C, c``; else ``y`` is the first neurons.
         coupling: ``B``; without one it is the dense coupling ``W_h x + b`` of the index.
+        enter: ``x(0) = enter z`` in place of padding, (N, d): a projection, see :mod:`.pixels`.
+        leave: ``y = leave x(T)`` in place of the first neurons, (outputs, N): cell means.
     """
 
     depth: DepthMesh
@@ -51,9 +52,9 @@ class Network:
     leak: float = 0.0
     linear_lift: bool = False
     linear_readout: bool = True
+    coupling: Coupling = None  # type: ignore[assignment]
     enter: Array | None = None
     leave: Array | None = None
-    coupling: Coupling = None  # type: ignore[assignment]
     _flows: dict[tuple[int, ...], Flow] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )

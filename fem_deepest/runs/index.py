@@ -1,4 +1,4 @@
-"""The network of a configuration: its neuron index, and how data enter and leave it."""
+"""The neuron index of a configuration, on every level, and how data enter and leave it."""
 
 from __future__ import annotations
 
@@ -8,23 +8,19 @@ from typing import Any
 
 from fem_deepest.configuration.train import Config
 from fem_deepest.errors import InputError
-from fem_deepest.network.activation import activation
-from fem_deepest.network.network import Network
-from fem_deepest.network.scheme import scheme
-from fem_deepest.runs.coupling import make_coupling
-from fem_deepest.spaces import NeuronSpace, Resolution
+from fem_deepest.spaces import NeuronSpace
 from fem_deepest.spaces.domain import domain_from_dict
 
 
 def make_index(
-    config: Config, shape: Sequence[int] = (), stored: Mapping[str, Any] | None = None
+    config: Config, shape: Sequence[int] = (), mesh: Mapping[str, Any] | None = None
 ) -> NeuronSpace:
     """The neuron index of a configuration. Not collective.
 
     Args:
         config: Configuration.
         shape: Nodes (N,), or rows and columns, of a level; default: those of the configuration.
-        stored: Mesh of a checkpoint, in place of the file that it was read from.
+        mesh: Mesh of a checkpoint, in place of the file that it was read from.
 
     Raises:
         InputError: The keys do not go together, or there is no such mesh.
@@ -52,7 +48,7 @@ def make_index(
                 "data.shape if the inputs are the pixels of an image"
             )
         return NeuronSpace.rectangle(shape, element, extent=section.extent or (1.0, 1.0), **common)
-    return NeuronSpace.mesh(domain_from_dict(stored) if stored else section.mesh, element, **common)
+    return NeuronSpace.mesh(domain_from_dict(mesh) if mesh else section.mesh, element, **common)
 
 
 def _check_keys(config: Config) -> None:
@@ -89,51 +85,37 @@ def _check_keys(config: Config) -> None:
         )
 
 
-def make_network(
-    config: Config,
-    inputs: int,
-    outputs: int,
-    level: Resolution,
-    stored: Mapping[str, Any] | None = None,
-) -> Network:
-    """The network of a configuration on a level. Not collective.
+def ends(config: Config, index: NeuronSpace, inputs: int, outputs: int) -> dict[str, Any]:
+    """How data enter and leave a network: its fields ``linear_lift, enter, linear_readout, leave``.
 
     Args:
         config: Configuration.
+        index: Its neuron index.
         inputs: Numbers of an input.
         outputs: Numbers of an output.
-        level: Resolution.
-        stored: Mesh of the index from a checkpoint.
 
     Raises:
         InputError: Data and neuron index do not fit each other.
+
+    Not collective.
     """
-    section = config.network
-    index = make_index(config, level.index, stored)
-    on_pixels = section.index in ("rectangle", "mesh")
-    lift = section.lift or ("project" if on_pixels else "pad")
-    for key, name in (("lift", lift), ("readout", section.readout)):
+    on_pixels = index.kind in ("rectangle", "mesh")
+    lift = config.network.lift or ("project" if on_pixels else "pad")
+    readout = config.network.readout
+    for key, name in (("lift", lift), ("readout", readout)):
         if name in ("pad", "observed") and on_pixels:
             raise InputError(
                 f"network.{key} = '{name}' takes the first neurons, which mean nothing on network.index "
-                f"= '{section.index}'; take 'linear' or 'project'"
+                f"= '{index.kind}'; take 'linear' or 'project'"
             )
-    return Network(
-        depth=level.mesh(section.depth, section.grading),
-        index=index,
-        coupling=make_coupling(section, index),
-        scheme=scheme(section.scheme),
-        activation=activation(section.activation, section.sharpness),
-        inputs=inputs,
-        outputs=outputs,
-        leak=section.leak,
-        linear_lift=lift == "linear",
-        linear_readout=section.readout == "linear",
-        enter=index.enter(_pixels(config, inputs, "inputs")) if lift == "project" else None,
-        leave=index.leave(_pixels(config, outputs, "outputs"))
-        if section.readout == "project"
-        else None,
-    )
+    enter = index.enter(_pixels(config, inputs, "inputs")) if lift == "project" else None
+    leave = index.leave(_pixels(config, outputs, "outputs")) if readout == "project" else None
+    return {
+        "linear_lift": lift == "linear",
+        "enter": enter,
+        "linear_readout": readout == "linear",
+        "leave": leave,
+    }
 
 
 def _pixels(config: Config, numbers: int, what: str) -> Sequence[int]:

@@ -17,8 +17,8 @@ from fem_deepest.data import DataSet, Standardiser
 from fem_deepest.errors import InputError
 from fem_deepest.network.loss import CrossEntropy, LeastSquares, Loss, softmax
 from fem_deepest.network.network import Network
-from fem_deepest.runs.coupling import check_memory
-from fem_deepest.runs.index import make_network
+from fem_deepest.runs import memory_estimate
+from fem_deepest.runs.network import initial_parameters, make_network
 from fem_deepest.solve.nested import Schedule
 from fem_deepest.solve.network.sgd import BatchDescent
 from fem_deepest.spaces import Parameters, ProcessGrid, Resolution
@@ -60,27 +60,6 @@ def make_schedule(config: Config) -> Schedule:
         polish_iterations=section.polish_iterations,
         sgd=sgd if section.method == "sgd" else None,
     )
-
-
-def initial_parameters(
-    network: Network,
-    parameters: Parameters,
-    config: Config,
-    random: np.random.Generator | None = None,
-) -> None:
-    """Fill in the start of ``network``: random parameters of the coupling, constant in depth.
-
-    They give a state of independent entries a ``z`` that is ``start`` times as long; a dense coupling
-    has one Gaussian matrix with entries of deviation ``start/sqrt(N)``. The readout starts at zero, a
-    linear lift at a Gaussian matrix of deviation ``1/sqrt(d + 1)``. The numbers are those of
-    ``random``, by default of the seed of the configuration.
-    """
-    rng = np.random.default_rng(config.seed) if random is None else random
-    network.coupling.start(rng, config.network.start, parameters.theta)
-    parameters.readout[...] = 0.0
-    columns = parameters.lift.shape[1]
-    if columns:
-        parameters.lift[...] = rng.standard_normal(parameters.lift.shape) / np.sqrt(columns)
 
 
 def start_readout(action: NetworkAction, u: PETSc.Vec, config: Config) -> None:
@@ -211,7 +190,13 @@ class Problem:
         return cls(config, train, test, inputs, targets)
 
     def action(self, level: Resolution, grid: ProcessGrid) -> NetworkAction:
-        """The action on a level. Collective on the grid."""
+        """The action on a level.
+
+        Raises:
+            InputError: Data and network do not fit each other, or the network not into memory.
+
+        Collective on the grid.
+        """
         data, section = self.train, self.config.action
         loss = make_loss(self.config, data.is_classification)
         targets = data.targets
@@ -220,7 +205,7 @@ class Problem:
         elif isinstance(loss, LeastSquares):
             targets = np.eye(data.outputs)[targets]
         network = make_network(self.config, data.features, data.outputs, level)
-        check_memory(network, self.config)
+        memory_estimate.require(network, self.config, data.samples, grid.comm)
         return NetworkAction(
             grid,
             network,

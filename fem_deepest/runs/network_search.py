@@ -23,7 +23,8 @@ from fem_deepest.configuration.train import ActionSection, Config, Data
 from fem_deepest.data import DataSet
 from fem_deepest.data.twin import NOISE, isometric, published
 from fem_deepest.network.loss import LeastSquares
-from fem_deepest.runs.model import Model, Problem, initial_parameters
+from fem_deepest.runs.model import Model, Problem
+from fem_deepest.runs.network import initial_parameters
 from fem_deepest.runs.network_rung import KINDS, Rung
 from fem_deepest.runs.network_shake import NetworkShake
 from fem_deepest.runs.train import load_data

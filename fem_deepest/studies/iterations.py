@@ -20,7 +20,7 @@ from fem_deepest.studies.study import Check, Count, Study, StudySection, StudySo
 from fem_deepest.studies.table import Table
 from fem_deepest.studies.training import train
 
-ALONE, NESTED = "one level", "nested, all levels"
+ALONE, NESTED = "one level", "nested, last level"
 
 
 class IterationsSection(StudySection):
@@ -63,11 +63,12 @@ class IterationsStudy(Study):
 
     The problem is that of :mod:`.fields`. All searches start at the same function, zero. The metric is
     the prior, which is the same inner product of functions on every level, so that the numbers of steps
-    have a limit, and so have their orders of growth, zero:
+    have a limit:
 
-    * ``one level``: a search on the level alone, from the start;
-    * ``nested, all levels``: all steps of a nested iteration through the smaller values, most of which
-      are made on the smallest; the last level has ``nested, last level`` of them.
+    * ``one level``: a search on the level alone, from the start. Its order of growth is zero;
+    * ``nested, last level``: the last level of a nested iteration through the smaller values. It starts
+      where the one before has ended, and the finer both are the less is left to do. The steps of all
+      levels are told beside it: most of them are made on the smallest.
     """
 
     title = "Iterations against refinement"
@@ -109,7 +110,7 @@ class IterationsStudy(Study):
         return train(config, field_action(config, parameters["fields"], grid)).values
 
     def table(self, points: list[Point]) -> Table:
-        """Columns ``one level`` and ``nested, all levels``; gradients and actions beside them."""
+        """Columns ``one level`` and ``nested, last level``; steps and seconds of all levels beside."""
         alone, nested = points[::2], points[1::2]
 
         def values(points: list[Point], name: str) -> np.ndarray:
@@ -120,11 +121,11 @@ class IterationsStudy(Study):
             np.array(self.config.study.values),
             {
                 ALONE: Errors(values(alone, "iterations"), 0.0),
-                NESTED: Errors(values(nested, "iterations"), 0.0),
+                NESTED: Errors(values(nested, "last iterations")),
             },
             np.array([p.seconds for p in alone]),
             {
-                "nested, last level": values(nested, "last iterations"),
+                "nested, all levels": values(nested, "iterations"),
                 "gradients, one level": values(alone, "evaluations"),
                 "gradients, all levels": values(nested, "evaluations"),
                 "seconds, all levels": np.array([p.seconds for p in nested]),
@@ -134,13 +135,19 @@ class IterationsStudy(Study):
         )
 
     def failures(self, tables: Mapping[str, Any]) -> list[str]:
-        """Orders of growth, and the spread on one level. Not collective."""
+        """What grows or varies on one level, or is more where it is nested. Not collective."""
         found = super().failures(tables)
-        counts = tables["table"].errors[ALONE].values
+        counts, last = (tables["table"].errors[name].values for name in (ALONE, NESTED))
         spread, most = counts.max() / counts.min(), self.config.check.spread
         if not spread <= most:
             found.append(
                 f"{ALONE}: from {counts.min():.0f} to {counts.max():.0f} iterations, a ratio of "
                 f"{spread:.3g}, expected {most:g} at most"
+            )
+        more = np.flatnonzero(last > counts)
+        if more.size:
+            found.append(
+                f"{NESTED}: {last[more[0]]:.0f} iterations, but {counts[more[0]]:.0f} without the levels "
+                "before, expected no more"
             )
         return found

@@ -12,7 +12,8 @@ from fem_deepest._petsc import PETSc
 from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.configuration.train import Config
 from fem_deepest.network.network import Network
-from fem_deepest.runs.model import initial_parameters, make_schedule, start_readout
+from fem_deepest.runs.model import make_schedule, start_readout
+from fem_deepest.runs.network import initial_parameters
 from fem_deepest.solve.nested import NestedIteration
 from fem_deepest.spaces import DepthMesh, Parameters, Resolution
 

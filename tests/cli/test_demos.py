@@ -144,6 +144,15 @@ def test_nested_iteration_saves_work(tmp_path):
     assert (tmp_path / "work.png").stat().st_size > 10_000
 
 
+def test_few_layers_of_a_field_are_enough(tmp_path):
+    """The literate demo with fields of 8 layers; 4 and 16 of 64 in full size."""
+    out = tmp_path / "layers.png"
+    fewest = literate("layers").main(cells=8, out=out)
+    assert fewest["digits"] in (2, 4)
+    assert fewest["spiral"] == 8
+    assert out.stat().st_size > 10_000
+
+
 def test_as_many_solutions_as_theory_says(tmp_path):
     """The literate demo with few parameters; it compares every count and every Morse index itself."""
     out = tmp_path / "bratu.png"

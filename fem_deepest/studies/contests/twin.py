@@ -28,7 +28,7 @@ from fem_deepest.configuration.network_anneal import (
 )
 from fem_deepest.configuration.section import Section
 from fem_deepest.configuration.train import NetworkSection
-from fem_deepest.runs.model import initial_parameters
+from fem_deepest.runs.network import initial_parameters
 from fem_deepest.runs.network_search import search_problem, state_action
 from fem_deepest.solve.annealing.ladder import Ladder
 from fem_deepest.solve.columns import Index
