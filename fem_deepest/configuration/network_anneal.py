@@ -80,3 +80,12 @@ class NetworkAnnealConfig(Section):
     def _noise_fits(self) -> NetworkAnnealConfig:
         self.search.fit(self.anneal.rungs)
         return self
+
+    @model_validator(mode="after")
+    def _starts_are_random(self) -> NetworkAnnealConfig:
+        if self.network.start_readout != "zero":
+            raise ValueError(
+                "network.start_readout = 'regression' is for one start of a training, but here there are "
+                "many, with errors of the model; take 'zero'"
+            )
+        return self

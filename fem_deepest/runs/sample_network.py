@@ -22,7 +22,7 @@ from fem_deepest.errors import InputError, Interrupted
 from fem_deepest.io.search import signature
 from fem_deepest.io.start import read_start, write_start
 from fem_deepest.network.loss import LeastSquares
-from fem_deepest.runs.model import Model, Problem, make_schedule
+from fem_deepest.runs.model import Model, Problem, make_schedule, start_readout
 from fem_deepest.runs.network import initial_parameters
 from fem_deepest.runs.predictions import Predictions
 from fem_deepest.runs.sampling import Table, Values, kernel_maker
@@ -171,6 +171,7 @@ class NetworkPosterior:
             u = action.create()
             parameters = action.space.parameters(u.array_w)
             initial_parameters(action.network, parameters, self.training)
+            start_readout(action, u, self.training)
             return u
 
         nested = self._nested(step)

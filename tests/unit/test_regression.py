@@ -9,6 +9,8 @@ import pytest
 from problems import index_matrices, network_action, random_control
 
 from fem_deepest.action.network.regression import regress_readout
+from fem_deepest.configuration.network_anneal import NetworkAnnealConfig
+from fem_deepest.configuration.section import validate
 from fem_deepest.configuration.train import load
 from fem_deepest.errors import InputError
 
@@ -66,3 +68,5 @@ def test_what_has_no_regression(options: dict[str, Any]) -> None:
 def test_no_regression_before_a_search_with_noise() -> None:
     with pytest.raises(InputError, match="start of a search with noise"):
         load({"network": {"start_readout": "regression"}, "search": {"steps": 5}})
+    with pytest.raises(InputError, match="one start of a training"):
+        validate(NetworkAnnealConfig, {"network": {"start_readout": "regression"}})
