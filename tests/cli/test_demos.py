@@ -38,6 +38,7 @@ def test_every_demo_is_here():
     here = {*REDUCED, *STATIONARY, "own_data", "lorenz96", "user_dynamics", "twin", "allen_cahn"}
     here |= {"bridge", "flow_double_well", "digits_noise", "lorenz96_noise", "contour", "diabetes"}
     here |= {"bridge", "regression", "posterior_regression", "posterior_digits", "posterior_path"}
+    here |= {"refine_neurons"}
     studies = {path.stem for path in DEMOS.glob("*.toml") if "[study]" in path.read_text()}
     # Their own tests are in test_demos_study.py.
     assert {path.stem for path in DEMOS.glob("*.toml")} - studies <= here
@@ -174,6 +175,15 @@ def test_few_layers_of_a_field_are_enough(tmp_path):
     assert fewest["digits"] in (2, 4)
     assert fewest["spiral"] == 8
     assert out.stat().st_size > 10_000
+
+
+def test_fewer_neurons_first(tmp_path):
+    """The literate demo, on 33 neurons; what it saves is a time, and measured in benchmarks."""
+    demo = literate("refine_neurons")
+    settings = ["data.test_fraction=0.9", "solve.tolerance=5e-2"]
+    ratio = demo.main((2, 4), (9, 17, 33), settings, tmp_path / "seconds.png")
+    assert 0.0 < ratio < np.inf
+    assert (tmp_path / "seconds.png").stat().st_size > 10_000
 
 
 def test_as_many_solutions_as_theory_says(tmp_path):

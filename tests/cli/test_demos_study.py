@@ -11,6 +11,7 @@ import fem_deepest
 
 def test_every_study_is_here():
     here = {"study_depth", "study_layers", "study_neurons", "study_samples"}
+    here |= {"study_fields", "study_iterations", "study_iterations_depth"}
     here |= {"heat_strong", "heat_weak", "heat_sampled", "stability", "mlmc", "acceptance"}
     here |= {"sgd_strong"}
     here |= {"escape", "compare_wells", "compare_spiral", "compare_digits", "compare_twin"}
@@ -62,6 +63,31 @@ def test_study_of_the_neurons(tmp_path):
     )
     assert run.status == "converged"
     assert run.metrics["action order"] == pytest.approx(2.0, abs=0.1)
+
+
+def test_study_of_the_fields(tmp_path):
+    run = fem_deepest.study(
+        DEMOS / "study_fields.toml",
+        out=tmp_path / "out",
+        settings=["study.values=[9,17]", "output.figures=false", "check.last=2"],
+    )
+    assert run.status == "converged"
+    assert run.metrics["weights order"] == pytest.approx(2.0, abs=0.15)
+    assert run.metrics["weights H1 order"] == pytest.approx(1.0, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"), [("iterations", [17, 33, 65]), ("iterations_depth", [16, 32, 64])]
+)
+def test_study_of_the_iterations(tmp_path, name, values):
+    run = fem_deepest.study(
+        DEMOS / f"study_{name}.toml",
+        out=tmp_path / "out",
+        settings=[f"study.values={values}", "check.last=3"],
+    )
+    assert run.status == "converged"
+    assert np.ptp(run.table.errors["one level"].values) <= 2
+    assert (tmp_path / "out" / "figures" / "convergence.png").stat().st_size > 10_000
 
 
 @pytest.mark.parametrize("error", ["strong", "weak"])
