@@ -107,8 +107,8 @@ class MisfitCurvature:
             )
         if network.enter is not None or network.leave is not None:
             raise InputError(
-                "the bound on the curvature of the misfit got inputs or outputs by projection, expected a "
-                'zero-padded or trained lift and a trained readout or the first neurons; set lift = "linear"'
+                "the bound on the curvature is known for zero-padded inputs or a trained lift, and a "
+                "trained readout or the first neurons; take these in place of projections"
             )
         self._network, self._loss, self._comm = network, action.loss, action.grid.data
         self._weights = network.index.weights
