@@ -111,5 +111,5 @@ def test_networks_side_by_side_share_the_projection() -> None:
 
 
 def test_no_bound_on_the_curvature_of_projections() -> None:
-    with pytest.raises(InputError, match="got inputs or outputs by projection"):
+    with pytest.raises(InputError, match="in place of projections"):
         MisfitCurvature(action(NeuronSpace.rectangle((3, 3))))
