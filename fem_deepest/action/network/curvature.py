@@ -105,11 +105,6 @@ class MisfitCurvature:
                 "the bound on the curvature of the misfit got the consistent mass, expected a lumped one, "
                 'whose norm of the states it takes; set mass = "lumped"'
             )
-        if network.enter is not None or network.leave is not None:
-            raise InputError(
-                "the bound on the curvature is known for zero-padded inputs or a trained lift, and a "
-                "trained readout or the first neurons; take these in place of projections"
-            )
         self._network, self._loss, self._comm = network, action.loss, action.grid.data
         self._weights = network.index.weights
         self._least = float(self._weights.min())
