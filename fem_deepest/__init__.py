@@ -30,6 +30,7 @@ except ImportError as error:
 from fem_deepest.configuration.anneal import AnnealConfig
 from fem_deepest.runs.anneal import Annealed
 from fem_deepest.cli.anneal import anneal
+from fem_deepest.cli.export import export
 from fem_deepest.cli.flow import flow
 from fem_deepest.cli.info import info
 from fem_deepest.cli.plot import plot
@@ -77,6 +78,7 @@ __all__ = [
     "Sampled",
     "StudyRun",
     "anneal",
+    "export",
     "flow",
     "info",
     "load",

@@ -16,7 +16,7 @@ def make(source: Path) -> Path:
         gmsh.option.setNumber("General.Terminal", 0)
         gmsh.option.setNumber("Mesh.MshFileVersion", 4.1)
         gmsh.open(str(source))
-        gmsh.model.mesh.generate(2)
+        gmsh.model.mesh.generate(gmsh.model.getDimension())
         path = source.with_suffix(".msh")
         gmsh.write(str(path))
     finally:

@@ -11,7 +11,8 @@ import fem_deepest
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.configuration.train import Config
-from fem_deepest.runs.model import Problem, initial_parameters, make_schedule
+from fem_deepest.runs.model import Problem, make_schedule
+from fem_deepest.runs.network import initial_parameters
 from fem_deepest.runs.train import load_data
 from fem_deepest.solve.nested import NestedIteration, Schedule
 from fem_deepest.spaces import ProcessGrid

@@ -45,10 +45,11 @@ def p1(nodes: Array) -> tuple[Array, Array]:
 
 
 def index_matrices(kind: str, neurons: int) -> tuple[Array, Array]:
-    """Mass and stiffness of :func:`neuron_index` by hand; for P0 without a stiffness."""
-    if kind in ("points", "interval"):
-        one = np.eye(neurons)
-        return (one / neurons if kind == "interval" else one), 0.0 * one
+    """Mass and stiffness of :func:`neuron_index` by hand; of P0 the fluxes between midpoints."""
+    if kind == "points":
+        return np.eye(neurons), np.zeros((neurons, neurons))
+    if kind == "interval":
+        return np.eye(neurons) / neurons, p1((np.arange(neurons) + 0.5) / neurons)[1]
     mass, stiffness = p1(np.linspace(0.0, 1.0, neurons))
     return (np.diag(mass.sum(axis=1)) if kind == "lumped" else mass), stiffness
 
@@ -84,7 +85,7 @@ def network(
         leak,
         lift == "linear",
         readout == "linear",
-        coupling(space),
+        coupling=coupling(space),
     )
 
 

@@ -6,8 +6,8 @@ from fem_deepest._petsc import PETSc
 from fem_deepest.action.protocol import Action
 from fem_deepest.action.root import Numbered, Root
 from fem_deepest.errors import InputError
-from fem_deepest.sample.cholesky import Cholesky
 from fem_deepest.sample.matrices import precision
+from fem_deepest.spaces.cholesky import Cholesky
 
 
 def root_of(action: Action, template: PETSc.Vec) -> Root:

@@ -12,8 +12,8 @@ from fem_deepest.annealed.landscape import Numbers
 from fem_deepest.annealed.mass import NO_MASS
 from fem_deepest.errors import InputError
 from fem_deepest.noise.philox import normals
-from fem_deepest.sample.cholesky import Cholesky
 from fem_deepest.sample.target import Target, inner
+from fem_deepest.spaces.cholesky import Cholesky
 
 Array = NDArray[np.float64]
 

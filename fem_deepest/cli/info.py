@@ -21,6 +21,7 @@ _OPTIONAL = {
     "sklearn": "the digits and stratified splits",
     "matplotlib": "figures",
     "gmsh": "meshes from .geo sources",
+    "onnx": "exported networks in ONNX files",
     "threadpoolctl": "the name of the BLAS",
 }
 _SLOW = 10.0  # GFlop/s below which a BLAS is taken for the reference one

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fem_deepest.cli.anneal import anneal
+from fem_deepest.cli.export import counts, export, summary
 from fem_deepest.cli.flow import flow
 from fem_deepest.cli.info import info, version
 from fem_deepest.cli.plot import plot
@@ -152,6 +153,44 @@ def _predict(
             print(",".join(row))
     else:
         print(f"{len(rows)} rows written to {out}")
+
+
+@app.command("export")
+def _export(
+    directory: Directory,
+    layers: Annotated[
+        int | None, typer.Option(metavar="L", help="layers; default: depth cells of the run")
+    ] = None,
+    neurons: Annotated[
+        str | None,
+        typer.Option(metavar="N", help="neurons, 64 or 16x16; default: those of the run"),
+    ] = None,
+    format: Annotated[
+        str, typer.Option(metavar="npz|torch|onnx", help="torch: a module and its weights")
+    ] = "npz",
+    precision: Annotated[
+        str | None,
+        typer.Option(metavar="single|double", help="default: double for npz, else single"),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="file to write; default: DIR/network.npz, .py or .onnx")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="write over an existing file")] = False,
+) -> None:
+    """The trained field as an ordinary network of any depth, for PyTorch, ONNX or NumPy."""
+    if MPI.COMM_WORLD.rank > 0:
+        return
+    found = export(
+        directory,
+        layers=layers,
+        neurons=counts(neurons),
+        format=format,
+        precision=precision,
+        out=out,
+        force=force,
+    )
+    for line in summary(found):
+        print(line)
 
 
 @app.command("plot")

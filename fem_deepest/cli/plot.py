@@ -11,10 +11,13 @@ from mpi4py import MPI
 from fem_deepest.cli import chains, flow, levels, study
 from fem_deepest.data import DataSet
 from fem_deepest.io.rundir import RunDirectory
+from fem_deepest.network.coupling.operators import OperatorCoupling
 from fem_deepest.runs.train import Run, load_data
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_MOST = 512  # neurons whose matrices are drawn
 
 
 def plot(directory: str | Path) -> list[Path]:
@@ -49,7 +52,12 @@ def draw(run: Run, train: DataSet, test: DataSet | None) -> list[Path]:
     network = model.network
     made = {"history": figures.history(*_history(run))}
     theta = network.coupling.effective(model.parameters.theta)
-    made["weights"] = figures.weights(network.depth.nodes, theta[:, :, :-1], theta[:, :, -1])
+    if network.index.neurons <= _MOST:
+        W, b = network.coupling.matrix(theta), network.bias(theta)
+        made["weights"] = figures.weights(network.depth.nodes, W, b)
+
+    if isinstance(network.coupling, OperatorCoupling):
+        made["coefficients"] = _coefficients(network.depth.nodes, network.coupling, theta)
 
     shown = test if test is not None else train
     part = "test" if test is not None else "training"
@@ -72,6 +80,19 @@ def draw(run: Run, train: DataSet, test: DataSet | None) -> list[Path]:
         if model.network.inputs == 2:
             made["decision"] = _decision(run, shown)
     return [figures.save(figure, folder / f"{name}.png") for name, figure in made.items()]
+
+
+def _coefficients(t: np.ndarray, coupling: OperatorCoupling, theta: np.ndarray) -> Figure:
+    """Coefficients of a coupling by operators, over the index or over its offsets."""
+    from fem_deepest import figures
+
+    fields, names = coupling.fields(theta)
+    if coupling.kernel is None:
+        index = coupling.index
+        return figures.coefficients(t, fields, names, index.coordinates, index.grid)
+    offsets = coupling.kernel.space
+    places = offsets.coordinates - 0.5 * offsets.coordinates.max(axis=0)
+    return figures.coefficients(t, fields, names, places, offsets.grid, "offset $s - s'$")
 
 
 def _history(run: Run) -> tuple[dict[str, np.ndarray], list[tuple[float, str]]]:

@@ -24,7 +24,7 @@ def description(problem: Problem, network: Network, grid: ProcessGrid) -> str:
         + (f" and {test.samples} test" if test else "")
         + f" samples, {train.features} inputs, {train.outputs} outputs; "
         f"{network.index.neurons} neurons, {network.depth.cells} depth cells, "
-        f"{network.shapes.size} parameters; "
+        f"{network.shapes.size} parameters: {network.coupling.parameters_text}; "
         f"{ranks} rank{'s' if ranks > 1 else ''}, grid {grid}"
     )
 
@@ -41,6 +41,7 @@ def entry(
         reference: Dual norm of the gradient at the start of the run.
         seconds: Wall time of the stage.
     """
+    indicators = stage.indicators
     return {
         "stage": stage.name,
         "cells": stage.level.cells,
@@ -55,14 +56,16 @@ def entry(
         "converged": stage.outcome.converged,
         "reason": stage.outcome.reason,
         "seconds": seconds,
+        **({} if indicators is None else indicators.to_dict()),
     }
 
 
 def line(stage: Stage, reference: float, seconds: float) -> str:
     """One line on a stage, with the wall time of the run so far."""
     verdict = "" if stage.outcome.converged else "  NOT CONVERGED"
+    error = "" if stage.indicators is None else f" (error {stage.indicators.error:.1e})"
     return (
-        f"{stage.name} {stage.level.cells:4d} cells: action {stage.parts.action:.6f}, "
+        f"{stage.name} {stage.level.cells:4d} cells: action {stage.parts.action:.6f}{error}, "
         f"|gradient| {stage.gradient / reference:.1e}, {stage.outcome.iterations} iterations, "
         f"{stage.evaluations} gradients, {seconds:.1f} s, {stage.outcome.reason}{verdict}"
     )

@@ -18,7 +18,8 @@ from fem_deepest.cli.train_report import description, draw, entry, line
 from fem_deepest.errors import Interrupted, NumericalFailure
 from fem_deepest.io.rundir import RunDirectory, jsonable
 from fem_deepest.io.search import find, level_of, restore, save, signature
-from fem_deepest.runs.model import Problem, initial_parameters, make_schedule
+from fem_deepest.runs.model import Problem, make_schedule, start_readout
+from fem_deepest.runs.network import initial_parameters
 from fem_deepest.runs.train import Run
 from fem_deepest.solve.lmvm import Iterate
 from fem_deepest.solve.nested import NestedIteration, Search, Stage
@@ -91,7 +92,8 @@ class TrainSession:
         u = action.create()
         array = u.array_w
         if self.grid.owner:
-            initial_parameters(action.space.parameters(array), self.config)
+            initial_parameters(action.network, action.space.parameters(array), self.config)
+        start_readout(action, u, self.config)
         return u
 
     def _signature(self) -> dict[str, Any]:

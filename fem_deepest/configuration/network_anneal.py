@@ -10,19 +10,9 @@ from pydantic import Field, model_validator
 from fem_deepest.configuration.anneal import AnnealOutput
 from fem_deepest.configuration.noise import ShakeSection
 from fem_deepest.configuration.section import Count, Positive, Precision, Section
-from fem_deepest.configuration.train import Data, NetworkSection
+from fem_deepest.configuration.train import Data, DataName, NetworkSection
 
-PairsName = Literal[
-    "isometric",
-    "published",
-    "digits",
-    "donut",
-    "squares",
-    "spiral",
-    "peaks",
-    "swiss_roll",
-    "file",
-]
+PairsName = Literal["isometric", "published", DataName]
 
 
 class Pairs(Data):
@@ -89,4 +79,13 @@ class NetworkAnnealConfig(Section):
     @model_validator(mode="after")
     def _noise_fits(self) -> NetworkAnnealConfig:
         self.search.fit(self.anneal.rungs)
+        return self
+
+    @model_validator(mode="after")
+    def _starts_are_random(self) -> NetworkAnnealConfig:
+        if self.network.start_readout != "zero":
+            raise ValueError(
+                "network.start_readout = 'regression' is for one start of a training, but here there are "
+                "many, with errors of the model; take 'zero'"
+            )
         return self

@@ -46,7 +46,7 @@ def read(
     for section in values.values():
         if folder is None or not isinstance(section, dict):
             continue
-        for key in ("path", "mesh"):
+        for key in ("path", "mesh", "depth_mesh"):
             if isinstance(section.get(key), str):
                 section[key] = str(folder / section[key])
     return values

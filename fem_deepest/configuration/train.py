@@ -16,12 +16,24 @@ from fem_deepest.configuration.section import Count, Positive, Precision, Sectio
 _LONGEST_STEP = 1.0  # in depth, on the coarsest of the automatic levels
 
 
+DataName = Literal[
+    "digits",
+    "diabetes",
+    "breast_cancer",
+    "donut",
+    "squares",
+    "spiral",
+    "peaks",
+    "swiss_roll",
+    "file",
+]
+_WITH_UNITS = ("diabetes", "breast_cancer", "file")  # columns that differ by orders of magnitude
+
+
 class Data(Section):
     """``[data]``: what is learnt from."""
 
-    name: Literal["digits", "donut", "squares", "spiral", "peaks", "swiss_roll", "file"] = Field(
-        default="digits", description="data set; `file` reads `path`"
-    )
+    name: DataName = Field(default="digits", description="data set; `file` reads `path`")
     path: str | None = Field(
         default=None, description="CSV or NPZ file, relative to the configuration"
     )
@@ -51,7 +63,8 @@ class Data(Section):
     )
     standardise: bool | None = Field(
         default=None,
-        description="scale inputs to mean 0, deviation 1 on the training part; default: files only",
+        description="scale inputs, and targets of a regression, to mean 0, deviation 1 on the training "
+        "part; default: files, diabetes and breast_cancer only",
     )
 
     @model_validator(mode="after")
@@ -59,6 +72,11 @@ class Data(Section):
         if (self.name == "file") != (self.path is not None):
             raise ValueError('path goes with name = "file", and only with it')
         return self
+
+    @property
+    def scaled(self) -> bool:
+        """Whether a training standardises the columns: as said, or as the data have units."""
+        return self.name in _WITH_UNITS if self.standardise is None else self.standardise
 
 
 class NetworkSection(Section):
@@ -93,10 +111,16 @@ class NetworkSection(Section):
     channels: Count = Field(
         default=1, description="fields over the index side by side: `N` is so many times the nodes"
     )
-    coupling: Literal["dense", "low_rank", "convolution", "local", "elliptic"] = Field(
-        default="dense",
-        description="`W_h`: kernel `w(t,s,s')`, a kernel of low rank or `w(t,s-s')`, differential "
-        "operators `sum_m w_m(t,s) D_m`, or these of `(kappa^2 - Laplace)^{-1} x`",
+    coupling: Literal["dense", "antisymmetric", "low_rank", "convolution", "local", "elliptic"] = (
+        Field(
+            default="dense",
+            description="`W_h`: kernel `w(t,s,s')`, or `w(t,s,s') - w(t,s',s) - gamma`, of low rank or "
+            "`w(t,s-s')`; differential operators `sum_m w_m(t,s) D_m`, or these of "
+            "`(kappa^2 - Laplace)^{-1} x`",
+        )
+    )
+    damping: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = Field(
+        default=0.0, description="antisymmetric: `gamma`"
     )
     rank: Count = Field(default=8, description="low_rank: rank of the kernel")
     reach: Positive = Field(
@@ -112,6 +136,11 @@ class NetworkSection(Section):
     depth: Positive = Field(default=2.0, description="`T`")
     cells: Count = Field(default=16, description="depth cells (layers) of the finest level")
     grading: Positive = Field(default=1.0, description="nodes `t_i = T (i/n)^g`")
+    depth_mesh: str | None = Field(
+        default=None,
+        description="Gmsh or XDMF file with the depth nodes in place of these, relative to the "
+        "configuration; it has `cells` cells on `(0, depth)`, a coarser level every m-th node",
+    )
     scheme: Literal["euler", "midpoint", "rk2", "rk4"] = Field(
         default="euler", description="depth scheme; `euler` is an ordinary residual network"
     )
@@ -134,6 +163,11 @@ class NetworkSection(Section):
     start: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = Field(
         default=0.5, description="start: one Gaussian matrix, entries of deviation start/sqrt(N)"
     )
+    start_readout: Literal["zero", "regression"] = Field(
+        default="zero",
+        description="start of a linear readout: nothing, or the regression of the targets on the states "
+        "of the random network (least squares only)",
+    )
 
 
 class ActionSection(Section):
@@ -147,7 +181,8 @@ class ActionSection(Section):
         default=1.0, description="inverse correlation length of the prior in depth"
     )
     ell: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = Field(
-        default=0.0, description="`ell`, correlation length of the prior along the neuron index"
+        default=0.0,
+        description="smoothing of the prior along the index, correlated over `ell/kappa`",
     )
     R_m: Positive = Field(default=1.0, description="precision of the measurements (least squares)")
     R_f: Precision = Field(
@@ -167,6 +202,11 @@ class Solve(Section):
         default=None,
         description="neurons (interval) or shapes (rectangle) of the last levels, ending with those of "
         "the network; default: all levels have these",
+    )
+    adapt: Literal["none", "move", "bisect"] = Field(
+        default="none",
+        description="depth meshes after the first level: as graded; all nodes moved to where the action "
+        "of the level before errs; or its cells bisected there",
     )
     tolerance: Positive = Field(
         default=1e-3, description="gradient of the last level, dual norm relative to the start"
@@ -228,6 +268,15 @@ class Config(Section):
     output: Output = Output()
 
     @model_validator(mode="after")
+    def _regression_without_noise(self) -> Config:
+        if self.search.steps and self.network.start_readout == "regression":
+            raise ValueError(
+                "network.start_readout = 'regression' is no start of a search with noise; take 'zero', or "
+                "search.steps = 0"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _levels_end_with_the_network(self) -> Config:
         network, neurons, problem = self.network, self.solve.neurons, None
         if self.solve.levels != "auto":
@@ -247,6 +296,15 @@ class Config(Section):
             )
         if problem:
             raise ValueError(problem)
+        return self
+
+    @model_validator(mode="after")
+    def _index_has_neighbours(self) -> Config:
+        if self.action.ell > 0.0 and self.network.index == "points":
+            raise ValueError(
+                f"action.ell = {self.action.ell:g} smooths along the neuron index, but network.index = "
+                "'points' has no neighbours; take ell = 0 or an interval, a rectangle or a mesh"
+            )
         return self
 
     @property

@@ -1,4 +1,4 @@
-"""Data sets: digits, two-dimensional toy sets, the user's own CSV and NPZ files."""
+"""Data sets: digits, medical tables, two-dimensional toy sets, the user's own CSV and NPZ files."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fem_deepest.data.dataset import DataSet
 from fem_deepest.data.digits import digits
+from fem_deepest.data.medical import breast_cancer, diabetes
 from fem_deepest.data.split import Standardiser, split
 from fem_deepest.data.table import read_file, read_inputs
 from fem_deepest.data.toy import toy
@@ -17,6 +18,8 @@ __all__ = [
     "NAMES",
     "DataSet",
     "Standardiser",
+    "breast_cancer",
+    "diabetes",
     "digits",
     "load",
     "read_file",
@@ -25,7 +28,8 @@ __all__ = [
     "toy",
 ]
 
-NAMES = ("digits", "donut", "squares", "spiral", "peaks", "swiss_roll", "file")
+_BUNDLED = {"digits": digits, "diabetes": diabetes, "breast_cancer": breast_cancer}
+NAMES = (*_BUNDLED, "donut", "squares", "spiral", "peaks", "swiss_roll", "file")
 
 
 def load(
@@ -59,8 +63,8 @@ def load(
         raise InputError(
             f"there is no data set '{name}'; did you mean '{near}'? Known: {', '.join(NAMES)}."
         )
-    if name == "digits":
-        return digits()
+    if name in _BUNDLED:
+        return _BUNDLED[name]()
     if name != "file":
         return toy(name, samples, seed, noise)
     if path is None:

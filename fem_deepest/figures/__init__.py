@@ -5,6 +5,7 @@ Needs Matplotlib; import this package only where a figure is wanted.
 Nothing in here is collective: the rank that has the arrays draws, and the others need not come.
 """
 
+from fem_deepest.figures.coefficients import coefficients
 from fem_deepest.figures.confusion import confusion
 from fem_deepest.figures.convergence import convergence
 from fem_deepest.figures.features import features
@@ -16,6 +17,7 @@ from fem_deepest.figures.style import save
 from fem_deepest.figures.weights import weights
 
 __all__ = [
+    "coefficients",
     "confusion",
     "convergence",
     "decision",

@@ -33,7 +33,7 @@ def signature(config: Config, data: DataSet) -> dict[str, Any]:
     solve = values.pop("solve")
     values["levels"], values["memory"] = config.depth_levels, solve["memory"]
     values["neurons of the levels"] = solve["neurons"]
-    values["method"] = solve["method"]
+    values["method"], values["adapt"] = solve["method"], solve["adapt"]
     if solve["method"] == "sgd":
         values |= {name: solve[name] for name in ("eta", "nu", "batch", "gradient")}
     values["samples"] = data.samples
@@ -41,6 +41,9 @@ def signature(config: Config, data: DataSet) -> dict[str, Any]:
         np.ascontiguousarray(data.inputs).tobytes() + np.ascontiguousarray(data.targets).tobytes()
     )
     values["checksum of the data"] = zlib.crc32(content)
+    for name in ("mesh", "depth_mesh"):
+        if (file := getattr(config.network, name)) is not None:
+            values[f"checksum of {name}"] = zlib.crc32(Path(file).read_bytes())
     return dict(jsonable(values))
 
 

@@ -97,6 +97,35 @@ def softplus(sharpness: float = 10.0) -> Activation:
     return Activation("softplus", value, first, second)
 
 
+@dataclass(frozen=True)
+class Slopes:
+    """Bounds of an activation and its derivatives.
+
+    Attributes:
+        most: ``sup |sigma|``.
+        zero: ``|sigma(0)|``.
+        first: ``sup |sigma'|``.
+        second: ``sup |sigma''|``.
+    """
+
+    most: float
+    zero: float
+    first: float
+    second: float
+
+
+def slopes(activation: Activation) -> Slopes:
+    """The bounds of an activation."""
+    if activation.name == "tanh":
+        return Slopes(1.0, 0.0, 1.0, 4.0 / np.sqrt(27.0))
+    if activation.name == "sigmoid":
+        return Slopes(1.0, 0.5, 0.25, 1.0 / np.sqrt(108.0))
+    # Softplus: sigma(0) = log(2)/beta tells its sharpness, and sigma'' is largest there, beta/4.
+    zero = np.zeros(1)
+    activation.value(zero, zero)
+    return Slopes(np.inf, float(zero[0]), 1.0, float(np.log(2.0) / zero[0]) / 4.0)
+
+
 ACTIVATIONS = ("tanh", "sigmoid", "softplus")
 
 

@@ -110,6 +110,14 @@ class Network:
         self.depth.at_stages_transposed(self.scheme.abscissae, stages, out)
         self.coupling.effective_transposed(out)
 
+    def bias(self, theta: Array) -> Array:
+        """``z`` of a state that vanishes, (..., N), of effective parameters (..., rows, columns)."""
+        lead, n = theta.shape[:-2], self.index.neurons
+        full, z = np.zeros((*lead, n + 1, 1)), np.empty((*lead, n, 1))
+        full[..., -1, :] = 1.0
+        self.coupling.value(theta, full, z, self.coupling.buffers(1, lead))
+        return z[..., 0]
+
     def flow(self, width: int, lead: tuple[int, ...] = ()) -> Flow:
         """Sweeps for tiles of ``width`` samples, see :class:`.Flow`; made once for each width."""
         key = (*lead, width)

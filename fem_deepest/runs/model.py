@@ -9,53 +9,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fem_deepest._petsc import PETSc
 from fem_deepest.action.network.action import NetworkAction
+from fem_deepest.action.network.regression import regress_readout
 from fem_deepest.configuration.train import Config
 from fem_deepest.data import DataSet, Standardiser
 from fem_deepest.errors import InputError
-from fem_deepest.network.activation import activation
 from fem_deepest.network.loss import CrossEntropy, LeastSquares, Loss, softmax
 from fem_deepest.network.network import Network
-from fem_deepest.network.scheme import scheme
-from fem_deepest.runs.index import ends, make_index
+from fem_deepest.runs import memory_estimate
+from fem_deepest.runs.network import initial_parameters, make_network
+from fem_deepest.solve.adaptivity import PLACEMENTS
 from fem_deepest.solve.nested import Schedule
 from fem_deepest.solve.network.sgd import BatchDescent
 from fem_deepest.spaces import Parameters, ProcessGrid, Resolution
 
 Array = NDArray[np.float64]
-
-
-def make_network(
-    config: Config,
-    inputs: int,
-    outputs: int,
-    level: Resolution,
-    mesh: Mapping[str, Any] | None = None,
-) -> Network:
-    """The network of a configuration on a level. Not collective.
-
-    Args:
-        config: Configuration.
-        inputs: Numbers of an input.
-        outputs: Numbers of an output.
-        level: Resolution.
-        mesh: Mesh of the index from a checkpoint, in place of the file that it was read from.
-
-    Raises:
-        InputError: Data and neuron index do not fit each other.
-    """
-    section = config.network
-    index = make_index(config, level.index, mesh)
-    return Network(
-        depth=level.mesh(section.depth, section.grading),
-        index=index,
-        scheme=scheme(section.scheme),
-        activation=activation(section.activation, section.sharpness),
-        inputs=inputs,
-        outputs=outputs,
-        leak=section.leak,
-        **ends(config, index, inputs, outputs),
-    )
 
 
 def make_loss(config: Config, classification: bool) -> Loss:
@@ -91,28 +60,14 @@ def make_schedule(config: Config) -> Schedule:
         polish_tolerance=section.polish_tolerance,
         polish_iterations=section.polish_iterations,
         sgd=sgd if section.method == "sgd" else None,
+        place=PLACEMENTS.get(section.adapt),
     )
 
 
-def initial_parameters(
-    parameters: Parameters, config: Config, random: np.random.Generator | None = None
-) -> None:
-    """Fill in the start: one Gaussian matrix constant in depth, deviation ``start/sqrt(N)``.
-
-    The readout starts at zero, a linear lift at a Gaussian matrix of deviation ``1/sqrt(d + 1)``.
-    The numbers are those of ``random``, by default of the seed of the configuration.
-    """
-    rng = np.random.default_rng(config.seed) if random is None else random
-    neurons = parameters.theta.shape[1]
-    scale = config.network.start / np.sqrt(neurons)
-    if config.network.index == "interval":
-        scale *= neurons  # the stored kernel is N times the effective matrix
-    parameters.theta[...] = 0.0
-    parameters.theta[:, :, :-1] = scale * rng.standard_normal((neurons, neurons))
-    parameters.readout[...] = 0.0
-    columns = parameters.lift.shape[1]
-    if columns:
-        parameters.lift[...] = rng.standard_normal(parameters.lift.shape) / np.sqrt(columns)
+def start_readout(action: NetworkAction, u: PETSc.Vec, config: Config) -> None:
+    """Replace the readout of a start by a regression, where the configuration says so. Collective."""
+    if config.network.start_readout == "regression":
+        regress_readout(action, u)
 
 
 def random_controls(action: NetworkAction, config: Config, numbers: Iterable[int]) -> Array:
@@ -125,7 +80,8 @@ def random_controls(action: NetworkAction, config: Config, numbers: Iterable[int
         column = np.zeros(action.space.local_size)
         if action.grid.owner:
             random = np.random.default_rng([config.seed, int(number)]) if number else None
-            initial_parameters(action.space.parameters(column), config, random)
+            parameters = action.space.parameters(column)
+            initial_parameters(action.network, parameters, config, random)
         columns.append(column)
     return np.stack(columns, axis=1)
 
@@ -188,6 +144,7 @@ class Model:
             "columns": list(self.columns),
             "sizes": [self.network.inputs, self.network.outputs],
             "index": self.network.index.to_dict(),
+            "depth": self.network.depth.nodes.tolist(),
         }
 
     @classmethod
@@ -196,6 +153,8 @@ class Model:
     ) -> Model:
         """The model of a checkpoint, from :meth:`scaling` and the parameters."""
         classes, (inputs, outputs) = scaling["classes"], scaling["sizes"]
+        if config.network.depth_mesh is not None:  # the file may be gone
+            level = Resolution(tuple(scaling["depth"]), level.index)
         return cls(
             make_network(config, inputs, outputs, level, scaling.get("index")),
             flat,
@@ -227,8 +186,7 @@ class Problem:
     @classmethod
     def create(cls, config: Config, train: DataSet, test: DataSet | None) -> Problem:
         """Fit the scalings. Not collective."""
-        section = config.data
-        scale = section.name == "file" if section.standardise is None else section.standardise
+        scale = config.data.scaled
         inputs = Standardiser.fit(train.inputs) if scale else Standardiser.identity(train.features)
         if scale and not train.is_classification:
             targets = Standardiser.fit(train.targets)
@@ -237,7 +195,13 @@ class Problem:
         return cls(config, train, test, inputs, targets)
 
     def action(self, level: Resolution, grid: ProcessGrid) -> NetworkAction:
-        """The action on a level. Collective on the grid."""
+        """The action on a level.
+
+        Raises:
+            InputError: Data and network do not fit each other, or the network not into memory.
+
+        Collective on the grid.
+        """
         data, section = self.train, self.config.action
         loss = make_loss(self.config, data.is_classification)
         targets = data.targets
@@ -245,9 +209,11 @@ class Problem:
             targets = self.targets.apply(targets)
         elif isinstance(loss, LeastSquares):
             targets = np.eye(data.outputs)[targets]
+        network = make_network(self.config, data.features, data.outputs, level)
+        memory_estimate.require(network, self.config, data.samples, grid.comm)
         return NetworkAction(
             grid,
-            make_network(self.config, data.features, data.outputs, level),
+            network,
             loss,
             self.inputs.apply(data.inputs),
             targets,

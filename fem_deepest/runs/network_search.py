@@ -23,7 +23,8 @@ from fem_deepest.configuration.train import ActionSection, Config, Data
 from fem_deepest.data import DataSet
 from fem_deepest.data.twin import NOISE, isometric, published
 from fem_deepest.network.loss import LeastSquares
-from fem_deepest.runs.model import Model, Problem, initial_parameters
+from fem_deepest.runs.model import Model, Problem
+from fem_deepest.runs.network import initial_parameters
 from fem_deepest.runs.network_rung import KINDS, Rung
 from fem_deepest.runs.network_shake import NetworkShake
 from fem_deepest.runs.train import load_data
@@ -131,7 +132,7 @@ class NetworkSearch:
             v = self.first.forcing.create()
             parameters = self.first.forcing.space.parameters(v.array_w)
             random = np.random.default_rng([self.config.seed, int(number)])
-            initial_parameters(parameters, self.problem.config, random)
+            initial_parameters(self.first.network, parameters, self.problem.config, random)
             u = to_states(self.first, v)
             starts.append(u.array.copy())
             for vec in (u, v):

@@ -22,7 +22,8 @@ from fem_deepest.errors import InputError, Interrupted
 from fem_deepest.io.search import signature
 from fem_deepest.io.start import read_start, write_start
 from fem_deepest.network.loss import LeastSquares
-from fem_deepest.runs.model import Model, Problem, initial_parameters, make_schedule
+from fem_deepest.runs.model import Model, Problem, make_schedule, start_readout
+from fem_deepest.runs.network import initial_parameters
 from fem_deepest.runs.predictions import Predictions
 from fem_deepest.runs.sampling import Table, Values, kernel_maker
 from fem_deepest.runs.train import load_data
@@ -69,6 +70,11 @@ class NetworkPosterior:
             raise InputError(
                 f"search.steps = {training.search.steps} asks for noise before the training, which sample "
                 "does not make; train first and give posterior.run, or set search.steps = 0"
+            )
+        if model is None and training.solve.adapt != "none":
+            raise InputError(
+                f'solve.adapt = "{training.solve.adapt}" places the layers while it trains, and sample '
+                'has to know them before; train first and give posterior.run, or set it to "none"'
             )
         self.config, self.training, self._trained = config, training, model
         self._finished = solved
@@ -163,7 +169,9 @@ class NetworkPosterior:
 
         def start(action: NetworkAction) -> PETSc.Vec:
             u = action.create()
-            initial_parameters(action.space.parameters(u.array_w), self.training)
+            parameters = action.space.parameters(u.array_w)
+            initial_parameters(action.network, parameters, self.training)
+            start_readout(action, u, self.training)
             return u
 
         nested = self._nested(step)

@@ -9,9 +9,9 @@ from scipy import sparse
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.protocol import Action
 from fem_deepest.errors import InputError
-from fem_deepest.sample.cholesky import Cholesky
 from fem_deepest.sample.matrices import check_alone, precision
 from fem_deepest.sample.target import Gaussian, inner
+from fem_deepest.spaces.cholesky import Cholesky
 
 Array = NDArray[np.float64]
 

@@ -25,9 +25,9 @@ from fem_deepest.action.form.functional import Functional
 from fem_deepest.dynamics.program import Program
 from fem_deepest.errors import InputError
 from fem_deepest.noise.nemytskii import Nemytskii
-from fem_deepest.sample.cholesky import Cholesky
 from fem_deepest.sample.matrices import by_rows, check_alone
 from fem_deepest.sample.target import Gaussian
+from fem_deepest.spaces.cholesky import Cholesky
 from fem_deepest.spaces.constrained import Clamped
 from fem_deepest.spaces.lumped import Lumped
 from fem_deepest.spaces.quadrature import Quadrature, Rule

@@ -27,9 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fem_deepest.errors import InputError
-from fem_deepest.sample.cholesky import Cholesky
 from fem_deepest.sample.kernel import State
 from fem_deepest.sample.target import Gaussian, Target, inner
+from fem_deepest.spaces.cholesky import Cholesky
 
 Array = NDArray[np.float64]
 

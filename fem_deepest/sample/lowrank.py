@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fem_deepest.sample.cholesky import Cholesky
+from fem_deepest.spaces.cholesky import Cholesky
 
 Array = NDArray[np.float64]
 

@@ -19,10 +19,10 @@ from scipy.linalg import cholesky, eigh, solve_triangular
 
 from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.action.network.replicas import Replicas
-from fem_deepest.sample.cholesky import Cholesky
 from fem_deepest.sample.lowrank import LowRankUpdate
 from fem_deepest.sample.matrices import precision
 from fem_deepest.sample.target import Gaussian, Precision, inner
+from fem_deepest.spaces.cholesky import Cholesky
 
 Array = NDArray[np.float64]
 

@@ -16,9 +16,9 @@ from scipy import sparse
 from fem_deepest.action.paths.action import Paths
 from fem_deepest.action.paths.single import PathAction
 from fem_deepest.errors import InputError
-from fem_deepest.sample.cholesky import Cholesky
 from fem_deepest.sample.matrices import precision
 from fem_deepest.sample.target import Gaussian, inner
+from fem_deepest.spaces.cholesky import Cholesky
 
 Array = NDArray[np.float64]
 

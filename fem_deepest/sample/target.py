@@ -18,7 +18,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fem_deepest.sample.cholesky import Cholesky
+from fem_deepest.spaces.cholesky import Cholesky
 
 Array = NDArray[np.float64]
 

@@ -16,6 +16,7 @@ import numpy as np
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.network.action import NetworkAction, Parts
 from fem_deepest.errors import NumericalFailure
+from fem_deepest.solve.adaptivity import Indicators, Placement, adapted, estimate
 from fem_deepest.solve.lmvm import Iterate, minimise
 from fem_deepest.solve.memory import LimitedMemory, dual_norm
 from fem_deepest.solve.network.sgd import BatchDescent
@@ -38,8 +39,8 @@ class Schedule:
         polish_tolerance: As ``tolerance``.
         polish_iterations: Most Newton steps.
         sgd: Stochastic gradient descent on the levels, in place of the quasi-Newton method.
-        refine: Further levels, found when the last one has been solved: ``refine(search, action)``
-            gives the next one, or nothing. Collective.
+        place: Where the nodes of the depth meshes after the first go, by the error on the mesh before;
+            none: where the levels have them. See :func:`.adapted`.
     """
 
     levels: list[Resolution]
@@ -51,7 +52,7 @@ class Schedule:
     polish_tolerance: float = 1e-8
     polish_iterations: int = 50
     sgd: BatchDescent | None = None
-    refine: Callable[[Search, NetworkAction], Resolution | None] | None = None
+    place: Placement | None = None
 
     @property
     def method(self) -> str:
@@ -65,16 +66,19 @@ class Schedule:
         coarser = max(len(self.levels) - 1 - search.stage, 0)
         return self.tolerance * self.loosening**coarser
 
-    def next_level(self, search: Search, action: NetworkAction) -> Resolution | None:
-        """The level that follows the one that ``search`` has solved, if there is one. Collective.
+    def next_level(self, search: Search, indicators: Indicators | None) -> Resolution | None:
+        """The level that follows the one that ``search`` has solved, if there is one. Not collective.
 
         Args:
             search: Stands at the end of a level.
-            action: The action of that level.
+            indicators: Where the error is on that level, if it is known.
         """
-        if search.stage + 1 < len(self.levels):
-            return self.levels[search.stage + 1]
-        return None if self.refine is None else self.refine(search, action)
+        if search.stage + 1 >= len(self.levels):
+            return None
+        planned = self.levels[search.stage + 1]
+        if self.place is None or indicators is None:
+            return planned
+        return adapted(self.place, indicators, planned)
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,7 @@ class Stage:
         gradient: Dual norm of the gradient at the end.
         evaluations: Gradients, and ``hessians`` Hessian products, that it took.
         hessians: See ``evaluations``.
+        indicators: Where the error of the action is, if the depth meshes follow it.
     """
 
     name: str
@@ -98,6 +103,7 @@ class Stage:
     gradient: float
     evaluations: int
     hessians: int
+    indicators: Indicators | None = None
 
 
 @dataclass
@@ -235,6 +241,7 @@ class NestedIteration:
 
             outcome = self._solve(search, action, monitor)
             outcome = replace(outcome, iterations=search.iteration)
+            indicators = self._estimate(search, action)
             action.value(search.u)
             stage = Stage(
                 search.method,
@@ -244,9 +251,10 @@ class NestedIteration:
                 gradient[0],
                 action.evaluations,
                 action.hessians,
+                indicators,
             )
             stages.append(stage)
-            more = self._advance(search, action)
+            more = self._advance(search, action, indicators)
             self.on_stage(search, action, stage)
         return stages
 
@@ -264,11 +272,17 @@ class NestedIteration:
             return schedule.sgd.minimise(action, search.u, number=search.stage, **common)
         return minimise(action, search.u, search.memory, iterations=schedule.iterations, **common)
 
-    def _advance(self, search: Search, action: NetworkAction) -> bool:
+    def _estimate(self, search: Search, action: NetworkAction) -> Indicators | None:
+        """Where the error is at the end of a stage, if that is asked for."""
+        return None if self.schedule.place is None else estimate(action, search.u)
+
+    def _advance(
+        self, search: Search, action: NetworkAction, indicators: Indicators | None
+    ) -> bool:
         """Stand at the beginning of the next stage, if there is one."""
         if search.method == "newton":
             return False
-        level = self.schedule.next_level(search, action)
+        level = self.schedule.next_level(search, indicators)
         if level is None and not self.schedule.polish:
             return False
         search.evaluations += action.evaluations

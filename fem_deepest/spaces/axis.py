@@ -22,12 +22,23 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from fem_deepest import _compat
+from fem_deepest.errors import InputError
 
 Array = NDArray[np.float64]
+
+Rule = tuple[tuple[float, ...], tuple[float, ...]]  # points and weights on (0, 1)
+
+NODAL: Rule = ((0.0, 1.0), (0.5, 0.5))  # the trapezoidal rule
 
 START, END = "start", "end"  # t = 0 and t = T
 _TAGS = {START: 1, END: 2}
 _TOLERANCE = 1e-10  # of the depth: what counts as the same coordinate
+
+
+def gauss(points: int) -> Rule:
+    """Gauss rule with so many points."""
+    places, weights = np.polynomial.legendre.leggauss(points)
+    return tuple(float(0.5 + 0.5 * x) for x in places), tuple(float(0.5 * w) for w in weights)
 
 
 class DepthAxis:
@@ -89,17 +100,33 @@ class DepthAxis:
             return ufl.Measure("dx", self.domain, metadata={"quadrature_degree": 2 * points - 1})
         if not self.is_product:
             return ufl.Measure("dx", self.domain, metadata={"quadrature_degree": 2 * points})
+        return self.product(gauss(points), gauss(points + 1))
+
+    def product(self, depth: Rule, index: Rule) -> ufl.Measure:
+        """Measure over the mesh by one rule in depth times another in every index direction.
+
+        With :data:`NODAL` along the index, Q1 functions meet only in their nodes there: masses are
+        lumped, and a Lagrangian without derivatives in ``s`` falls into one for every node.
+
+        Raises:
+            InputError: The cells are no products of depth and index.
+        """
+        if not self.is_product:
+            raise InputError(
+                "a product rule needs cells that are rectangles along the depth, got other ones; take "
+                "a mesh of quadrilaterals or hexahedra with edges along the first coordinate"
+            )
         dimension = self.domain.topology.dim
-        counts = [points + (k != self._direction) for k in range(dimension)]
-        rules = [np.polynomial.legendre.leggauss(count) for count in counts]
-        places = [[float(0.5 + 0.5 * x) for x in xs] for xs, _ in rules]
-        weights = [[float(0.5 * w) for w in ws] for _, ws in rules]
+        along = 0 if dimension == 1 else self._direction
+        rules = [depth if k == along else index for k in range(dimension)]
         # Tuples of floats and not arrays: the compiled form is found again by their text.
         metadata: dict[str, Any] = {
             "quadrature_rule": "custom",
-            "quadrature_degree": 2 * points - 1,
-            "quadrature_points": tuple(itertools.product(*places)),
-            "quadrature_weights": tuple(math.prod(w) for w in itertools.product(*weights)),
+            "quadrature_degree": 2 * len(depth[0]) - 1,
+            "quadrature_points": tuple(itertools.product(*(places for places, _ in rules))),
+            "quadrature_weights": tuple(
+                math.prod(w) for w in itertools.product(*(weights for _, weights in rules))
+            ),
         }
         return ufl.Measure("dx", self.domain, metadata=metadata)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import ufl
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from fem_deepest import _compat
 from fem_deepest.errors import InputError
+from fem_deepest.spaces.domain import read_domain
 
 Array = NDArray[np.float64]
 
@@ -51,6 +53,21 @@ class DepthMesh:
         nodes = depth * (np.arange(cells + 1) / cells) ** grading
         nodes[-1] = depth
         return cls(nodes)
+
+    @classmethod
+    def read(cls, path: str | Path) -> DepthMesh:
+        """Mesh of a Gmsh or XDMF file on the line, whose nodes begin at 0.
+
+        Raises:
+            InputError: There is no such mesh.
+        """
+        domain = read_domain(MPI.COMM_SELF, path)
+        if domain.geometry.dim != 1:
+            raise InputError(
+                f"{path} has cells of dimension {domain.topology.dim} in {domain.geometry.dim}D, expected "
+                "intervals on the line: the depth has one coordinate"
+            )
+        return cls(np.sort(domain.geometry.x[:, 0]))
 
     @cached_property
     def domain(self) -> mesh.Mesh:

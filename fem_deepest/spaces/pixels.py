@@ -25,14 +25,14 @@ from fem_deepest.errors import InputError
 from fem_deepest.spaces.overlap import overlaps
 
 if TYPE_CHECKING:
-    from fem_deepest.spaces.neurons import NeuronSpace
+    from fem_deepest.spaces.index_space import IndexSpace
 
 Array = NDArray[np.float64]
 
 _LOST = 1e-9  # of its measure: a pixel with less inside of the index is outside
 
 
-def integrals(space: NeuronSpace, shape: Sequence[int]) -> sparse.csr_matrix:
+def integrals(space: IndexSpace, shape: Sequence[int]) -> sparse.csr_matrix:
     """``B_pi = int_{pixel p} phi_i``, (d, nodes); pixels row by row, the first row at the top.
 
     Args:
@@ -72,14 +72,14 @@ def integrals(space: NeuronSpace, shape: Sequence[int]) -> sparse.csr_matrix:
     return B
 
 
-def enter(space: NeuronSpace, shape: Sequence[int]) -> Array:
+def enter(space: IndexSpace, shape: Sequence[int]) -> Array:
     """The projection (N, d) of cell means to channel 0, see the module."""
     B = integrals(space, shape)
     one = space.factor.parts[0].solve_mass(B.toarray().T, 0)
     return np.concatenate([one, np.zeros((space.neurons - space.nodes, one.shape[1]))])
 
 
-def leave(space: NeuronSpace, shape: Sequence[int]) -> Array:
+def leave(space: IndexSpace, shape: Sequence[int]) -> Array:
     """The cell means (d, N) of channel 0, see the module."""
     B = integrals(space, shape)
     one = B.toarray() / np.asarray(B.sum(axis=1))

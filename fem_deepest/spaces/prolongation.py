@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.spaces.control import ControlSpace
+from fem_deepest.spaces.control import ControlSpace, Parameters
 from fem_deepest.spaces.depth import DepthMesh
 
 Array = NDArray[np.float64]
@@ -49,10 +49,8 @@ def prolong(
     old, new = u.array_r, result.array_w
     if coarse.grid.owner:
         a, b = coarse.parameters(old), fine.parameters(new)
-        theta = source.prolong(target, a.theta)
-        b.theta[...] = along(columns, along(rows, theta, 1), 2)
-        b.readout[...] = along(with_constant(states), a.readout, 1)
-        b.lift[...] = along(states, a.lift, 0)
+        found = prolong_parameters(a, source, target, states=states, rows=rows, columns=columns)
+        b.theta[...], b.readout[...], b.lift[...] = found.theta, found.readout, found.lift
     cell, _ = source.interpolation(0.5 * (target.nodes[:-1] + target.nodes[1:]))
     for tile in range(len(coarse.tiles)):
         (a0, a_xi), (b0, b_xi) = coarse.forcing(old, tile), fine.forcing(new, tile)
@@ -61,6 +59,24 @@ def prolong(
         if b_xi.size:
             np.take(along(states, a_xi, 1), cell, axis=0, out=b_xi)
     return result
+
+
+def prolong_parameters(
+    parameters: Parameters,
+    source: DepthMesh,
+    target: DepthMesh,
+    *,
+    states: sparse.csr_matrix | None = None,
+    rows: sparse.csr_matrix | None = None,
+    columns: sparse.csr_matrix | None = None,
+) -> Parameters:
+    """The parameters alone, see :func:`prolong`. Not collective."""
+    theta = source.prolong(target, parameters.theta)
+    return Parameters(
+        along(columns, along(rows, theta, 1), 2),
+        along(with_constant(states), parameters.readout, 1),
+        along(states, parameters.lift, 0),
+    )
 
 
 def along(matrix: sparse.csr_matrix | None, values: Array, axis: int) -> Array:

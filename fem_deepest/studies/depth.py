@@ -13,7 +13,8 @@ from pydantic import Field, model_validator
 
 from fem_deepest.configuration.section import validate
 from fem_deepest.configuration.train import ActionSection, Config, Data, NetworkSection
-from fem_deepest.runs.model import Problem, make_loss, make_network
+from fem_deepest.runs.model import Problem, make_loss
+from fem_deepest.runs.network import make_network
 from fem_deepest.runs.train import load_data
 from fem_deepest.spaces import Parameters as ControlParameters
 from fem_deepest.spaces import ProcessGrid, Resolution
@@ -61,6 +62,11 @@ class DepthConfig(StudyConfig):
             )
         if self.solve.levels != "auto":
             raise ValueError("solve.levels is chosen for each value; remove it")
+        if self.solve.adapt != "none":
+            raise ValueError(
+                f'solve.adapt = "{self.solve.adapt}" gives meshes that are not nested, and the study '
+                "compares nested ones; remove it"
+            )
         return self
 
 

@@ -22,7 +22,7 @@ from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.configuration.section import Section
 from fem_deepest.configuration.train import ActionSection, Config, NetworkSection
 from fem_deepest.network.loss import LeastSquares
-from fem_deepest.runs.model import make_network
+from fem_deepest.runs.network import make_network
 from fem_deepest.spaces import ProcessGrid, Resolution
 from fem_deepest.studies.study import Count, Positive, StudyConfig, StudySolve
 

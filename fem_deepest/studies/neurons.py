@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from fem_deepest.configuration.section import validate
 from fem_deepest.configuration.train import Config
-from fem_deepest.runs.model import make_network
+from fem_deepest.runs.network import make_network
 from fem_deepest.spaces import Parameters as ControlParameters
 from fem_deepest.spaces import ProcessGrid, Resolution
 from fem_deepest.spaces.prolongation import along

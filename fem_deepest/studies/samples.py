@@ -13,7 +13,8 @@ from pydantic import Field, model_validator
 from fem_deepest.configuration.section import Section, validate
 from fem_deepest.configuration.train import ActionSection, Config, NetworkSection
 from fem_deepest.data import DataSet
-from fem_deepest.runs.model import Problem, make_network
+from fem_deepest.runs.model import Problem
+from fem_deepest.runs.network import make_network
 from fem_deepest.spaces import ProcessGrid, Resolution
 from fem_deepest.studies.column import Errors
 from fem_deepest.studies.points import Parameters, Point

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from fem_deepest.configuration.section import validate
 from fem_deepest.configuration.train import Config
-from fem_deepest.runs.model import make_network
+from fem_deepest.runs.network import make_network
 from fem_deepest.solve.sgd import Gains
 from fem_deepest.spaces import Resolution
 from fem_deepest.spaces.tasks import blocks, dealt

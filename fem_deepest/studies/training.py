@@ -12,7 +12,8 @@ from fem_deepest._petsc import PETSc
 from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.configuration.train import Config
 from fem_deepest.network.network import Network
-from fem_deepest.runs.model import initial_parameters, make_schedule
+from fem_deepest.runs.model import make_schedule, start_readout
+from fem_deepest.runs.network import initial_parameters
 from fem_deepest.solve.nested import NestedIteration
 from fem_deepest.spaces import DepthMesh, Parameters, Resolution
 
@@ -74,7 +75,8 @@ def train(config: Config, action: Callable[[Resolution], NetworkAction]) -> Trai
         u = coarsest.create()
         array = u.array_w
         if coarsest.grid.owner:
-            initial_parameters(coarsest.space.parameters(array), config)
+            initial_parameters(coarsest.network, coarsest.space.parameters(array), config)
+        start_readout(coarsest, u, config)
         return u
 
     search = nested.begin(start)

@@ -12,7 +12,8 @@ import numpy as np
 import fem_deepest
 from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.configuration.train import Config
-from fem_deepest.runs.model import Problem, initial_parameters
+from fem_deepest.runs.model import Problem
+from fem_deepest.runs.network import initial_parameters
 from fem_deepest.runs.train import load_data
 from fem_deepest.solve.nested import Schedule
 from fem_deepest.spaces import Resolution
@@ -71,7 +72,7 @@ def start(action: NetworkAction, config: Config):
     u = action.create()
     array = u.array_w
     if action.grid.owner:
-        initial_parameters(action.space.parameters(array), config)
+        initial_parameters(action.network, action.space.parameters(array), config)
     return u
 
 

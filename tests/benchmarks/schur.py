@@ -112,9 +112,9 @@ def assembled(action: StateAction, u: PETSc.Vec) -> tuple[sp.csr_matrix, int]:
     change = sp.csr_matrix(
         (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape
     )
-    precision = np.repeat(lin.precision, k * size)
+    precision = np.broadcast_to(lin.precision, (n, k, size)).ravel()
     matrix = change.T @ sp.diags(precision) @ change
-    diagonal, off = action.prior.depth
+    diagonal, off = action.prior.field.depth
     depth = sp.diags([off, diagonal, off], [-1, 0, 1])
     last = weights + (np.arange(k)[:, None] * n + n - 1) * size + np.arange(size)
     seen = np.zeros(shape[1])

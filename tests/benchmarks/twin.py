@@ -372,7 +372,7 @@ def write_problem(file: Path, seed: int, precision: float, size: dict[str, int])
     action = StateAction(network_twin(seed, precision, **size))
     point = action.create()
     point.array[...] = 0.3 * np.random.default_rng(0).standard_normal(point.getSize())
-    diagonal, off = action.prior.depth
+    diagonal, off = action.prior.field.depth
     np.savez(
         file,
         inputs=action.inputs,

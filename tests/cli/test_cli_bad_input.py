@@ -69,6 +69,8 @@ SETTINGS = [
     ("action.lambda=0", ("action.lambda", "0")),
     ("action.lambda=nan", ("action.lambda", "nan")),
     ("action.kappa=0", ("action.kappa", "0")),
+    ("action.ell=-0.5", ("action.ell", "-0.5")),
+    ("action.ell=inf", ("action.ell", "inf")),
     ("action.R_f=-1", ("action.R_f", "-1")),
     ("action.R_f=nan", ("action.R_f", "nan")),
     ("action.R_m=inf", ("action.R_m", "inf")),
@@ -79,6 +81,7 @@ SETTINGS = [
     ("output.checkpoint_minutes=-1", ("output.checkpoint_minutes", "-1")),
     # what does not go together
     ("solve.levels=[2,3]", ("[2, 3]", "network.cells", "4")),
+    ("action.ell=0.5", ("action.ell = 0.5", "'points'", "interval")),
     ("solve.levels=[4,2,4]", ("[4, 2, 4]", "increase")),
     ("solve.levels=[]", ("[]", "network.cells")),
     ("data.name='donuts'", ("data.name", "'donuts'", "'donut'")),

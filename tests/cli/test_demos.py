@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import importlib.util
 import math
+import re
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,11 +15,19 @@ from launch import DEMOS
 
 import fem_deepest
 from fem_deepest.cli.sample import sample_posterior
+from fem_deepest.configuration.train import load
+from fem_deepest.runs.network import make_network
+from fem_deepest.spaces import Resolution
 
 QUIET = ["output.figures=false", "output.fields=false"]
 # Fewer layers and samples and a coarse tolerance; in full size peaks reaches 0.995, the Swiss roll 1.
 REDUCED = {
     "digits": (["network.cells=4", "solve.tolerance=2e-2"], 0.93),
+    "digits_image": (
+        ["network.channels=6", "data.test_fraction=0.5", "solve.tolerance=0.9"],
+        0.96,
+    ),
+    "breast_cancer": (["network.cells=2"], 0.95),
     "toy_peaks": (["network.cells=4", "data.samples=500", "solve.tolerance=1e-2"], 0.9),
     "toy_swiss_roll": (["network.cells=4", "data.samples=300", "solve.tolerance=2e-2"], 0.9),
 }
@@ -26,7 +36,7 @@ STATIONARY = ["toy_donut", "toy_spiral", "toy_squares"]
 
 def test_every_demo_is_here():
     here = {*REDUCED, *STATIONARY, "own_data", "lorenz96", "user_dynamics", "twin", "allen_cahn"}
-    here |= {"bridge", "flow_double_well", "digits_noise", "lorenz96_noise", "contour"}
+    here |= {"bridge", "flow_double_well", "digits_noise", "lorenz96_noise", "contour", "diabetes"}
     here |= {"bridge", "regression", "posterior_regression", "posterior_digits", "posterior_path"}
     here |= {"refine_neurons"}
     studies = {path.stem for path in DEMOS.glob("*.toml") if "[study]" in path.read_text()}
@@ -57,6 +67,50 @@ def test_demo_in_reduced_size(tmp_path, name):
     )
     assert run.status == "converged"
     assert run.metrics["test_accuracy"] >= accuracy
+
+
+def test_images_take_a_fifth_of_the_parameters():
+    sizes = []
+    for name in ("digits", "digits_image"):
+        config = load(DEMOS / f"{name}.toml")
+        network = make_network(config, 64, 10, Resolution(*config.levels[-1]))
+        sizes.append(network.shapes.size)
+    assert sizes == [17 * 64 * 65 + 650, 3 * 12 * (12 * 6 + 1) + 10 * (12 * 64 + 1)]
+    assert 5 * sizes[1] <= sizes[0]
+
+
+def test_diabetes(tmp_path):
+    """On this split: a network that says the mean is wrong by 77, ridge regression by 58.6."""
+    run = fem_deepest.train(DEMOS / "diabetes.toml", out=tmp_path / "out", settings=QUIET)
+    assert run.status == "converged"
+    assert run.metrics["test_rmse"] < 60.0
+
+
+def test_medical_tables_are_compared(tmp_path, capsys):
+    """The literate demo with one split and few strengths; no model is much better than another."""
+    demo = literate("tables")
+    few = [replace(task, strengths=task.strengths[2:4]) for task in demo.TASKS]
+    out = tmp_path / "tables.png"
+    scores = demo.main(few, splits=1, out=out)
+    assert "minus linear" in capsys.readouterr().out
+    for model in demo.MODELS:
+        assert abs(scores["diabetes"][model][0] / scores["diabetes"]["linear"][0] - 1.0) < 0.05
+        assert scores["breast_cancer"][model][0] > 0.95
+    assert out.stat().st_size > 10_000
+
+
+def test_a_front_crosses_a_network_at_the_right_speed(tmp_path, capsys):
+    """The literate demo on coarse meshes: order two in the step, 1.97 on the finest in full size."""
+    out = tmp_path / "field.png"
+    order = literate("neural_field").main((50, 100, 200), (50,), 1000, 9, out=out)
+    assert abs(order - 2.0) < 0.06  # 1.95; the next term of the gain is of order four
+    printed = capsys.readouterr().out
+    kept = re.search(r"up to ([0-9.]+) are forgotten, from ([0-9.]+) kept", printed)
+    ends = re.search(r"end at ([0-9.]+) to ([0-9.]+);", printed)
+    # Roots of l exp(-l) = 1/4.
+    assert float(kept[1]) < 0.3574 < float(kept[2])
+    assert 2.14 < float(ends[1]) < 2.1533 < float(ends[2]) < 2.17
+    assert out.stat().st_size > 10_000
 
 
 def test_own_data(tmp_path):
@@ -102,6 +156,25 @@ def test_nested_iteration_saves_work(tmp_path):
     ratio = demo.main(cells=8, neurons=16, tolerance=3e-3, out=tmp_path / "work.png")
     assert 0.0 < ratio < 0.8
     assert (tmp_path / "work.png").stat().st_size > 10_000
+
+
+def test_placed_layers_are_worth_more_than_equal_ones(tmp_path):
+    """The literate demo with the spiral alone, half as fine; in full size 32 layers do for 64, or 96."""
+    out = tmp_path / "adaptivity.png"
+    demo = literate("adaptivity")
+    layers = [16, 24, 32, 48]
+    ratio = demo.main(("spiral",), 64, layers, {"spiral": 0.5}, out=out)
+    assert ratio <= 0.75
+    assert out.stat().st_size > 10_000
+
+
+def test_few_layers_of_a_field_are_enough(tmp_path):
+    """The literate demo with fields of 8 layers; 4 and 16 of 64 in full size."""
+    out = tmp_path / "layers.png"
+    fewest = literate("layers").main(cells=8, out=out)
+    assert fewest["digits"] in (2, 4)
+    assert fewest["spiral"] == 8
+    assert out.stat().st_size > 10_000
 
 
 def test_fewer_neurons_first(tmp_path):

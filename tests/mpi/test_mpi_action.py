@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from problems import network_action, random_control
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.errors import InputError, NumericalFailure
+from fem_deepest.network.coupling.lowrank import LowRank
 from fem_deepest.solve.lmvm import Iterate, minimise
 from fem_deepest.solve.memory import LimitedMemory, dual_norm
 from fem_deepest.solve.newton import polish
@@ -27,7 +29,10 @@ OPTIONS = {
     },
     "weak": {"R_f": 5.0, "scheme_name": "rk2"},
     "soft": {"R_0": 4.0, "activation_name": "sigmoid"},
+    "low-rank": {"coupling": partial(LowRank, rank=2), "index": "lumped", "ell": 0.3, "R_f": 5.0},
     "weak-soft-midpoint": {"R_f": 5.0, "R_0": 4.0, "scheme_name": "midpoint", "leak": 0.2},
+    "weak-lumped-ell": {"R_f": 5.0, "lift": "linear", "index": "lumped", "ell": 0.4},
+    "strong-consistent-ell": {"index": "consistent", "ell": 0.4, "scheme_name": "rk2"},
 }
 all_options = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
 # One sample for each rank at most, an odd number, and more than one tile in a block.

@@ -405,6 +405,12 @@ def test_precisions_must_be_positive(option: str, name: str, bad: float) -> None
         network_action(**{option: bad})
 
 
+@pytest.mark.parametrize("bad", [-0.1, np.inf, np.nan])
+def test_length_along_the_index_must_not_be_negative(bad: float) -> None:
+    with pytest.raises(InputError, match="ell must be finite and not negative"):
+        network_action(ell=bad)
+
+
 def test_no_samples() -> None:
     with pytest.raises(InputError, match="at least one sample"):
         network_action(count=0)

@@ -13,10 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from problems import network_action, random_control, samples
+from problems import index_matrices, network_action, random_control, samples
 
+from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.action.network.replicas import Replicas
+from fem_deepest.action.network.states import StateAction
 from fem_deepest.errors import InputError, NumericalFailure
+from fem_deepest.network.coupling.antisymmetric import Antisymmetric
 from fem_deepest.network.coupling.dense import Dense
 from fem_deepest.network.coupling.lowrank import LowRank
 from fem_deepest.network.coupling.protocol import Coupling
@@ -55,9 +58,15 @@ def _low_rank(theta: Array, mass: Array, x: Array) -> Array:
     return u @ (v.T @ (mass @ x)) + b
 
 
+def _antisymmetric(theta: Array, mass: Array, x: Array) -> Array:
+    w = theta[:, :-1]
+    return w @ (mass @ x) - w.T @ (mass @ x) - 0.3 * x + theta[:, -1:]
+
+
 KINDS: dict[str, tuple[Callable[[NeuronSpace], Coupling], Callable[..., Array]]] = {
     "dense": (Dense, _dense),
     "low_rank": (partial(LowRank, rank=RANK), _low_rank),
+    "antisymmetric": (partial(Antisymmetric, damping=0.3), _antisymmetric),
 }
 kinds = pytest.mark.parametrize("kind", KINDS)
 indices = pytest.mark.parametrize("index", INDICES)
@@ -180,7 +189,7 @@ def test_prior_factors_are_those_of_the_parameters(kind: str, index: str) -> Non
     assert (rows.size, columns.size) == p.coupling.shape
     np.testing.assert_allclose(rows.mass.toarray(), p.mass, atol=1e-15)
     got = np.vdot(p.theta, columns.apply_mass(rows.apply_mass(p.theta, 0), 1))
-    if kind == "dense":  # |w|^2 in L2(S x S) + |b|^2 in L2(S)
+    if kind != "low_rank":  # |w|^2 in L2(S x S) + |b|^2 in L2(S)
         w, b = p.theta[:, :-1], p.theta[:, -1]
         expected = np.trace(w.T @ p.mass @ w @ p.mass) + b @ p.mass @ b
     else:
@@ -217,7 +226,8 @@ def test_prolongation_keeps_the_map_of_states(kind: str, element: str) -> None:
 def test_start_has_the_size_that_was_asked_for(kind: str, index: str) -> None:
     """``|B x|^2`` is on average ``deviation^2 |x|^2``; depth nodes agree and the bias is zero."""
     many, make = 60, INDICES[index][0]
-    coupling = {"dense": Dense, "low_rank": partial(LowRank, rank=12)}[kind](make(many))
+    sized = {"dense": Dense, "low_rank": partial(LowRank, rank=12), "antisymmetric": Antisymmetric}
+    coupling = sized[kind](make(many))
     starts, random = [], np.random.default_rng(4)
     for _ in range(30):
         theta = np.empty((3, *coupling.shape))
@@ -249,33 +259,62 @@ OPTIONS = {
     "midpoint-weak-soft": {"scheme_name": "midpoint", "R_f": 5.0, "R_0": 4.0, "lift": "linear"},
     # The fixed point of the stage does not contract: direct solves in every sweep.
     "midpoint-long-steps": {"scheme_name": "midpoint", "depth": 12.0, "leak": 0.2},
+    "P1": {"index": "lumped", "ell": 0.3, "scheme_name": "rk2"},
+    "P1-consistent": {"index": "consistent", "ell": 0.3, "R_f": 5.0},
 }
 all_options = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 
 
-def _action_of_plain_numpy(u: Array, z: Array, labels: NDArray, cells: int) -> Any:
-    """Explicit Euler on a uniform mesh of points, cross-entropy, H1 prior of the factors; complex too."""
-    h, size = 1.5 / cells, (cells + 1) * N * (2 * RANK + 1)
+def _action_of_plain_numpy(
+    u: Array, z: Array, labels: NDArray, cells: int, mass: Array, stiffness: Array
+) -> Any:
+    """Explicit Euler on a uniform mesh, cross-entropy, H1 prior in depth and index; complex too."""
+    h, size, length = 1.5 / cells, (cells + 1) * N * (2 * RANK + 1), 0.3
     theta, readout = u[:size].reshape(cells + 1, N, -1), u[size:].reshape(3, N + 1)
     x = np.concatenate([z.T, np.zeros((N - 3, len(z)))]).astype(u.dtype)
     for node in theta[:-1]:
-        x = x + h * np.tanh(_low_rank(node, np.eye(N), x))
-    y = readout[:, :-1] @ x + readout[:, -1:]
+        x = x + h * np.tanh(_low_rank(node, mass, x))
+    C, c = readout[:, :-1], readout[:, -1:]
+    y = C @ mass @ x + c
     loss = np.mean(np.log(np.exp(y).sum(axis=0)) - y[labels, np.arange(len(z))])
-    a, b = theta[:-1], theta[1:]
-    energy = 0.7**2 * h / 3 * np.sum(a**2 + a * b + b**2) + np.sum((b - a) ** 2) / h
-    return loss + 1e-2 / 2 * (energy + np.sum(readout**2))
+    a, b, prior = theta[:-1], theta[1:], np.sum(C @ (mass + length**2 * stiffness) * C + 0j)
+    for weight, form in ((0.7**2, mass), (length**2, stiffness)):
+        prior += weight * h / 3 * np.sum(a * (form @ a) + a * (form @ b) + b * (form @ b))
+    prior += np.sum((b - a) * (mass @ (b - a))) / h + np.sum(c**2)
+    return loss + 1e-2 / 2 * prior
 
 
-def test_low_rank_network_is_that_of_plain_numpy() -> None:
+@pytest.mark.parametrize("index", ["points", "lumped", "consistent"])
+def test_low_rank_network_is_that_of_plain_numpy(index: str) -> None:
     data = samples(20, 3, 3, "cross_entropy")
-    action = network_action(data=data, cells=4, grading=1.0, **LOW_RANK)
+    action = network_action(data=data, cells=4, grading=1.0, index=index, ell=0.3, **LOW_RANK)
     u, g = random_control(action, 1), action.create()
+    given = *data, 4, *index_matrices(index, N)
     value = action.gradient(u, g)
-    assert value == pytest.approx(_action_of_plain_numpy(u.array, *data, 4), rel=1e-13)
+    assert value == pytest.approx(_action_of_plain_numpy(u.array, *given).real, rel=1e-13)
     steps = u.array + 1e-30j * np.eye(u.getSize())
-    gradient = [_action_of_plain_numpy(step, *data, 4).imag * 1e30 for step in steps]
+    gradient = [_action_of_plain_numpy(step, *given).imag * 1e30 for step in steps]
     np.testing.assert_allclose(g.array, gradient, atol=1e-13 * np.abs(gradient).max())
+
+
+def test_start_of_low_rank_does_not_stick() -> None:
+    """Both factors and the bias feel the misfit as soon as the readout is there; at zero they do not."""
+    action = network_action(**LOW_RANK)
+    coupling = action.network.coupling
+    norms = []
+    for deviation in (0.5, 0.0):
+        u, g, riesz = action.create(), action.create(), action.create()
+        p = action.space.parameters(u.array)
+        coupling.start(np.random.default_rng(1), deviation, p.theta)
+        p.readout[...] = np.random.default_rng(2).standard_normal(p.readout.shape)
+        action.gradient(u, g)
+        action.metric.apply(u, riesz)
+        g.axpy(-1.0, riesz)
+        theta = action.space.parameters(g.array).theta
+        parts = theta[..., :RANK], theta[..., RANK:-1], theta[..., -1]
+        norms.append([np.linalg.norm(part) for part in parts])
+    assert min(norms[0]) > 1e-2
+    assert norms[1][:2] == [0.0, 0.0]
 
 
 @pytest.mark.parametrize("options", [{}, {"R_f": 5.0}], ids=["strong", "weak"])
@@ -308,7 +347,10 @@ def _slope(errors: list[float]) -> float:
 
 @all_options
 def test_taylor_remainders(options: dict[str, Any]) -> None:
-    action = network_action(**options, **LOW_RANK)
+    _check_taylor(network_action(**options, **LOW_RANK))
+
+
+def _check_taylor(action: NetworkAction) -> None:
     u, d, w = random_control(action, 1), random_control(action, 2, 1.0), action.create()
     g, h = action.create(), action.create()
     value = action.gradient(u, g)
@@ -359,6 +401,57 @@ def test_rotating_the_factors_changes_nothing() -> None:
     for factor in (p.theta[..., :RANK], p.theta[..., RANK:-1]):
         factor[...] = factor @ np.array([[c, -s], [s, c]])
     assert action.value(u) == pytest.approx(value, rel=1e-13)
+
+
+ANTISYMMETRIC: dict[str, Any] = {"coupling": partial(Antisymmetric, damping=0.3), "neurons": N}
+
+
+@pytest.mark.parametrize("scheme", ["euler", "midpoint"])
+def test_antisymmetric_network_is_the_dense_one_with_its_kernel(scheme: str) -> None:
+    """``w - w^T - 0.3`` at the nodes is one in P1 between them: for any scheme."""
+    action = network_action(scheme_name=scheme, R_f=5.0, **ANTISYMMETRIC)
+    full = network_action(scheme_name=scheme, R_f=5.0, neurons=N)
+    u, g, g_w = random_control(action, 1), action.create(), full.create()
+    w = u.copy()
+    theta = full.space.parameters(w.array).theta
+    kernel = theta[..., :-1]
+    kernel -= kernel.swapaxes(1, 2).copy() + 0.3 * np.eye(N)
+    action.gradient(u, g), full.gradient(w, g_w)
+    assert action.parts.misfit == pytest.approx(full.parts.misfit, rel=1e-13)
+    for one, at, derivative in ((action, u, g), (full, w, g_w)):
+        riesz = one.create()
+        one.metric.apply(at, riesz)
+        derivative.axpy(-1.0, riesz)
+    expected = full.space.parameters(g_w.array).theta
+    expected[..., :-1] -= expected[..., :-1].swapaxes(1, 2).copy()
+    np.testing.assert_allclose(g.array, g_w.array, atol=1e-13)
+
+
+@pytest.mark.parametrize("index", ["points", "consistent"])
+def test_antisymmetric_network_with_midpoint_conserves_the_norm(index: str) -> None:
+    """Of states so small that tanh is linear: ``tanh z - z`` is some ``(3e-5)^2`` of ``z``, ten times."""
+    action = network_action(
+        coupling=Antisymmetric, neurons=N, index=index, scheme_name="midpoint", depth=5.0
+    )
+    u = random_control(action, 3)
+    p = action.space.parameters(u.array)
+    p.theta[..., -1] = 0.0
+    z = 1e-5 * np.random.default_rng(0).standard_normal((3, 4))
+    nodes = action.network.states(p, z)
+    mass, _ = index_matrices(index, N)
+    norms = np.einsum("iak,ab,ibk->ik", nodes, mass, nodes)
+    np.testing.assert_allclose(norms, norms[:1].repeat(len(norms), axis=0), rtol=1e-7)
+    assert np.abs(nodes[-1] - nodes[0]).max() > 1e-6  # they did move
+
+
+@pytest.mark.parametrize("scheme", ["euler", "midpoint"])
+def test_antisymmetric_taylor_remainders(scheme: str) -> None:
+    _check_taylor(network_action(scheme_name=scheme, index="lumped", ell=0.3, **ANTISYMMETRIC))
+
+
+def test_antisymmetric_is_refused_where_a_dense_coupling_is_needed() -> None:
+    with pytest.raises(InputError, match=r"Antisymmetric.*dense"):
+        StateAction(network_action(R_f=5.0, **ANTISYMMETRIC))
 
 
 # Bad input ----------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import math
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import ufl
 from dolfinx import fem
@@ -16,29 +17,31 @@ from fem_deepest.spaces.domain import read_domain
 
 MESHES = Path(__file__).parents[2] / "meshes"
 # The boundary of the disc is a polygon of n = 105 sides: (n/2) sin(2 pi/n) / 4 of area.
-AREAS = {"disc": math.pi / 4.0, "square": 1.0}
+MEASURES = {"depth": 4.0, "disc": math.pi / 4.0, "pixels": 1.0, "square": 1.0}
 
 
-def area(path: Path) -> tuple[float, int]:
-    """Area and number of cells."""
+def measure(path: Path) -> tuple[float, int]:
+    """Length or area, and number of cells."""
     domain = read_domain(MPI.COMM_SELF, path)
-    assert domain.geometry.dim == 2
+    dimension = domain.topology.dim
+    assert domain.geometry.dim == dimension
     one = fem.Constant(domain, 1.0)
-    return fem.assemble_scalar(fem.form(one * ufl.dx)), domain.topology.index_map(2).size_global
+    cells = domain.topology.index_map(dimension).size_global
+    return fem.assemble_scalar(fem.form(one * ufl.dx)), cells
 
 
-@pytest.mark.parametrize("name", AREAS)
+@pytest.mark.parametrize("name", MEASURES)
 def test_mesh_is_that_of_its_source(name: str, tmp_path: Path) -> None:
     pytest.importorskip("gmsh")
-    value, cells = area(MESHES / f"{name}.msh")
-    assert value == pytest.approx(AREAS[name], rel=1e-3)
+    value, cells = measure(MESHES / f"{name}.msh")
+    assert value == pytest.approx(MEASURES[name], rel=1e-3)
     spec = importlib.util.spec_from_file_location("make", MESHES / "make.py")
     assert spec is not None
     assert spec.loader is not None
     maker = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(maker)
     source = Path(shutil.copy(MESHES / f"{name}.geo", tmp_path))
-    again, count = area(maker.make(source))
+    again, count = measure(maker.make(source))
     assert again == pytest.approx(value, rel=1e-3)
     # Another Gmsh may mesh the disc a little differently.
     assert count == pytest.approx(cells, rel=0.1)
@@ -47,6 +50,21 @@ def test_mesh_is_that_of_its_source(name: str, tmp_path: Path) -> None:
 def test_every_mesh_has_its_source_and_is_in_the_readme() -> None:
     text = (MESHES / "README.md").read_text()
     sources = {path.stem for path in MESHES.glob("*.geo")}
-    assert sources == {path.stem for path in MESHES.glob("*.msh")} == set(AREAS)
+    assert sources == {path.stem for path in MESHES.glob("*.msh")} == set(MEASURES)
     for name in sources:
         assert f"`{name}.msh`" in text
+
+
+def test_depth_grows_by_a_tenth_from_cell_to_cell() -> None:
+    domain = read_domain(MPI.COMM_SELF, MESHES / "depth.msh")
+    steps = np.diff(np.sort(domain.geometry.x[:, 0]))
+    assert steps.size == 24
+    np.testing.assert_allclose(steps[1:] / steps[:-1], 1.1, rtol=1e-6)
+
+
+def test_pixels_are_cells_of_the_grid() -> None:
+    domain = read_domain(MPI.COMM_SELF, MESHES / "pixels.msh")
+    x = 8.0 * domain.geometry.x[:, :2]
+    np.testing.assert_allclose(x, np.rint(x), atol=1e-9)
+    assert len(x) == 81
+    assert domain.topology.index_map(2).size_global == 128

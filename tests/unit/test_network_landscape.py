@@ -19,6 +19,8 @@ CASES: list[dict[str, Any]] = [
     {"R_f": 3.0, "R_0": 2.0, "lift": "linear", "index": "interval", "scheme_name": "rk2"},
     {"R_f": 2.0, "R_0": 3.0, "scheme_name": "midpoint", "leak": 0.3},
     {"R_f": 2.0, "R_0": 3.0, "count": 300, "cells": 2},  # two tiles
+    {"R_f": 3.0, "R_0": 2.0, "lift": "linear", "index": "lumped", "ell": 0.4},
+    {"index": "consistent", "scheme_name": "rk2"},
 ]
 all_cases = pytest.mark.parametrize("options", CASES, ids=str)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
-from dolfinx import mesh
+from dolfinx import io, mesh
 from mpi4py import MPI
 from numpy.typing import NDArray
 
@@ -115,6 +116,26 @@ def test_cells_of_a_mesh_file_keep_their_order() -> None:
     space = NeuronSpace.mesh(MESHES / "square.msh", "P0")
     np.testing.assert_allclose(space.coordinates, x[cells].mean(axis=1), atol=ROUNDING)
     np.testing.assert_allclose(space.weights, 0.5 / 32**2, rtol=1e-10)
+
+
+def test_an_xdmf_file_keeps_its_numbers(tmp_path: Path) -> None:
+    domain = mesh.create_unit_square(MPI.COMM_SELF, 3, 2)
+    path = tmp_path / "square.xdmf"
+    with io.XDMFFile(MPI.COMM_SELF, path, "w") as file:
+        file.write_mesh(domain)
+    with h5py.File(path.with_suffix(".h5")) as stored:
+        x = np.asarray(stored["Mesh/mesh/geometry"])
+    np.testing.assert_array_equal(NeuronSpace.mesh(path).coordinates, x)
+
+
+def test_resized_spaces_are_of_the_same_kind() -> None:
+    line = NeuronSpace.interval(5, "P1", "consistent", extent=2.0, channels=2).resized(9)
+    assert (line.element, line.nodes, line.channels, line.lumped) == ("P1", 9, 2, False)
+    assert line.weights.sum() == pytest.approx(4.0)
+    square = NeuronSpace.rectangle((3, 3), extent=(2.0, 3.0)).resized((4, 5))
+    assert square.nodes == 20
+    assert square.weights.sum() == pytest.approx(6.0)
+    assert NeuronSpace.points(3).resized(4).neurons == 4
 
 
 @pytest.mark.parametrize("element", ["P0", "P1", "P2"])

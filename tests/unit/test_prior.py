@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from problems import dense, index_matrices, network_action, p1, random_control
+from scipy.linalg import block_diag
 
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.network.action import NetworkAction
+from fem_deepest.network.coupling.lowrank import LowRank
 from fem_deepest.spaces import Parameters
 
 Array = NDArray[np.float64]
@@ -58,6 +62,7 @@ def _precision(action: NetworkAction, kind: str, ell: float) -> Array:
         ("points", 0.0),
         ("points", ELL),
         ("interval", 0.0),
+        ("interval", ELL),
         ("lumped", 0.0),
         ("lumped", ELL),
         ("consistent", 0.0),
@@ -75,6 +80,29 @@ def test_precision_is_the_kronecker_matrix(cells: int, kind: str, ell: float) ->
     tolerance = 1e-11 * inverse.max()
     np.testing.assert_allclose(dense(prior.solve, action), inverse, atol=tolerance)
     root = dense(prior.inverse_root, action)
+    np.testing.assert_allclose(root @ root.T, inverse, atol=tolerance)
+
+
+@pytest.mark.parametrize("kind", ["lumped", "consistent"])
+@pytest.mark.parametrize("ell", [0.0, ELL])
+def test_precision_of_a_kernel_of_low_rank(ell: float, kind: str) -> None:
+    """Its columns are functions of the index, five of them for the rank two."""
+    action = network_action(
+        cells=2, index=kind, neurons=3, inputs=2, lift="linear", strength=LAMBDA, kappa=KAPPA, ell=ell,
+        coupling=partial(LowRank, rank=2),
+    )  # fmt: skip
+    (M, K), (M_t, K_t) = index_matrices(kind, 3), p1(action.network.depth.nodes)
+    field = np.kron(KAPPA**2 * M_t + K_t, np.kron(M, np.eye(5)))
+    field += ell**2 * np.kron(M_t, np.kron(K, np.eye(5)))
+    M_1 = np.pad(M + ell**2 * K, (0, 1))
+    M_1[-1, -1] = 1.0
+    ends = np.kron(np.eye(3), M_1), np.kron(M + ell**2 * K, np.eye(3))
+    expected = LAMBDA * block_diag(field, *ends)
+    inverse = np.linalg.inv(expected)
+    tolerance = 1e-11 * inverse.max()
+    np.testing.assert_allclose(dense(action.metric.apply, action), expected, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(dense(action.metric.solve, action), inverse, atol=tolerance)
+    root = dense(action.metric.inverse_root, action)
     np.testing.assert_allclose(root @ root.T, inverse, atol=tolerance)
 
 

@@ -7,12 +7,12 @@ from scipy import sparse
 from scipy.linalg import solve_discrete_lyapunov
 
 from fem_deepest.errors import InputError
-from fem_deepest.sample.cholesky import Cholesky
 from fem_deepest.sample.hamiltonian import HamiltonianMonteCarlo
 from fem_deepest.sample.kernel import State, metropolis
 from fem_deepest.sample.langevin import Langevin, infinity_mala, spde_mala
 from fem_deepest.sample.pcn import PreconditionedCrankNicolson, RandomWalk
 from fem_deepest.sample.target import Gaussian
+from fem_deepest.spaces.cholesky import Cholesky
 
 rng = np.random.default_rng(5)
 

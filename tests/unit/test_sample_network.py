@@ -14,7 +14,6 @@ from fem_deepest.network.activation import Activation
 from fem_deepest.network.loss import LeastSquares
 from fem_deepest.network.network import Network
 from fem_deepest.network.scheme import scheme
-from fem_deepest.sample.cholesky import Cholesky
 from fem_deepest.sample.columns import ActionTarget
 from fem_deepest.sample.diagnostics import rhat, standard_error
 from fem_deepest.sample.hamiltonian import HamiltonianMonteCarlo
@@ -23,6 +22,7 @@ from fem_deepest.sample.network import NetworkTarget, informed, misfit_curvature
 from fem_deepest.sample.predictive import log_density, quantile
 from fem_deepest.sample.run import Plan, Setting, sample
 from fem_deepest.spaces import DepthMesh, NeuronSpace, ProcessGrid
+from fem_deepest.spaces.cholesky import Cholesky
 
 Array = NDArray[np.float64]
 

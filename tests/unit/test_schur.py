@@ -34,11 +34,11 @@ def test_solves_what_the_data_space_solves(options, two_level):
         np.testing.assert_allclose(d.array, expected.array, atol=1e-9 * scale)
 
 
-def test_on_a_mesh_of_the_coarse_nodes_one_step_is_exact():
+@pytest.mark.parametrize(("index", "ell"), [("points", 0.0), ("lumped", 0.4), ("consistent", 0.4)])
+def test_on_a_mesh_of_the_coarse_nodes_one_step_is_exact(index, ell):
     """Then the coarse space is everything, and its matrix must be ``S`` itself."""
-    action = StateAction(
-        network_action(R_f=7.0, count=9, cells=COARSE - 1, scheme_name="midpoint", lift="linear")
-    )
+    options = {"scheme_name": "midpoint", "lift": "linear", "index": index, "ell": ell}
+    action = StateAction(network_action(R_f=7.0, count=9, cells=COARSE - 1, **options))
     u, r, d = random_control(action), random_control(action, 1), action.create()
     system = GaussNewton(action, u, partial(WeightSchur, tolerance=1e-9))
     system.solve(r, d)

@@ -12,8 +12,10 @@ from problems import p1
 from scipy import sparse
 
 from fem_deepest import _compat
+from fem_deepest.spaces import NeuronSpace
 from fem_deepest.spaces.factor import Factor
 from fem_deepest.spaces.separable import SeparablePrecision
+from fem_deepest.spaces.sparse_precision import SparsePrecision
 
 Array = NDArray[np.float64]
 
@@ -28,11 +30,16 @@ def _factor(nodes: Array, lumped: bool = False) -> Factor:
     return Factor(np.asarray(mass.sum(axis=1)).ravel(), lambda: stiffness, None if lumped else mass)
 
 
-def _precision(rows: Factor, columns: Factor, ell: float = ELL) -> SeparablePrecision:
+def _precision(
+    rows: Factor,
+    columns: Factor,
+    ell: float = ELL,
+    kind: type[SeparablePrecision] = SeparablePrecision,
+) -> SeparablePrecision:
     mass, stiffness = p1(DEPTH)
     A, B = LAMBDA * (KAPPA**2 * mass + stiffness), LAMBDA * ell**2 * mass
     bands = [(np.diag(m).copy(), np.diag(m, 1).copy()) for m in (A, B)]
-    return SeparablePrecision(bands[0], bands[1] if ell else None, rows, columns)
+    return kind(bands[0], bands[1] if ell else None, rows, columns)
 
 
 def _box(*axes: Array) -> tuple[fem.FunctionSpace, NDArray[np.int64]]:
@@ -92,7 +99,38 @@ def test_local_field_is_the_matrix_assembled_over_depth_and_a_rectangle() -> Non
     mass = sparse.csr_matrix(np.kron(M, N))
     stiffness = sparse.csr_matrix(np.kron(K, N) + np.kron(M, L))
     rows = Factor(np.asarray(mass.sum(axis=1)).ravel(), lambda: stiffness, mass)
-    _check(_precision(rows, Factor.plain(1)), _assembled(DEPTH, ONE, OTHER))
+    expected = _assembled(DEPTH, ONE, OTHER)
+    for kind in (SeparablePrecision, SparsePrecision):
+        _check(_precision(rows, Factor.plain(1), kind=kind), expected)
+
+
+@pytest.mark.parametrize("swap", [False, True])
+@pytest.mark.parametrize("lumped", [False, True])
+@pytest.mark.parametrize("ell", [0.0, ELL])
+def test_sparse_solves_are_those_in_modes(ell: float, lumped: bool, swap: bool) -> None:
+    """One factor with a stiffness, the other of unequal weights; several fields side by side."""
+    factors = [_factor(ONE, lumped) + Factor.plain(1), Factor(np.array([0.5, 2.0, 3.0]))]
+    rows, columns = factors[::-1] if swap else factors
+    sparse, modal = (
+        _precision(rows, columns, ell, kind) for kind in (SparsePrecision, SeparablePrecision)
+    )
+    many = np.random.default_rng(6).standard_normal((DEPTH.size, 2, rows.size, columns.size))
+    got, expected = np.empty_like(many), np.empty_like(many)
+    sparse.solve(many, got)
+    modal.solve(many, expected)
+    np.testing.assert_allclose(got, expected, rtol=0.0, atol=1e-12 * np.abs(expected).max())
+    shape = DEPTH.size, rows.size, columns.size
+    root, inverse = (_matrix(f, shape) for f in (sparse.inverse_root, modal.solve))
+    np.testing.assert_allclose(root @ root.T, inverse, rtol=0.0, atol=1e-12 * inverse.max())
+
+
+def test_factors_of_a_neuron_index_are_those_of_the_box() -> None:
+    index = NeuronSpace.interval(4, "P1", "consistent", 1.3)
+    s = np.linspace(0.0, 1.3, 4)
+    _check(_precision(index.factor, index.factor), _assembled(DEPTH, s, s))
+    image = NeuronSpace.rectangle((4, 6), "P1", "consistent", (1.3, 1.0))
+    expected = _assembled(DEPTH, s, np.linspace(0.0, 1.0, 6))
+    _check(_precision(image.factor, Factor.plain(1)), expected)
 
 
 @pytest.mark.parametrize("lumped", [True, False])

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from problems import dense, network_action, random_control
 
 from fem_deepest.action.network.bijection import to_forcing, to_states
+from fem_deepest.action.network.path import OneStage
 from fem_deepest.action.network.states import StateAction
 from fem_deepest.errors import InputError
+from fem_deepest.network.coupling.lowrank import LowRank
 
 CASES = {
     "midpoint": {"scheme_name": "midpoint"},
@@ -17,6 +21,8 @@ CASES = {
     "euler-lift-interval": {"scheme_name": "euler", "lift": "linear", "index": "interval"},
     "midpoint-lift-soft": {"scheme_name": "midpoint", "lift": "linear", "R_0": 2.0},
     "midpoint-pad": {"scheme_name": "midpoint", "readout": "pad", "loss": "least_squares"},
+    "euler-lumped-ell": {"index": "lumped", "ell": 0.4, "lift": "linear", "R_0": 2.0, "leak": 0.2},
+    "midpoint-consistent-ell": {"scheme_name": "midpoint", "index": "consistent", "ell": 0.4},
     "sigmoid": {"scheme_name": "midpoint", "activation_name": "sigmoid", "loss": "least_squares"},
 }
 cases = pytest.mark.parametrize("options", CASES.values(), ids=CASES.keys())
@@ -89,6 +95,12 @@ def test_hessian_and_metric_are_symmetric(options):
     np.testing.assert_allclose(metric, metric.T, atol=1e-13 * np.abs(metric).max())
     inverse = dense(action.metric.solve, action)
     np.testing.assert_allclose(metric @ inverse, np.eye(len(metric)), atol=1e-10)
+
+
+def test_other_couplings_have_no_state_form():
+    strong = network_action(R_f=3.0).network
+    with pytest.raises(InputError, match="got the coupling 'LowRank', expected a dense one"):
+        OneStage(replace(strong, coupling=LowRank(strong.index, 2)))
 
 
 def test_the_strong_constraint_has_no_state_form():

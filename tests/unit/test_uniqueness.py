@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.linalg
+from mpi4py import MPI
 from problems import dense, network_action, random_control
 
 from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.action.network.curvature import MisfitCurvature
+from fem_deepest.errors import InputError
+from fem_deepest.network.loss import LeastSquares
 from fem_deepest.solve.lmvm import minimise
 from fem_deepest.solve.memory import LimitedMemory
 from fem_deepest.solve.uniqueness import uniqueness
+from fem_deepest.spaces import ProcessGrid
 
 SMALL: dict[str, Any] = {"neurons": 2, "inputs": 2, "outputs": 2, "cells": 2, "count": 4}
 
@@ -46,6 +51,8 @@ def size(action: NetworkAction, u: Any) -> float:
         {"scheme_name": "euler", "R_f": 3.0, "R_0": 2.0, "lift": "linear"},
         {"scheme_name": "rk4", "R_f": 0.3, "readout": "observed", "index": "interval"},
         {"scheme_name": "midpoint", "R_0": 0.5, "R_f": 2.0, "leak": 0.3},
+        {"scheme_name": "euler", "lift": "linear", "index": "lumped", "ell": 0.3},
+        {"scheme_name": "rk2", "R_f": 2.0, "R_0": 2.0, "index": "lumped", "readout": "observed"},
     ],
     ids=str,
 )
@@ -169,3 +176,26 @@ def test_nothing_is_claimed_where_there_are_two_minimisers() -> None:
     assert report.proven < report.lowest
     assert np.abs(mirror.array - u.array).max() > 1e-3
     assert "not proved" in str(report)
+
+
+def test_refuses_what_the_bound_does_not_know() -> None:
+    with pytest.raises(InputError, match="got the consistent mass, expected a lumped one"):
+        MisfitCurvature(network_action(index="consistent"))
+
+
+def test_bound_with_projected_inputs_and_outputs() -> None:
+    """A fixed lift gives the first norms, a fixed readout its own."""
+    random = np.random.default_rng(0)
+    z, y = random.standard_normal((4, 2)), random.standard_normal((4, 2))
+    plain = network_action(index="lumped", neurons=3, inputs=2, outputs=2, cells=2, readout="pad")
+    enter, leave = random.standard_normal((3, 2)), random.standard_normal((2, 3))
+    net = replace(plain.network, enter=enter, leave=leave)
+    for strength in (0.1, 1.0, 30.0):
+        action = NetworkAction(
+            ProcessGrid.create(MPI.COMM_SELF), net, LeastSquares(1.0), z, y, strength=strength
+        )
+        misfit = MisfitCurvature(action)
+        for seed in range(3):
+            u = random_control(action, seed)
+            u.scale(misfit.radius / size(action, u))
+            assert lowest_of_misfit(action, u) >= -misfit.bound(strength) - 1e-12

@@ -73,6 +73,8 @@ class FormAction:
         points: Gauss points in the depth of a cell; by default the highest polynomial degree, which
             makes the method symplectic. On triangles and tetrahedra, where there is no such rule, it
             gives the degree ``2 points``.
+        measure: What the Lagrangian is integrated by in place of these Gauss points, see
+            :meth:`.DepthAxis.product`.
 
     Attributes:
         space: Free unknowns.
@@ -103,6 +105,7 @@ class FormAction:
         terms: ufl.Form | None = None,
         metric: Scalar | ufl.Form | None = None,
         points: int | None = None,
+        measure: ufl.Measure | None = None,
     ) -> None:
         self.unknowns = (unknowns,) if isinstance(unknowns, fem.Function) else tuple(unknowns)
         ends = Ends(*ends)
@@ -121,7 +124,7 @@ class FormAction:
             space = fem.functionspace(domain, basix.ufl.mixed_element(elements))
             self.field = fem.Function(space)
             names = dict(zip(self.unknowns, ufl.split(self.field), strict=True))
-        form = ufl.as_ufl(L) * self.axis.gauss(points)
+        form = ufl.as_ufl(L) * (self.axis.gauss(points) if measure is None else measure)
         for place, term in zip((START, END), ends, strict=True):
             if term is not None:
                 form += ufl.as_ufl(term) * self.axis.end(place, 2 * points)

@@ -88,16 +88,13 @@ class NetworkAction:
         input_precision: float = np.inf,
         blocks: int | None = None,
     ) -> None:
-        for name, value in (
-            ("lambda", strength),
-            ("kappa", kappa),
-            ("R_f", model_precision),
-            ("R_0", input_precision),
-        ):
+        positive = {"lambda": strength, "kappa": kappa}
+        positive |= {"R_f": model_precision, "R_0": input_precision}
+        for name, value in positive.items():
             if not value > 0.0:
                 raise InputError(f"{name} must be positive, got {value}")
-        if not (ell >= 0.0 and np.isfinite(ell)):
-            raise InputError(f"ell must be a length of zero or more, got {ell}")
+        if not 0.0 <= ell < np.inf:
+            raise InputError(f"ell must be finite and not negative, got {ell}")
         if len(inputs) == 0:
             raise InputError("the action needs at least one sample, got none")
         self.grid, self.network, self.loss = grid, network, loss
@@ -149,24 +146,24 @@ class NetworkAction:
 
     def value(self, u: PETSc.Vec) -> float:
         """``A(u)``; the parts are left in :attr:`parts`."""
-        point, array, totals = self._point(u), u.array_r, self._sums[-SCALARS:]
+        point, array, totals = self.point(u), u.array_r, self._sums[-SCALARS:]
 
         def add(tile: int, scalars: Array, _: bool) -> None:
             self.tiles.value(tile, point, self.space.forcing(array, tile), scalars)
 
-        self.blocks.sum(self._over_tiles(add), totals)
+        self.blocks.sum(self.over_tiles(add), totals)
         return self._finish(u, totals)
 
     def gradient(self, u: PETSc.Vec, g: PETSc.Vec) -> float:
         """``g = dA/du`` by one forward and one adjoint sweep; returns ``A(u)``."""
-        point, array, out = self._point(u), u.array_r, g.array_w
+        point, array, out = self.point(u), u.array_r, g.array_w
         self.evaluations += 1
 
         def add(tile: int, flat: Array, first: bool) -> None:
             forcing, target = self.space.forcing(array, tile), self.space.forcing(out, tile)
             self.tiles.gradient(tile, point, forcing, self._view(flat), target, first)
 
-        self.blocks.sum(self._over_tiles(add, self._view(self._sums).stages.size), self._sums)
+        self.blocks.sum(self.over_tiles(add, self._view(self._sums).stages.size), self._sums)
         value = self._finish(u, self._sums[-SCALARS:])
         self._collect(out)
         return value
@@ -180,7 +177,7 @@ class NetworkAction:
         self._second_variation(u, d, r, exact=False)
 
     def _second_variation(self, u: PETSc.Vec, d: PETSc.Vec, r: PETSc.Vec, exact: bool) -> None:
-        point, direction = self._point(u), self._point(d)
+        point, direction = self.point(u), self.point(d)
         array, d_array, out = u.array_r, d.array_r, r.array_w
         self.hessians += 1
 
@@ -193,7 +190,7 @@ class NetworkAction:
                 tile, point, direction, forcing, d_forcing, sums, target, exact
             )
 
-        self.blocks.sum(self._over_tiles(add), self._sums)
+        self.blocks.sum(self.over_tiles(add), self._sums)
         self.metric.apply(d, self._riesz)
         self._collect(out)
 
@@ -203,14 +200,20 @@ class NetworkAction:
             self._views[id(flat)] = flat, Sums.view(flat, self.network)
         return self._views[id(flat)][1]
 
-    def _point(self, u: PETSc.Vec) -> Point:
+    def point(self, u: PETSc.Vec) -> Point:
+        """A control or a direction as the sweeps need it. Collective."""
         parameters = self.space.parameters(self.space.share(u))
         return Point(parameters, self.network.stage_parameters(parameters.theta))
 
-    def _over_tiles(
+    def over_tiles(
         self, add: Callable[[int, Array, bool], None], written: int = 0
     ) -> Callable[[int, Array], None]:
-        """Sum over the tiles of a block; the first tile writes so many entries instead of adding."""
+        """Sum over the tiles of a block, for ``blocks.sum``. Not collective.
+
+        Args:
+            add: ``add(tile, sums, first)`` adds what a tile has to a flat array.
+            written: So many entries the first tile writes instead of adding.
+        """
 
         def block_sum(block: int, value: Array) -> None:
             tiles = range(self._first[block], self._first[block + 1])

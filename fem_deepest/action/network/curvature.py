@@ -62,8 +62,6 @@ lambda, lambda, 1)``. (Rounding is not accounted for.)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
@@ -71,34 +69,13 @@ from numpy.typing import NDArray
 from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.action.network.path import require_dense
 from fem_deepest.errors import InputError
-from fem_deepest.network.activation import Activation
+from fem_deepest.network.activation import slopes
 from fem_deepest.network.loss import CrossEntropy, LeastSquares
 from fem_deepest.spaces import Parameters
 
 Array = NDArray[np.float64]
 
 _BOUND = 1e12  # a threshold beyond this is none
-
-
-@dataclass(frozen=True)
-class _Slopes:
-    """``s``, ``|sigma(0)|``, ``s_1``, ``s_2`` of an activation."""
-
-    most: float
-    zero: float
-    first: float
-    second: float
-
-
-def _slopes(activation: Activation) -> _Slopes:
-    if activation.name == "tanh":
-        return _Slopes(1.0, 0.0, 1.0, 4.0 / np.sqrt(27.0))
-    if activation.name == "sigmoid":
-        return _Slopes(1.0, 0.5, 0.25, 1.0 / np.sqrt(108.0))
-    # Softplus: sigma(0) = log(2)/beta tells its sharpness, and sigma'' is largest there, beta/4.
-    zero = np.zeros(1)
-    activation.value(zero, zero)
-    return _Slopes(np.inf, float(zero[0]), 1.0, float(np.log(2.0) / zero[0]) / 4.0)
 
 
 class MisfitCurvature:
@@ -122,11 +99,6 @@ class MisfitCurvature:
                 "the bound on the curvature is known for cross-entropy and least squares"
             )
         network = action.network
-        if network.enter is not None or network.leave is not None:
-            raise InputError(
-                "the bound on the curvature of the misfit got inputs or outputs by projection, expected a "
-                'linear or zero-padded lift and a linear readout or the first neurons; set lift = "linear"'
-            )
         require_dense(network, "the bound on the curvature of the misfit")
         if not network.index.factor.mass_lumped:
             raise InputError(
@@ -246,7 +218,7 @@ class MisfitCurvature:
     def _slope(self, known: Array, implicit: float, rho: float) -> Array:
         """Bounds of the stage's ``F, F', F''`` where ``X = known + implicit F(X)``."""
         network = self._network
-        s, a = _slopes(network.activation), network.leak
+        s, a = slopes(network.activation), network.leak
         sobolev = np.sqrt(1.0 / (np.tanh(self._kappa * network.depth.nodes[-1]) * self._kappa))
         theta = sobolev * rho
         one = np.sqrt(self._weights.sum())

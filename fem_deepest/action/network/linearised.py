@@ -118,9 +118,10 @@ class Linearised:
         v, v0 = self.sensitivity
         if not self.forced:
             return np.zeros((v.shape[0], v.shape[1], v.shape[1]))
-        gram = (v / self.precision.ravel()) @ v.transpose(0, 2, 1)
+        gram = (v * (1.0 / self.precision).ravel()) @ v.transpose(0, 2, 1)
         if self.soft:
-            gram += (v0 / self.initial) @ v0.transpose(0, 2, 1)
+            first = self.initial[0]
+            gram += (v0 / (self.initial / first)) @ v0.transpose(0, 2, 1) / first
         return gram
 
     def forward(self, source: Array, start: Array) -> Array:

@@ -9,17 +9,24 @@ A readout ``[C | c]`` has rows that are plain outputs and columns in ``V_S`` wit
 ``[E | e]`` rows in ``V_S`` and plain columns: both have ``lambda (M_r (x) M_c + ell^2 (...))``. The
 forcings have the model-error precisions ``R_f h_i M_S / K`` and ``R_0 M_S / K``, ``M_S`` lumped.
 
-The length ``ell`` couples neighbours of the index as ``1/kappa`` does in depth, though at all depths and
-independently of ``kappa``: a field of amplitude one that varies over a length ``d`` of the index costs
-``lambda (kappa^2 + ell^2/d^2)``. With ``ell = 0`` neurons are independent, and draws are white along the
-index; with ``ell > 0`` roughness that only the mesh can show is dear, so that minimisers and draws have a
-limit as the index is refined. Points have no neighbours, and there ``ell`` does nothing. All of it is
-inverted exactly, see :class:`.SeparablePrecision`.
+A field of amplitude one that varies over a length ``d`` of the index costs ``lambda (kappa^2 + ell^2 /
+d^2)`` in place of ``lambda kappa^2``: the correlation length along the index is ``ell/kappa``, as it is
+``1/kappa`` in depth. With ``ell = 0`` neurons have nothing to do with each other; with ``ell > 0``
+roughness that only the mesh can show is dear, and minimisers are smooth functions of the index. Points
+have no neighbours, and there ``ell`` does nothing.
+
+Draws are white along the index for ``ell = 0``. For ``ell > 0`` they are smoother, but no functions in
+the limit: in two dimensions or more, depth and index together, the inverse of an H1 precision has no
+finite trace, and what has a limit are integrals of a draw against smooth functions.
+
+All of it is inverted exactly, see :class:`.SeparablePrecision` for kernels and :class:`.SparsePrecision`
+for parameters that are functions of one point of the index.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,9 +37,10 @@ from fem_deepest.network.network import Network
 from fem_deepest.spaces import ControlSpace, Parameters
 from fem_deepest.spaces.factor import Factor
 from fem_deepest.spaces.separable import SeparablePrecision
+from fem_deepest.spaces.sparse_precision import SparsePrecision
 
 Array = NDArray[np.float64]
-Operation = Callable[[SeparablePrecision, Array, Array], None]
+Operation = Callable[[SeparablePrecision], Callable[[Array, Array], None]]
 
 
 class Prior:
@@ -72,22 +80,24 @@ class Prior:
         self.strength, self.kappa, self.ell = strength, kappa, ell
         mass, stiffness = network.depth.mass, network.depth.stiffness
         zeroth, along = strength * kappa**2, strength * ell**2
-        self.field = SeparablePrecision(
+        rows, columns = network.coupling.rows, network.coupling.columns
+        # A kernel has N^2 numbers, and modes of the index no more; else all of it has to be O(N).
+        both = rows.has_stiffness and columns.has_stiffness
+        precision = SeparablePrecision if both else SparsePrecision
+        self.field = precision(
             (
                 zeroth * mass[0] + strength * stiffness[0],
                 zeroth * mass[1] + strength * stiffness[1],
             ),
             (along * mass[0], along * mass[1]) if ell else None,
-            network.coupling.rows,
-            network.coupling.columns,
+            rows,
+            columns,
         )
         one, none = np.ones(1), np.empty(0)
         here, beside = (strength * one, none), (along * one, none) if ell else None
         V, shapes = network.index.factor, network.shapes
-        self.readout = SeparablePrecision(
-            here, beside, Factor.plain(shapes.readout[0]), V + Factor.plain(1)
-        )
-        self.lift = SeparablePrecision(here, beside, V, Factor.plain(shapes.lift[1]))
+        self.readout = precision(here, beside, Factor.plain(shapes.readout[0]), V + Factor.plain(1))
+        self.lift = precision(here, beside, V, Factor.plain(shapes.lift[1]))
         weights = network.index.weights
         self._model = np.multiply.outer(network.depth.steps, model * weights / samples)[..., None]
         self._initial = (initial * weights / samples)[:, None]
@@ -99,15 +109,15 @@ class Prior:
 
     def apply(self, d: PETSc.Vec, r: PETSc.Vec) -> None:
         """``r = P d``. Collective."""
-        self._on(d, r, SeparablePrecision.apply, np.multiply, 1.0)
+        self._on(d, r, attrgetter("apply"), np.multiply, 1.0)
 
     def solve(self, r: PETSc.Vec, d: PETSc.Vec) -> None:
         """``d = P^{-1} r``. Collective."""
-        self._on(r, d, SeparablePrecision.solve, np.divide, 1.0)
+        self._on(r, d, attrgetter("solve"), np.divide, 1.0)
 
     def inverse_root(self, z: PETSc.Vec, d: PETSc.Vec) -> None:
         """``d = R z`` with ``R R^T = P^{-1}``. Collective."""
-        self._on(z, d, SeparablePrecision.inverse_root, np.divide, 0.5)
+        self._on(z, d, attrgetter("inverse_root"), np.divide, 0.5)
 
     @property
     def root(self) -> Numbered:
@@ -116,19 +126,19 @@ class Prior:
 
     def on_parameters(self, a: Parameters, b: Parameters) -> None:
         """``b = P a`` on parameters alone, of one network or of several side by side. Not collective."""
-        self._each(SeparablePrecision.apply, a, b)
+        self._each(attrgetter("apply"), a, b)
 
     def solve_parameters(self, a: Parameters, b: Parameters) -> None:
         """``b = P^{-1} a``, the inverse of :meth:`on_parameters`. Not collective."""
-        self._each(SeparablePrecision.solve, a, b)
+        self._each(attrgetter("solve"), a, b)
 
     def root_parameters(self, a: Parameters, b: Parameters) -> None:
         """``b = R a``, as :meth:`inverse_root`. Not collective."""
-        self._each(SeparablePrecision.inverse_root, a, b)
+        self._each(attrgetter("inverse_root"), a, b)
 
     def _each(self, operation: Operation, a: Parameters, b: Parameters) -> None:
         for precision, source, target in self._parts(a, b):
-            operation(precision, source, target)
+            operation(precision)(source, target)
 
     def _parts(
         self, a: Parameters, b: Parameters

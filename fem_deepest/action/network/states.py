@@ -67,10 +67,13 @@ class StateAction:
             self.grid, network.shapes, [1] * self.own, initial=self.soft, forced=True
         )
         self.weights, self.prior = weight_prior(forcing)
-        weights = network.index.weights
-        self._model = np.multiply.outer(network.depth.steps, forcing.model_precision * weights)
-        self._model = self._model[:, None]
-        self._initial = forcing.input_precision * weights if self.soft else 0.0 * weights
+        # The precisions of the first neuron, (n,) and a number, and the others' relative to it.
+        measure = network.index.weights[0]
+        self._relative = network.index.weights / measure
+        self._first = forcing.model_precision * measure * network.depth.steps
+        self._model = self._first[:, None, None] * self._relative
+        self._first_initial = forcing.input_precision * measure if self.soft else 0.0
+        self._initial = self._first_initial * self._relative
         self._w, self._riesz = self.weights.create(), self.weights.create()
         self._sums = np.empty(Sums.size(network))
         self._views: dict[int, tuple[Array, Sums]] = {}
@@ -181,7 +184,8 @@ class StateAction:
         """Sum over the samples; returns the derivative of the loss in the output, (C, K)."""
         network, x = self.network, path.nodes[-1].T
         y = network.read(path.parameters, x)
-        squares = np.einsum("ikn,ikn->k", path.defect, self._model * path.defect)
+        weighted = self._relative * path.defect
+        squares = np.einsum("ikn,ikn->ki", path.defect, weighted) @ self._first
 
         def add(block: int, flat: Array) -> None:
             own, sums = self.blocks.own[block], self._view(flat)
@@ -192,7 +196,7 @@ class StateAction:
             sums.scalars[2] = 0.5 * squares[own].sum()
             if self.soft:
                 e = path.initial[own]
-                sums.scalars[3] = 0.5 * np.vdot(e, self._initial * e)
+                sums.scalars[3] = 0.5 * self._first_initial * np.vdot(e, self._relative * e)
             if derivative is not None:
                 v, lift = derivative
                 sums.stages[:, 0] -= v[:, own].transpose(0, 2, 1) @ path.full[:, own]

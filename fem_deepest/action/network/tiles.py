@@ -122,6 +122,20 @@ class Tiles:
         self._flow(tile, u).adjoint(u.stages, q, sums.stages, xi_out, fresh=fresh)
         self._input_adjoint(tile, q, sums, out[0])
 
+    def trajectory(self, tile: int, u: Point, forcing: tuple[Array, Array]) -> tuple[Array, Array]:
+        """States ``x`` and sensitivities ``q`` of the loss at the nodes, each (n + 1, N, k).
+
+        ``q`` is the derivative of the loss of a sample in its state there: ``p = -q`` where it is
+        stationary in its states.
+        """
+        nodes = self.network.depth.cells + 1
+        x = np.empty((nodes, self.network.index.neurons, self.inputs[tile].shape[-1]))
+        q = np.empty_like(x)
+        end, dy = self._forward(tile, u, forcing, np.zeros(SCALARS), x)
+        last = self._readout_adjoint(u.parameters, end, dy, None)
+        self._flow(tile, u).adjoint(u.stages, last, nodes=q)
+        return x, q
+
     def second_variation(
         self,
         tile: int,
@@ -157,7 +171,12 @@ class Tiles:
         return self.network.flow(self.inputs[tile].shape[-1], u.parameters.lead)
 
     def _forward(
-        self, tile: int, u: Point, forcing: tuple[Array, Array], scalars: Array
+        self,
+        tile: int,
+        u: Point,
+        forcing: tuple[Array, Array],
+        scalars: Array,
+        nodes: Array | None = None,
     ) -> tuple[Array, Array]:
         """Last states and derivative of the loss in the output; adds the scalars."""
         xi0, xi = forcing
@@ -171,7 +190,7 @@ class Tiles:
             weighted, measure = self._measured(xi)
             squares = np.einsum("i...ak,i...ak,i->...", xi, weighted, self.network.depth.steps)
             scalars[..., 2] += 0.5 * self.model_precision * measure * squares
-        self._flow(tile, u).forward(u.stages, x, xi if xi.size else None)
+        self._flow(tile, u).forward(u.stages, x, xi if xi.size else None, nodes)
         y = self.network.read(u.parameters, x)
         loss, score = self.loss.value(y, self.targets[tile], y)
         scalars[..., 0] += loss

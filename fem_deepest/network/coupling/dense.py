@@ -8,18 +8,18 @@ from math import fsum
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
-from fem_deepest.network.coupling.protocol import Coupling, Sparse, Work
+from fem_deepest.network.coupling.protocol import Sparse, Work
 from fem_deepest.spaces import NeuronSpace
 from fem_deepest.spaces.factor import Factor
+from fem_deepest.spaces.prolongation import with_constant
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Dense:
-    """``theta = [w | b]``, effective ``[W_h | b]`` with ``W_h = w M_S``: one product with ``[x; 1]``.
+class Kernel:
+    """What couplings with a whole kernel share: ``z = [W | b] [x; 1]`` with parameters ``[w | b]``.
 
     ``B`` is bilinear: the second derivative in the parameters alone vanishes. See :class:`.Coupling`
     for the methods. Nothing here is collective.
@@ -30,7 +30,7 @@ class Dense:
 
     index: NeuronSpace
 
-    parameters_text = "kernel w and bias b as [w | b]"
+    parameters_text = "kernel w and bias b"
 
     @property
     def neurons(self) -> int:
@@ -102,10 +102,10 @@ class Dense:
         out_theta[..., :-1] += product
         out_x += np.swapaxes(d_theta[..., :-1], -1, -2) @ v
 
-    def prolongation(self, finer: Coupling) -> tuple[Sparse, Sparse]:
+    def prolongation(self, finer: Kernel) -> tuple[Sparse, Sparse]:
         """``w -> P w P^T``, ``b -> P b`` with the interpolation ``P`` of states."""
         states = self.index.prolongation(finer.index)
-        return states, sparse.block_diag([states, sparse.identity(1)], format="csr")
+        return states, with_constant(states)
 
     def matrix(self, theta: Array) -> Array:
         """``W``."""
@@ -118,3 +118,8 @@ class Dense:
         scale = deviation / np.sqrt(n) * (n / fsum(self.index.weights))
         out[...] = 0.0
         out[..., :-1] = scale * random.standard_normal((n, n))
+
+
+@dataclass(frozen=True)
+class Dense(Kernel):
+    """``theta = [w | b]``, effective ``[W_h | b]`` with ``W_h = w M_S``: one product with ``[x; 1]``."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fem_deepest.errors import InputError
-from fem_deepest.network.coupling.protocol import Coupling, Sparse, Work
+from fem_deepest.network.coupling.protocol import Sparse, Work
 from fem_deepest.spaces import NeuronSpace
 from fem_deepest.spaces.factor import Factor
 
@@ -42,7 +42,7 @@ class LowRank:
     index: NeuronSpace
     rank: int
 
-    parameters_text = "factors of the kernel w = U V^T and bias b as [V | U | b]"
+    parameters_text = "factors of the kernel w = U V^T, and bias b"
 
     def __post_init__(self) -> None:
         if not 1 <= self.rank <= self.neurons:
@@ -156,7 +156,7 @@ class LowRank:
         np.matmul(v, _t(one), out=matrix)
         out_theta[..., self.rank : -1] += matrix
 
-    def prolongation(self, finer: Coupling) -> tuple[Sparse, Sparse]:
+    def prolongation(self, finer: LowRank) -> tuple[Sparse, Sparse]:
         """``P V``, ``P U`` and ``P b`` with the interpolation ``P`` of states."""
         return self.index.prolongation(finer.index), None
 

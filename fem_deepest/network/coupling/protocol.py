@@ -12,13 +12,12 @@ and ``second_adjoint`` is what is left of its second derivative, ``B_x_theta`` a
 
 from __future__ import annotations
 
-from typing import Protocol, TypeAlias
+from typing import Protocol, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from fem_deepest.spaces import NeuronSpace
 from fem_deepest.spaces.factor import Factor
 
 Array = NDArray[np.float64]
@@ -35,10 +34,6 @@ class Coupling(Protocol):
     same ones. Products write into ``out`` and use ``work`` as :meth:`buffers` made it; a coupling
     itself holds no state, so that it may serve tiles of several widths. Nothing here is collective.
     """
-
-    @property
-    def index(self) -> NeuronSpace:
-        """Neuron index."""
 
     @property
     def neurons(self) -> int:
@@ -111,14 +106,13 @@ class Coupling(Protocol):
             work: See :meth:`buffers`.
         """
 
-    def prolongation(self, finer: Coupling) -> tuple[Sparse, Sparse]:
-        """FE interpolation of the rows and of the columns of parameters to those of ``finer``.
+    def prolongation(self, finer: Self) -> tuple[Sparse, Sparse]:
+        """FE interpolation of the rows and of the columns to those of a coupling of a finer index.
 
-        Args:
-            finer: The same coupling on another index of the same domain.
+        Each is sparse, (finer, here), or none where rows or columns stay as they are.
 
-        Returns:
-            Matrices (rows_f, rows) and (columns_f, columns); None for what stays as it is.
+        Raises:
+            InputError: There is none, as where neurons are points.
         """
 
     def matrix(self, theta: Array) -> Array:

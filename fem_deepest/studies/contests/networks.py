@@ -24,7 +24,8 @@ from fem_deepest.annealed.search import Plan
 from fem_deepest.configuration.network_anneal import NetworkAnnealConfig, Pairs
 from fem_deepest.data import DataSet
 from fem_deepest.errors import InputError
-from fem_deepest.runs.model import Problem, initial_parameters
+from fem_deepest.runs.model import Problem
+from fem_deepest.runs.network import initial_parameters
 from fem_deepest.runs.network_search import search_problem
 from fem_deepest.solve.network.sgd import BatchDescent
 from fem_deepest.spaces import ProcessGrid, Resolution
@@ -77,11 +78,12 @@ class NetworkContest:
     def start(self, numbers: Numbers, turn: int) -> Array:
         """Random weights of seeds, (n, S), new ones in each round; no errors of inputs."""
         U = np.zeros((self.landscape.rows, numbers.size))
-        space = self.landscape.action.space
+        action = self.landscape.action
         for j, number in enumerate(numbers):
             random = np.random.default_rng([self.config.seed, int(number), turn])
             u = np.zeros(self.landscape.rows)
-            initial_parameters(space.parameters(u), self.problem.config, random)
+            parameters = action.space.parameters(u)
+            initial_parameters(action.network, parameters, self.problem.config, random)
             U[:, j] = u
         return U
 

@@ -28,7 +28,7 @@ from fem_deepest.configuration.network_anneal import (
 )
 from fem_deepest.configuration.section import Section
 from fem_deepest.configuration.train import NetworkSection
-from fem_deepest.runs.model import initial_parameters
+from fem_deepest.runs.network import initial_parameters
 from fem_deepest.runs.network_search import search_problem, state_action
 from fem_deepest.solve.annealing.ladder import Ladder
 from fem_deepest.solve.columns import Index
@@ -126,7 +126,7 @@ class TwinContest:
             random = np.random.default_rng([self.config.seed, int(number), turn])
             v.zeroEntries()
             parameters = action.forcing.space.parameters(v.array_w)
-            initial_parameters(parameters, self.problem.config, random)
+            initial_parameters(action.network, parameters, self.problem.config, random)
             u = to_states(action, v)
             columns.append(u.array.copy())
             u.destroy()
