@@ -224,6 +224,16 @@ def draw(found: dict[str, dict[str, Any]], layers: list[int]):  # type: ignore[n
 
 # ## All of it
 #
+# In a training the layers of a level are placed by the error on the level before it with
+#
+#     [solve]
+#     levels = [16, 24, 32]
+#     adapt = "move"          # or "bisect": only halves cells, so that the meshes are nested
+#
+# and `run.json` tells nodes and error of every level. Of the two deep networks above 32 layers placed like
+# this end with the estimated errors 1.4e-5 of 5.3e-3 (digits) and 5e-7 of 5.3e-5 (spiral), 64 equal ones
+# with 3.0e-5 and 1.0e-6. In the settings of the demos 32 placed layers are as good as 32 equal ones.
+#
 # What "the same action" means differs: that of the spiral is 1e-4 of the one of a network that knows
 # nothing, and a tenth of it is little; of the digits we want a hundredth.
 

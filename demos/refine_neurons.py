@@ -109,7 +109,7 @@ def draw(found: dict[str, dict[str, np.ndarray]]):  # type: ignore[no-untyped-de
     axes.set_xlabel("seconds")
     axes.set_ylabel("action $A$")
     axes.set_title("Digits: the same network, refined on the way or not")
-    axes.legend(loc="lower left")
+    axes.legend(loc="center", bbox_to_anchor=(0.5, 0.33))
     return figure
 
 

@@ -50,7 +50,7 @@ def start(action: NetworkAction, config: Config) -> PETSc.Vec:
     u = action.create()
     array = u.array_w
     if action.grid.owner:
-        initial_parameters(action.space.parameters(array), config)
+        initial_parameters(action.network, action.space.parameters(array), config)
     return u
 
 

@@ -124,7 +124,7 @@ class NetworkSection(Section):
     )
     rank: Count = Field(default=8, description="low_rank: rank of the kernel")
     reach: Positive = Field(
-        default=0.25, description="convolution: `|s - s'|` up to which `w` reaches"
+        default=0.25, description="convolution: distance of `s` and `s'` up to which `w` reaches"
     )
     operators: list[Literal["1", "grad", "laplace", "hessian"]] = Field(
         default=["1", "grad", "laplace"], description="local and elliptic: the `D_m`"

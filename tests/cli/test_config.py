@@ -142,7 +142,7 @@ def test_levels_must_increase_to_the_cells(levels):
 )
 def test_nearest_key_is_named(key, near):
     if near == "strength":
-        near = "R_f|lambda|kappa|loss"  # strength is called lambda in a file
+        near = "R_f|lambda|kappa|ell|loss"  # strength is called lambda in a file
     with pytest.raises(InputError, match=rf"{key}; the nearest known key is '({near})'"):
         load({}, [f"{key}=1"])
 

@@ -72,7 +72,7 @@ def test_version(command):
 def test_help_names_the_verbs(command):
     ended = command("--help")
     assert ended.code == 0
-    for verb in ("train", "anneal", "flow", "sample", "study", "predict", "plot", "info"):
+    for verb in ("train", "anneal", "flow", "sample", "study", "predict", "plot", "export", "info"):
         assert verb in ended.out
 
 

@@ -37,7 +37,9 @@ def test_a_nested_run_is_that_of_one_rank(kind: str, R: float, folder: Path) -> 
     ranks in another order, and some tens of steps make more of that.
     """
     section = {"action": {"R_f": R, "R_0": R}} if np.isfinite(R) else {}
-    section["solve"] = {"tolerance": 0.2}
+    neurons = [3, 6] if kind == "P0" else [4, 7]
+    section["network"] = {"cells": 2, "neurons": neurons[-1]}
+    section["solve"] = {"tolerance": 0.3, "levels": [2, 2], "neurons": neurons}
     config, kept = configuration(kind, **section), list[Path]()
     tolerance = 0.0 if np.isinf(R) else 1e-6
 

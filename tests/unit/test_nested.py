@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from levels import configuration, gathered, iteration, start
@@ -13,9 +11,8 @@ import fem_deepest
 from fem_deepest.errors import InputError
 from fem_deepest.io import checkpoint
 from fem_deepest.io.search import level_of, restore, save
-from fem_deepest.runs.model import make_schedule
 from fem_deepest.solve.nested import Search
-from fem_deepest.spaces import DepthMesh, Resolution
+from fem_deepest.spaces import Resolution
 
 COMM = MPI.COMM_SELF
 LEVELS = [
@@ -130,31 +127,3 @@ def test_a_run_resumed_at_any_level_ends_with_the_same_bits(kind, tmp_path) -> N
         assert len(rest) == max(len(stages) - 1 - kept.index(path), 1)
         np.testing.assert_array_equal(gathered(again.u), whole)
         assert again.evaluations + again.own[0] == search.evaluations + search.own[0]
-
-
-def test_levels_that_are_known_only_when_the_last_one_is_solved(tmp_path) -> None:
-    """Two refinements of the first cell; their nodes are in the checkpoint."""
-    config, kept = configuration("P0"), []
-
-    def refine(search: Search, action) -> Resolution | None:
-        nodes = action.network.depth.nodes
-        if len(nodes) > 6:
-            return None
-        return Resolution.of_mesh(DepthMesh(np.insert(nodes, 1, nodes[1] / 2)), search.level.index)
-
-    def on_stage(search: Search, *_) -> None:
-        kept.append(tmp_path / f"{len(kept)}.h5")
-        save(kept[-1], search, {"signature": {}}, COMM)
-
-    schedule = replace(make_schedule(config), refine=refine)
-    nest = iteration(config, schedule=schedule, on_stage=on_stage)
-    search = nest.begin(lambda action: start(action, config))
-    stages = nest.run(search)
-    assert [stage.level.cells for stage in stages] == [2, 2, 4, 5, 6]
-    first = 2.0 / 4.0**1.5
-    np.testing.assert_allclose(search.level.depth[:3], [0.0, first / 4, first / 2], rtol=1e-14)
-    other = iteration(config, schedule=schedule)
-    meta = checkpoint.read_meta(kept[3])
-    again = restore(kept[3], meta, other.action(level_of(meta)), other.schedule.memory, COMM)
-    other.run(again)
-    np.testing.assert_array_equal(gathered(again.u), gathered(search.u))

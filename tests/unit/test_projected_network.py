@@ -8,9 +8,7 @@ from mpi4py import MPI
 from problems import random_control
 
 from fem_deepest.action.network.action import NetworkAction
-from fem_deepest.action.network.curvature import MisfitCurvature
 from fem_deepest.action.network.states import StateAction
-from fem_deepest.errors import InputError
 from fem_deepest.network.activation import activation
 from fem_deepest.network.loss import LeastSquares
 from fem_deepest.network.network import Network
@@ -108,8 +106,3 @@ def test_networks_side_by_side_share_the_projection() -> None:
     together = net.output(Parameters.view(flat, net.shapes), z)
     for one, y in zip(flat, together, strict=True):
         np.testing.assert_allclose(net.output(Parameters.view(one, net.shapes), z), y, atol=1e-13)
-
-
-def test_no_bound_on_the_curvature_of_projections() -> None:
-    with pytest.raises(InputError, match="got inputs or outputs by projection"):
-        MisfitCurvature(action(NeuronSpace.rectangle((3, 3))))
