@@ -80,7 +80,7 @@ def _lines(t: Floats, values: Floats, names: Sequence[str], chosen: NDArray[np.i
             axes.fill_between(t, low, high, color=grey, linewidth=0, label=percent)
     for colour, i in enumerate(chosen):
         style = ("-", "--")[colour % 2]
-        axes.plot(t, values[i], color=LINES[colour], linestyle=style, label=names[i])
+        axes.plot(t, values[i], color=LINES[colour], linestyle=style, label=names[int(i)])
     axes.axhline(0.0, color="0.4", linewidth=0.8)
     axes.set_xlim(t[0], t[-1])
     axes.set_xlabel("depth $t$")
