@@ -70,10 +70,24 @@ TASKS = (
 # ## Three models
 #
 # Each is a function of a training part, of new inputs and of $\lambda$, and returns predictions for the
-# new inputs: numbers, or the probabilities of the classes.
+# new inputs: numbers, or the probabilities of the classes. It also says whether its solver converged: a
+# score of weights on the way is no score of the model, and the table names such fits.
 
 
-def linear(train: DataSet, inputs: Array, strength: float) -> Array:
+@dataclass(frozen=True)
+class Fit:
+    """A fitted model.
+
+    Attributes:
+        predicted: Predictions for the new inputs.
+        converged: Whether the solver met its tolerance.
+    """
+
+    predicted: Array
+    converged: bool
+
+
+def linear(train: DataSet, inputs: Array, strength: float) -> Fit:
     """Ridge or logistic regression."""
     from sklearn.linear_model import LogisticRegression, Ridge
 
@@ -81,13 +95,14 @@ def linear(train: DataSet, inputs: Array, strength: float) -> Array:
     z, new = scale.apply(train.inputs), scale.apply(inputs)
     if train.is_classification:
         model = LogisticRegression(C=1.0 / (train.samples * strength), max_iter=10_000)
-        return np.asarray(model.fit(z, train.targets).predict_proba(new))
+        model.fit(z, train.targets)
+        return Fit(np.asarray(model.predict_proba(new)), max(model.n_iter_) < model.max_iter)
     target = Standardiser.fit(train.targets)
     ridge = Ridge(alpha=train.samples * strength).fit(z, target.apply(train.targets))
-    return target.undo(ridge.predict(new).reshape(len(new), -1))
+    return Fit(target.undo(ridge.predict(new).reshape(len(new), -1)), converged=True)
 
 
-def mlp(train: DataSet, inputs: Array, strength: float) -> Array:
+def mlp(train: DataSet, inputs: Array, strength: float) -> Fit:
     """The network of scikit-learn with one hidden layer, by L-BFGS."""
     from sklearn.neural_network import MLPClassifier, MLPRegressor
 
@@ -102,16 +117,18 @@ def mlp(train: DataSet, inputs: Array, strength: float) -> Array:
     scale = Standardiser.fit(train.inputs)
     z, new = scale.apply(train.inputs), scale.apply(inputs)
     if train.is_classification:
-        return np.asarray(MLPClassifier(**settings).fit(z, train.targets).predict_proba(new))
+        classifier = MLPClassifier(**settings).fit(z, train.targets)
+        settled = classifier.n_iter_ < classifier.max_iter
+        return Fit(np.asarray(classifier.predict_proba(new)), settled)
     target = Standardiser.fit(train.targets)
     network = MLPRegressor(**settings).fit(z, target.apply(train.targets)[:, 0])
-    return target.undo(network.predict(new)[:, None])
+    return Fit(target.undo(network.predict(new)[:, None]), network.n_iter_ < network.max_iter)
 
 
 # Ours is trained by the configuration that is next to this script, on a file with the training part in it.
 
 
-def flow(train: DataSet, inputs: Array, strength: float) -> Array:
+def flow(train: DataSet, inputs: Array, strength: float) -> Fit:
     """A network of continuous depth: ``demos/NAME.toml`` with other data and another strength."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "training.npz"
@@ -137,7 +154,7 @@ def flow(train: DataSet, inputs: Array, strength: float) -> Array:
         if train.is_classification:  # the classes of a file are sorted by name
             assert train.classes is not None and run.model.classes is not None
             found = found[:, [run.model.classes.index(name) for name in train.classes]]
-        return found
+        return Fit(found, run.status == "converged")
 
 
 FIT = {"linear": linear, "MLP": mlp, "flow": flow}
@@ -160,32 +177,46 @@ def score(data: DataSet, predicted: Array) -> float:
     return float(np.sqrt(loss(data, predicted)))
 
 
-def chosen(model: str, train: DataSet, seed: int, strengths: Sequence[float]) -> float:
-    """The strength with the smallest loss on a quarter of the training part."""
+def chosen(
+    model: str, train: DataSet, seed: int, strengths: Sequence[float]
+) -> tuple[float, list[str]]:
+    """The strength with the smallest loss on a quarter of the training part, and fits that failed."""
     rest, held = split(train, HELD_BACK, seed)
     assert held is not None
-    losses = [loss(held, FIT[model](rest, held.inputs, value)) for value in strengths]
-    return strengths[int(np.argmin(losses))]
+    fits = [FIT[model](rest, held.inputs, value) for value in strengths]
+    failed = [
+        f"{model}, split {seed}, tuning with lambda {value:g}"
+        for fit, value in zip(fits, strengths, strict=True)
+        if not fit.converged
+    ]
+    return strengths[int(np.argmin([loss(held, fit.predicted) for fit in fits]))], failed
 
 
 def compare(task: Task, splits: int) -> dict[str, Array]:
     """Scores (splits,) of every model on the test parts."""
     found: dict[str, list[float]] = {model: [] for model in MODELS}
     picked: dict[str, list[float]] = {model: [] for model in MODELS}
+    failed: list[str] = []
     for seed in range(splits):
         train, test = split(load(task.name), 0.2, seed)
         assert test is not None
         for model in MODELS:
-            strength = chosen(model, train, seed, task.strengths)
+            strength, unsettled = chosen(model, train, seed, task.strengths)
+            fit = FIT[model](train, test.inputs, strength)
+            if not fit.converged:
+                unsettled.append(f"{model}, split {seed}, lambda {strength:g}: IN THE SCORES ABOVE")
+            failed += unsettled
             picked[model].append(strength)
-            found[model].append(score(test, FIT[model](train, test.inputs, strength)))
+            found[model].append(score(test, fit.predicted))
     scores = {model: np.array(values) for model, values in found.items()}
-    report(task, scores, picked)
+    report(task, scores, picked, failed)
     return scores
 
 
-def report(task: Task, scores: dict[str, Array], picked: dict[str, list[float]]) -> None:
-    """Print the scores, and the differences to the linear model on the same split."""
+def report(
+    task: Task, scores: dict[str, Array], picked: dict[str, list[float]], failed: Sequence[str]
+) -> None:
+    """Print the scores, the differences to the linear model on the same split, and failed fits."""
     digits = 4 if task.score == "accuracy" else 2
     print(
         f"{task.name}: {task.score} on the test part, mean and deviation of {len(scores['flow'])} splits"
@@ -196,6 +227,9 @@ def report(task: Task, scores: dict[str, Array], picked: dict[str, list[float]])
         own = f"{values.mean():.{digits}f} +- {spread(values):.{digits}f}"
         other = f"{gap.mean():+.{digits}f} +- {spread(gap):.{digits}f}"
         print(f"    {model:8s} {own:20s} {other:19s} {', '.join(f'{p:g}' for p in picked[model])}")
+    print(f"    not converged: {len(failed) or 'none'}")
+    for name in failed:
+        print(f"        {name}")
 
 
 def spread(values: Array) -> float:

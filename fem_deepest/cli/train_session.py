@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from fem_deepest._petsc import PETSc
 from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.cli.interrupt import Interrupt
 from fem_deepest.cli.progress import Progress, Reporter, Silent
@@ -18,8 +17,7 @@ from fem_deepest.cli.train_report import description, draw, entry, line
 from fem_deepest.errors import Interrupted, NumericalFailure
 from fem_deepest.io.rundir import RunDirectory, jsonable
 from fem_deepest.io.search import find, level_of, restore, save, signature
-from fem_deepest.runs.model import Problem, make_schedule, start_readout
-from fem_deepest.runs.network import initial_parameters
+from fem_deepest.runs.model import Problem, begin, make_schedule
 from fem_deepest.runs.train import Run
 from fem_deepest.solve.lmvm import Iterate
 from fem_deepest.solve.nested import NestedIteration, Search, Stage
@@ -61,7 +59,7 @@ class TrainSession:
         if not meta:
             self.directory.keep_rows(noise.rows if noise is not None else 0)
         try:
-            search = self._resume(meta) if meta else self.nested.begin(self._start)
+            search = self._resume(meta) if meta else begin(self.nested, self.config)
         except NumericalFailure:
             self._write("failed", {}, 0)
             raise
@@ -87,14 +85,6 @@ class TrainSession:
         return self._finish(search, status)
 
     # Begin --------------------------------------------------------------------------------------
-
-    def _start(self, action: NetworkAction) -> PETSc.Vec:
-        u = action.create()
-        array = u.array_w
-        if self.grid.owner:
-            initial_parameters(action.network, action.space.parameters(array), self.config)
-        start_readout(action, u, self.config)
-        return u
 
     def _signature(self) -> dict[str, Any]:
         return signature(self.config, self.problem.train)

@@ -209,7 +209,9 @@ class Solve(Section):
         "of the level before errs; or its cells bisected there",
     )
     tolerance: Positive = Field(
-        default=1e-3, description="gradient of the last level, dual norm relative to the start"
+        default=1e-3,
+        description="gradient of the last level, dual norm relative to that at the random start, before "
+        "any regression of the readout",
     )
     loosening: Annotated[float, Field(ge=1.0, le=100.0)] = Field(
         default=1.2,

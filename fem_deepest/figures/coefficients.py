@@ -21,6 +21,7 @@ __all__ = ["coefficients"]
 Floats = NDArray[np.float64]
 
 MOST = 6
+SHARES = ((1.0, "all"), (0.9, "90 %"), (0.5, "50 %"))
 
 
 @styled
@@ -35,7 +36,8 @@ def coefficients(
     """Fields over the index: images at five depths, or over depth x index, or lines over the depth.
 
     Of more than six fields the six largest are shown, each with a colour scale of its own, symmetric
-    about 0: operators have different units.
+    about 0: operators have different units. Behind lines, shades say between what values half, nine
+    tenths and all coefficients are.
 
     Args:
         t: Depth nodes, (n + 1,).
@@ -47,7 +49,7 @@ def coefficients(
 
     Returns:
         A figure with, in the plane, one row of at most five images for each field and its colour bar;
-        on a line one image over depth and index for each; else one axes with all lines.
+        on a line one image over depth and index for each; else one axes with the lines.
 
     Raises:
         InputError: The shapes disagree.
@@ -58,33 +60,35 @@ def coefficients(
             f"fields has shape {fields.shape}; expected (fields, {t.size}, nodes), one at least."
         )
     check_shape("fields", fields.shape, (len(names), t.size, fields.shape[2]))
-    if fields.shape[2] == 1:
-        return _lines(t, fields[:, :, 0], names)
-    check_shape("places", places.shape, (fields.shape[2], places.shape[-1]))
     order = np.argsort(-np.abs(fields).max(axis=(1, 2)), kind="stable")
     chosen = np.sort(order[:MOST])
+    if fields.shape[2] == 1:
+        return _lines(t, fields[:, :, 0], names, chosen)
+    check_shape("places", places.shape, (fields.shape[2], places.shape[-1]))
     if places.shape[1] == 1:
         return _bands(t, fields[chosen], [names[i] for i in chosen], places[:, 0], along)
     return _images(t, fields[chosen], [names[i] for i in chosen], places, shape)
 
 
-def _lines(t: Floats, values: Floats, names: Sequence[str]) -> Figure:
-    figure = Figure(figsize=(7.5, 4.6))
+def _lines(t: Floats, values: Floats, names: Sequence[str], chosen: NDArray[np.int64]) -> Figure:
+    figure = Figure(figsize=(9.0, 4.8))
     axes = figure.subplots()
-    few = len(names) <= len(LINES)
-    for i, (line, name) in enumerate(zip(values, names, strict=True)):
-        look: dict[str, Any] = {"color": LINES[i % len(LINES)], "linestyle": "-"}
-        if few:
-            look |= {"label": name, "linestyle": ("-", "--")[i % 2]}
-        else:
-            look["linewidth"] = 1.2
-        axes.plot(t, line, **look)
-    axes.axhline(0.0, color="0.6", linewidth=0.8)
+    many = len(names) > len(chosen)
+    if many:
+        for (part, percent), grey in zip(SHARES, ("0.92", "0.84", "0.72"), strict=True):
+            low, high = np.quantile(values, [0.5 - part / 2, 0.5 + part / 2], axis=0)
+            axes.fill_between(t, low, high, color=grey, linewidth=0, label=percent)
+    for colour, i in enumerate(chosen):
+        style = ("-", "--")[colour % 2]
+        axes.plot(t, values[i], color=LINES[colour], linestyle=style, label=names[int(i)])
+    axes.axhline(0.0, color="0.4", linewidth=0.8)
+    axes.set_xlim(t[0], t[-1])
     axes.set_xlabel("depth $t$")
     axes.set_ylabel("coefficient")
-    axes.set_title("Coefficients" if few else f"Coefficients ({len(names)})")
-    if few:
-        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes.set_title(
+        f"The largest {len(chosen)} of {len(names)} coefficients" if many else "Coefficients"
+    )
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
 

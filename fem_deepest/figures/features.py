@@ -73,8 +73,9 @@ def features(
 
     points, names, share = principal_plane(shown)
     panels = len(chosen)
-    columns = min(panels + 1, 3)
-    rows = -(-(panels + 1) // columns)
+    needed = panels + (labels is not None)  # the last one for the legend
+    columns = 2 if needed == 4 else min(needed, 3)
+    rows = -(-needed // columns)
     # Cells wider than high: the square panels are then limited by their height, for which the
     # layout leaves room for labels; limited by their width, it would cut the labels.
     figure = Figure(figsize=(3.8 * columns, 3.1 * rows + 0.6))
@@ -91,12 +92,22 @@ def features(
         axes.set_title(f"$t = {t[int(node)]:.3g}$")
         axes.set_xlabel(names[0])
         axes.set_ylabel(names[1])
-    for axes in cells[panels + 1 :]:
+    for axes in cells[needed:]:
         axes.remove()
-    rest = cells[panels]
-    rest.set_axis_off()
-    if labels is not None and classes is not None:
-        handles, words = cells[0].get_legend_handles_labels()
+    if labels is not None:
+        cells[panels].set_axis_off()
+        _key(figure, cells[panels], cells[0], artist, classes)
+    seen = "" if share is None else f", {100 * share:.0f} % of the variance"
+    figure.suptitle(f"States of {shape[0]} neurons over the depth{seen}", fontsize=15)
+    return figure
+
+
+def _key(
+    figure: Figure, rest: Axes, drawn: Axes, artist: Any, classes: Sequence[str] | None
+) -> None:
+    """Legend of the classes, or colour bar of the target, in the place of one panel."""
+    if classes is not None:
+        handles, words = drawn.get_legend_handles_labels()
         rest.legend(
             handles,
             words,
@@ -105,14 +116,11 @@ def features(
             ncols=2 if len(words) > 6 else 1,
             markerscale=1.7,
         )
-    elif labels is not None:
+    else:
         cell = rest.get_subplotspec()
         assert cell is not None
         bar = figure.add_subplot(cell.subgridspec(1, 9)[3])
         figure.colorbar(artist, cax=bar, label="target")
-    seen = "" if share is None else f", {100 * share:.0f} % of the variance"
-    figure.suptitle(f"States of {shape[0]} neurons over the depth{seen}", fontsize=15)
-    return figure
 
 
 def principal_plane(states: Floats) -> tuple[Floats, tuple[str, str], float | None]:

@@ -20,7 +20,7 @@ from fem_deepest.network.network import Network
 from fem_deepest.runs import memory_estimate
 from fem_deepest.runs.network import initial_parameters, make_network
 from fem_deepest.solve.adaptivity import PLACEMENTS
-from fem_deepest.solve.nested import Schedule
+from fem_deepest.solve.nested import NestedIteration, Schedule, Search
 from fem_deepest.solve.network.sgd import BatchDescent
 from fem_deepest.spaces import Parameters, ProcessGrid, Resolution
 
@@ -64,10 +64,36 @@ def make_schedule(config: Config) -> Schedule:
     )
 
 
+def random_start(action: NetworkAction, config: Config) -> PETSc.Vec:
+    """The start of a training: random weights, no readout. Collective."""
+    u = action.create()
+    array = u.array_w
+    if action.grid.owner:
+        initial_parameters(action.network, action.space.parameters(array), config)
+    return u
+
+
 def start_readout(action: NetworkAction, u: PETSc.Vec, config: Config) -> None:
     """Replace the readout of a start by a regression, where the configuration says so. Collective."""
     if config.network.start_readout == "regression":
         regress_readout(action, u)
+
+
+def begin(nested: NestedIteration, config: Config) -> Search:
+    """The search at the start of a training; its reference is the gradient without a readout.
+
+    So a tolerance means the same for every ``network.start_readout``.
+
+    Raises:
+        InputError: There is no regression of the readout for this action.
+        NumericalFailure: The action or its gradient is not finite there.
+
+    Collective.
+    """
+    return nested.begin(
+        lambda action: random_start(action, config),
+        lambda action, u: start_readout(action, u, config),
+    )
 
 
 def random_controls(action: NetworkAction, config: Config, numbers: Iterable[int]) -> Array:

@@ -13,8 +13,6 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from fem_deepest import data
-from fem_deepest._petsc import PETSc
-from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.configuration.sample import PosteriorConfig
 from fem_deepest.configuration.train import Config
 from fem_deepest.data import DataSet
@@ -22,8 +20,7 @@ from fem_deepest.errors import InputError, Interrupted
 from fem_deepest.io.search import signature
 from fem_deepest.io.start import read_start, write_start
 from fem_deepest.network.loss import LeastSquares
-from fem_deepest.runs.model import Model, Problem, make_schedule, start_readout
-from fem_deepest.runs.network import initial_parameters
+from fem_deepest.runs.model import Model, Problem, begin, make_schedule
 from fem_deepest.runs.predictions import Predictions
 from fem_deepest.runs.sampling import Table, Values, kernel_maker
 from fem_deepest.runs.train import load_data
@@ -167,15 +164,8 @@ class NetworkPosterior:
             if asked():
                 raise Interrupted
 
-        def start(action: NetworkAction) -> PETSc.Vec:
-            u = action.create()
-            parameters = action.space.parameters(u.array_w)
-            initial_parameters(action.network, parameters, self.training)
-            start_readout(action, u, self.training)
-            return u
-
         nested = self._nested(step)
-        search = nested.begin(start)
+        search = begin(nested, self.training)
         stages = nested.run(search)
         return np.array(search.u.array_r), stages[-1].outcome.converged
 

@@ -117,7 +117,7 @@ class Search:
         iteration: Steps made in this stage.
         evaluations: Gradients of the finished stages.
         own: Gradients and Hessian products of this stage so far.
-        reference: Dual norm of the gradient at the start of the run.
+        reference: Dual norm of the gradient at the start of the run, before it is improved.
         u: The iterate on that level.
         memory: Quasi-Newton memory there.
     """
@@ -194,8 +194,17 @@ class NestedIteration:
         if self.schedule.sgd is not None:
             self.schedule.sgd.batches(action)
 
-    def begin(self, start: Callable[[NetworkAction], PETSc.Vec]) -> Search:
+    def begin(
+        self,
+        start: Callable[[NetworkAction], PETSc.Vec],
+        improve: Callable[[NetworkAction, PETSc.Vec], None] = lambda *_: None,
+    ) -> Search:
         """Search at the start of the coarsest level.
+
+        Args:
+            start: Makes the control that tolerances are relative to.
+            improve: Changes it before the first step. It is no part of the reference: else the better
+                the start, the farther a run would have to go for the same tolerance.
 
         Raises:
             NumericalFailure: The action or its gradient is not finite there.
@@ -211,6 +220,7 @@ class NestedIteration:
                 "the action or its gradient is not finite at the start; take smaller start weights"
             )
         g.destroy()
+        improve(action, u)
         action.evaluations = 0
         memory = LimitedMemory(action.metric, self.schedule.memory)
         return Search(0, self.schedule.method, level, 0, 0, (0, 0), reference, u, memory)

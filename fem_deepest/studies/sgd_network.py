@@ -18,8 +18,7 @@ from fem_deepest.action.network.minibatch_replicas import MinibatchReplicas
 from fem_deepest.action.network.prior import Prior
 from fem_deepest.configuration.train import Config
 from fem_deepest.errors import NotConverged
-from fem_deepest.runs.model import Problem, start_readout
-from fem_deepest.runs.network import initial_parameters
+from fem_deepest.runs.model import Problem, random_start, start_readout
 from fem_deepest.solve.lmvm import minimise
 from fem_deepest.solve.memory import LimitedMemory, dual_norm
 from fem_deepest.solve.newton import polish
@@ -167,12 +166,11 @@ def towards(text: str, samples: int, noise: float) -> Towards:
     data = draw(samples, noise, [config.seed])
     problem = Problem.create(config, data, None)
     action = problem.action(Resolution(config.network.cells), ProcessGrid.create(MPI.COMM_SELF))
-    start, g = action.create(), action.create()
-    initial_parameters(action.network, action.space.parameters(start.array_w), config)
-    start_readout(action, start, config)
+    start, g = random_start(action, config), action.create()
     action.gradient(start, g)
     tolerance = _STATIONARY * dual_norm(action.metric, g)
     g.destroy()
+    start_readout(action, start, config)
     u, memory = start.copy(), LimitedMemory(action.metric, 20)
     minimise(action, u, memory, tolerance=1e4 * tolerance, iterations=1000)
     memory.clear()

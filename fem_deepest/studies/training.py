@@ -8,12 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fem_deepest._petsc import PETSc
 from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.configuration.train import Config
 from fem_deepest.network.network import Network
-from fem_deepest.runs.model import make_schedule, start_readout
-from fem_deepest.runs.network import initial_parameters
+from fem_deepest.runs.model import begin, make_schedule
 from fem_deepest.solve.nested import NestedIteration
 from fem_deepest.spaces import DepthMesh, Parameters, Resolution
 
@@ -70,16 +68,7 @@ def train(config: Config, action: Callable[[Resolution], NetworkAction]) -> Trai
     Collective on the grid of the action.
     """
     nested = NestedIteration(action, make_schedule(config))
-
-    def start(coarsest: NetworkAction) -> PETSc.Vec:
-        u = coarsest.create()
-        array = u.array_w
-        if coarsest.grid.owner:
-            initial_parameters(coarsest.network, coarsest.space.parameters(array), config)
-        start_readout(coarsest, u, config)
-        return u
-
-    search = nested.begin(start)
+    search = begin(nested, config)
     stages = nested.run(search)
     finest = nested.action(search.level)
     value = finest.value(search.u)

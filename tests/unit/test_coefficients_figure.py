@@ -53,6 +53,25 @@ def test_constants_along_the_index_are_lines_and_meshes_are_drawn() -> None:
     assert sum(bool(axes.collections) for axes in _shown(figure)) >= 5
 
 
+def test_of_many_constants_the_largest_are_lines_over_shades_of_all() -> None:
+    """Rising lines c t for c = -50 .. 50: between +-25 t is half of them, between +-45 t nine tenths."""
+    c = np.random.default_rng(0).permutation(np.arange(-50.0, 51.0))
+    names = [f"{value:g}" for value in c]
+    (axes,) = _shown(coefficients(T, (c[:, None] * T)[:, :, None], names, np.zeros((1, 2))))
+    drawn = {line.get_label(): line.get_ydata() for line in axes.lines[:6]}
+    assert set(drawn) == {"-50", "50", "-49", "49", "-48", "48"}
+    for name, values in drawn.items():
+        np.testing.assert_array_equal(values, float(name) * T)
+    for shade, half in zip(axes.collections, (50.0, 45.0, 25.0), strict=True):
+        edge = shade.get_paths()[0].vertices[:, 1]
+        np.testing.assert_allclose(
+            [edge.min(), edge.max()], [-half * T[-1], half * T[-1]], rtol=1e-14
+        )
+    words = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert words[:3] == ["all", "90 %", "50 %"] and set(words[3:]) == set(drawn)
+    assert "6 of 101" in axes.get_title()
+
+
 def test_wrong_shapes_are_refused() -> None:
     with pytest.raises(InputError, match=r"fields has shape \(2, 9\)"):
         coefficients(T, np.zeros((2, 9)), ["a", "b"], np.zeros((1, 1)))

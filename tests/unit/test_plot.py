@@ -197,6 +197,15 @@ def test_features_cut_no_label(depths: int, classes) -> None:
             assert not box.overlaps(title)
 
 
+@pytest.mark.parametrize(("depths", "grid"), [(1, (1, 2)), (2, (1, 3)), (3, (2, 2)), (5, (2, 3))])
+def test_the_legend_of_features_is_beside_a_panel(depths: int, grid: tuple[int, int]) -> None:
+    states = [np.random.default_rng(d).standard_normal((3, 30)) for d in range(depths)]
+    figure = features(range(depths), states, np.arange(30) % 2, ("cat", "dog"))
+    (place,) = [axes.get_subplotspec() for axes in figure.axes if axes.get_legend()]
+    assert place.get_geometry() == (*grid, depths, depths)
+    assert len(features(range(depths), states).axes) == depths
+
+
 def test_features_refuse_what_does_not_fit() -> None:
     with pytest.raises(InputError, match="2 depths for 1 states"):
         features([0, 1], [np.zeros((2, 3))])

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from levels import configuration, iteration
 from problems import index_matrices, network_action, random_control
 
 from fem_deepest.action.network.regression import regress_readout
@@ -13,6 +14,8 @@ from fem_deepest.configuration.network_anneal import NetworkAnnealConfig
 from fem_deepest.configuration.section import validate
 from fem_deepest.configuration.train import load
 from fem_deepest.errors import InputError
+from fem_deepest.runs.model import begin
+from fem_deepest.solve.memory import dual_norm
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "points": {},
@@ -70,3 +73,28 @@ def test_no_regression_before_a_search_with_noise() -> None:
         load({"network": {"start_readout": "regression"}, "search": {"steps": 5}})
     with pytest.raises(InputError, match="one start of a training"):
         validate(NetworkAnnealConfig, {"network": {"start_readout": "regression"}})
+
+
+def test_a_tolerance_is_relative_to_the_start_without_readout() -> None:
+    """Both starts have one reference, and the regression has gone some of the way to any tolerance."""
+    searches = {}
+    for name in ("zero", "regression"):
+        config = configuration(
+            "P1",
+            data={"test_fraction": 0.0},
+            network={"start_readout": name},
+            action={"loss": "least_squares"},
+        )
+        nest = iteration(config)
+        searches[name] = begin(nest, config), nest.action(nest.schedule.levels[0])
+    (zero, action), (regression, _) = searches.values()
+    assert zero.reference == regression.reference
+    g = action.create()
+    action.gradient(zero.u, g)
+    assert dual_norm(action.metric, g) == zero.reference
+    assert not action.space.parameters(zero.u.array_r).readout.any()
+    action.gradient(regression.u, g)
+    assert dual_norm(action.metric, g) < 0.5 * regression.reference
+
+    regress_readout(action, zero.u)
+    assert np.array_equal(zero.u.array_r, regression.u.array_r)
