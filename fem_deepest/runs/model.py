@@ -228,6 +228,11 @@ class Problem:
 
         Collective on the grid.
         """
+        data = self.train
+        return self.action_of(make_network(self.config, data.features, data.outputs, level), grid)
+
+    def action_of(self, network: Network, grid: ProcessGrid) -> NetworkAction:
+        """The action of a network. As :meth:`action`, which makes it."""
         data, section = self.train, self.config.action
         loss = make_loss(self.config, data.is_classification)
         targets = data.targets
@@ -235,7 +240,6 @@ class Problem:
             targets = self.targets.apply(targets)
         elif isinstance(loss, LeastSquares):
             targets = np.eye(data.outputs)[targets]
-        network = make_network(self.config, data.features, data.outputs, level)
         memory_estimate.require(network, self.config, data.samples, grid.comm)
         return NetworkAction(
             grid,

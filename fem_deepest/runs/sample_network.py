@@ -80,11 +80,11 @@ class NetworkPosterior:
         shown, part = (train, "train") if test is None else (test, "test")
         if section.fresh is not None:
             shown, part = _fresh(section.fresh, training, train), "fresh"
+        grid = ProcessGrid.create(MPI.COMM_SELF)
         if model is None:
-            level = Resolution(training.network.cells)
-        else:
-            level = Resolution.of_mesh(model.network.depth)
-        self.action = self.problem.action(level, ProcessGrid.create(MPI.COMM_SELF))
+            self.action = self.problem.action(Resolution(training.network.cells), grid)
+        else:  # an unfinished training stands at some level, with its depth cells and neurons
+            self.action = self.problem.action_of(model.network, grid)
         if train.is_classification and isinstance(self.action.loss, LeastSquares):
             raise InputError(
                 'action.loss = "least_squares" gives no probabilities of classes; take "cross_entropy"'

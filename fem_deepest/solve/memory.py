@@ -96,7 +96,8 @@ class LimitedMemory:
             primal: Gives a new vector, the prolongation of a vector of this space.
 
         Steps are prolonged as they are, gradient changes through their representers, so that all
-        inner products are kept exactly when the spaces are nested.
+        inner products are kept exactly when the spaces are nested and their metrics agree on the
+        coarser one, see :func:`.prolong`.
         """
         other = LimitedMemory(metric, self.size)
         for s, z in zip(self.s, self._z, strict=True):

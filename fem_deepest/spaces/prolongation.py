@@ -30,8 +30,10 @@ def prolong(
 
     With the interpolation ``P`` of states along the index, ``x -> P x``, a kernel is ``P w P^T``, a
     bias ``P b``, the readout ``C P^T`` (a function of the index, ``y = int C x ds``), lift and
-    forcings ``P E`` and ``P xi``. Exact, and the metric's inner products are kept, when the spaces
-    are nested and their mass matrices consistent (or P0, where lumped is).
+    forcings ``P E`` and ``P xi``. Exact where the spaces are nested. The metric's inner products of
+    parameters are kept if the mass is consistent too, those of P0 for ``ell = 0``: jumps grow dearer
+    with refinement. Those of forcings, whose mass is lumped, are kept for P0, and so are those of all
+    where the depth alone is refined.
 
     Args:
         coarse: Space of ``u``.

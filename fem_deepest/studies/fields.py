@@ -77,6 +77,11 @@ class FieldsConfig(StudyConfig):
         for key in _DECIDED:
             if key in self.network.model_fields_set:
                 raise ValueError(f"network.{key} is decided by the study; remove it")
+        if self.network.coupling == "low_rank":
+            raise ValueError(
+                "network.coupling = 'low_rank' cannot start at zero, as the networks of this study do: no "
+                "descent leaves it; take another coupling"
+            )
         if self.action.loss not in (None, "least_squares"):
             raise ValueError("action.loss must be 'least_squares' in this study; remove it")
         if self.solve.neurons is not None:

@@ -9,6 +9,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
+from scipy import sparse
 
 from fem_deepest.configuration.section import validate
 from fem_deepest.configuration.train import Config
@@ -128,13 +129,12 @@ class NeuronsStudy(Study):
         fine, norms = networks[-1], []
         for network, field in zip(networks[:-1], fields[:-1], strict=True):
             rows, columns = network.coupling.prolongation(fine.coupling)
-            assert rows is not None, "a kernel is prolonged"
-            assert columns is not None, "a kernel is prolonged"
             error = along(columns, along(rows, field, 1), 2) - fields[-1]
             whole, seminorm = field_norms(fine, error)
             if not self._linear:
                 # The cell means of the error: its projection in L2.
-                error = along(columns.T, along(rows.T, _with_mass(fine, error, True), 1), 2)
+                dual = along(_transposed(rows), _with_mass(fine, error, True), 1)
+                error = along(_transposed(columns), dual, 2)
                 seminorm = field_norms(network, _with_mass(network, error, False))[0]
             norms.append((whole, seminorm))
         in_l2, other = (np.array(values) for values in zip(*norms, strict=True))
@@ -151,6 +151,11 @@ class NeuronsStudy(Study):
                 "iterations": np.array([p["iterations"] for p in points[:-1]]),
             },
         )
+
+
+def _transposed(matrix: sparse.csr_matrix | None) -> sparse.csr_matrix | None:
+    """``P^T``, if the rows or columns of a coupling are interpolated at all."""
+    return None if matrix is None else matrix.T
 
 
 def _with_mass(network: Any, field: Array, forward: bool) -> Array:

@@ -9,11 +9,17 @@ from numpy.typing import NDArray
 from problems import dense, network_action, random_control
 from scipy import sparse
 
+import fem_deepest
 from fem_deepest.action.network.action import NetworkAction
+from fem_deepest.configuration.sample import PosteriorConfig
 from fem_deepest.network.activation import Activation
 from fem_deepest.network.loss import LeastSquares
 from fem_deepest.network.network import Network
 from fem_deepest.network.scheme import scheme
+from fem_deepest.runs.model import Problem
+from fem_deepest.runs.network import make_network
+from fem_deepest.runs.sample_network import NetworkPosterior
+from fem_deepest.runs.train import load_data
 from fem_deepest.sample.columns import ActionTarget
 from fem_deepest.sample.diagnostics import rhat, standard_error
 from fem_deepest.sample.hamiltonian import HamiltonianMonteCarlo
@@ -21,7 +27,7 @@ from fem_deepest.sample.lowrank import LowRankUpdate
 from fem_deepest.sample.network import NetworkTarget, informed, misfit_curvature, weight_precision
 from fem_deepest.sample.predictive import log_density, quantile
 from fem_deepest.sample.run import Plan, Setting, sample
-from fem_deepest.spaces import DepthMesh, NeuronSpace, ProcessGrid
+from fem_deepest.spaces import DepthMesh, NeuronSpace, ProcessGrid, Resolution
 from fem_deepest.spaces.cholesky import Cholesky
 
 Array = NDArray[np.float64]
@@ -145,3 +151,25 @@ def test_misfit_curvature_is_gauss_newton_without_the_prior() -> None:
     )
     found = misfit_curvature(action, u.array_r.copy())(d)
     np.testing.assert_allclose(found, action.samples * H, rtol=0, atol=1e-11)
+
+
+def test_posterior_of_an_unfinished_training_is_that_of_its_level() -> None:
+    """Its network has fewer depth cells and neurons than its configuration."""
+    training = fem_deepest.load(
+        {
+            "data": {"name": "donut", "samples": 20},
+            "network": {"neurons": 4, "cells": 4, "index": "interval", "lift": "linear"},
+            "solve": {"neurons": [2, 4], "levels": [2, 4]},
+        }
+    )
+    network = make_network(training, 2, 2, Resolution(2, (2,)))
+    flat = np.linspace(-1.0, 1.0, network.shapes.size)
+    problem = Problem.create(training, *load_data(training))
+    config = PosteriorConfig.model_validate({"posterior": {"run": "unfinished"}})
+    found = NetworkPosterior(config, training, problem.model(network, flat), False)
+    action = found.action
+    assert action.network.shapes == network.shapes
+    u = action.create()
+    u.array[...] = flat
+    own = problem.action(Resolution(2, (2,)), ProcessGrid.create(MPI.COMM_SELF))
+    assert action.value(u) == own.value(u)

@@ -132,6 +132,22 @@ def test_depth_of_an_ordinary_residual_network(tmp_path) -> None:
         assert abs(table.fit(name, 2).order - 1.0) < 0.1
 
 
+@pytest.mark.parametrize(
+    ("coupling", "element", "values"),
+    [("elliptic", "P1", [5, 9]), ("convolution", "P1", [5, 9]), ("convolution", "P0", [4, 8])],
+)
+def test_neurons_of_couplings_that_are_no_kernels(tmp_path, coupling, element, values) -> None:
+    """Rows or columns of their parameters have nothing to do with the neuron index."""
+    network = {"coupling": coupling, "operators": ["1"], "reach": 0.5, "element": element}
+    section = {"values": values, "reference": 4}
+    _, _, table = run(changed(LINEAR_FIELDS, study=section, network=network), tmp_path)
+    for errors in table.errors.values():
+        assert errors.values[0] > errors.values[1] > 0.0
+    # Of second order; these few neurons tell it within a factor.
+    action = table.errors["action"].values
+    assert 2.5 < action[0] / action[1] < 8.0
+
+
 def test_neurons_stand_for_a_field(tmp_path) -> None:
     study, points, table = run(NEURONS, tmp_path)
     assert [e.expected for e in table.errors.values()] == [1.0, 2.0, 2.0]
@@ -357,6 +373,7 @@ REFUSED = [
     (changed(ITERATIONS, network={"lift": "pad"}), "network.lift is decided by the study"),
     (changed(NEURONS, network={"neurons": 4}), "network.neurons is decided by the study"),
     (changed(NEURONS, network={"index": "points"}), "network.index is decided by the study"),
+    (changed(NEURONS, network={"coupling": "low_rank"}), "'low_rank' cannot start at zero"),
     (changed(NEURONS, action={"loss": "cross_entropy"}), "must be 'least_squares' in this study"),
     (changed(NEURONS, solve={"levels": [3]}), "must increase and end with network.cells = 4"),
     (changed(SAMPLES, solve={"levels": [3]}), "must increase and end with network.cells = 2"),
