@@ -187,6 +187,21 @@ BAD = [
     ),
     # a kernel too large for memory
     ("network.shape=[120,120]", "network.cells=1000", "solve.levels=auto", "14400 x 14401", "GiB"),
+    ("network.shape=[3000,3000]", "9,000,000 nodes", "3 x 9000000 x 9000001 weights", "GiB"),
+    (
+        "network.shape=[30000,30000]",
+        "network.coupling=local",
+        "900,000,000 nodes needs at least",
+        "GiB",
+    ),
+    # found before the levels that come first are trained
+    ("network.element=P2", "network.shape=[6,6]", "solve.neurons=[[5,5],[6,6]]", "odd numbers"),
+    (
+        "network.shape=[5000,5000]",
+        "solve.neurons=[[9,9],[5000,5000]]",
+        "3 x 25000000 x 25000001 weights",
+    ),
+    ("network.start_readout=regression", "action.loss = 'least_squares'"),
 ]
 
 
