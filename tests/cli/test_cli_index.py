@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fem_deepest.cli.plot import _history
 from fem_deepest.runs.train import Run
 
 MESHES = Path(__file__).parents[2] / "meshes"
@@ -149,6 +150,18 @@ fields = false
     assert run.model.network.leave.shape == (6, 13)
     # Without any layer the error would be half of the inputs.
     assert run.metrics["train_rmse"] < 0.25 * np.sqrt(np.mean(x**2))
+
+
+def test_levels_of_the_index_are_told_and_marked(command, tmp_path):
+    out = tmp_path / "run"
+    more = 'element = "P0"\nshape = [8, 8]'
+    config = digits(tmp_path, more)
+    ended = command("train", config, "--out", out, "--set", "solve.neurons=[[4,4],[8,8]]")
+    assert ended.code == 3, ended
+    assert "2 cells, 4 x 4 neurons: action" in ended.out
+    assert "2 cells, 8 x 8 neurons: action" in ended.out
+    _, levels = _history(Run.load(out))
+    assert [label for _, label in levels] == ["2 cells, 16 neurons", "2 cells, 64 neurons"]
 
 
 BAD = [
