@@ -98,11 +98,14 @@ def _coefficients(t: np.ndarray, coupling: OperatorCoupling, theta: np.ndarray) 
 def _history(run: Run) -> tuple[dict[str, np.ndarray], list[tuple[float, str]]]:
     """Columns of the history, and where each stage begins."""
     columns = run.history()
-    keys = list(zip(columns["stage"], columns["cells"], strict=True))
+    neurons = columns.get("neurons", np.zeros_like(columns["cells"]))  # older runs have none
+    refined = np.ptp(neurons) > 0
+    keys = list(zip(columns["stage"], columns["cells"], neurons, strict=True))
     levels = []
-    for i, (stage, cells) in enumerate(keys):
-        if i == 0 or keys[i - 1] != (stage, cells):
-            label = {"newton": "Newton", "noise": "noise"}.get(stage, f"{int(cells)} cells")
+    for i, (stage, cells, width) in enumerate(keys):
+        if i == 0 or keys[i - 1] != keys[i]:
+            level = f"{int(cells)} cells" + (f", {int(width)} neurons" if refined else "")
+            label = {"newton": "Newton", "noise": "noise"}.get(stage, level)
             levels.append((float(columns["evaluations"][i]), label))
     return {k: v for k, v in columns.items() if k != "stage"}, levels
 

@@ -64,8 +64,10 @@ def line(stage: Stage, reference: float, seconds: float) -> str:
     """One line on a stage, with the wall time of the run so far."""
     verdict = "" if stage.outcome.converged else "  NOT CONVERGED"
     error = "" if stage.indicators is None else f" (error {stage.indicators.error:.1e})"
+    shape = stage.level.index
+    neurons = f", {' x '.join(map(str, shape))} neurons" if shape else ""
     return (
-        f"{stage.name} {stage.level.cells:4d} cells: action {stage.parts.action:.6f}{error}, "
+        f"{stage.name} {stage.level.cells:4d} cells{neurons}: action {stage.parts.action:.6f}{error}, "
         f"|gradient| {stage.gradient / reference:.1e}, {stage.outcome.iterations} iterations, "
         f"{stage.evaluations} gradients, {seconds:.1f} s, {stage.outcome.reason}{verdict}"
     )

@@ -17,7 +17,7 @@ from fem_deepest.cli.train_report import description, draw, entry, line
 from fem_deepest.errors import Interrupted, NumericalFailure
 from fem_deepest.io.rundir import RunDirectory, jsonable
 from fem_deepest.io.search import find, level_of, restore, save, signature
-from fem_deepest.runs.model import Problem, begin, make_schedule
+from fem_deepest.runs.model import Problem, begin, check_start, make_schedule
 from fem_deepest.runs.train import Run
 from fem_deepest.solve.lmvm import Iterate
 from fem_deepest.solve.nested import NestedIteration, Search, Stage
@@ -48,6 +48,8 @@ class TrainSession:
         """Solve from the start or the checkpoint to an end of any kind."""
         # Everything that can be wrong with the input is found before the directory is touched.
         self.nested.prepare()
+        check_start(self.nested.action(self.schedule.levels[0]), self.config)
+        self.problem.check(self.schedule.levels[1:], self.grid)
         noise = self._noise()
         meta = None
         if resume:

@@ -24,10 +24,13 @@ from mpi4py import MPI
 from fem_deepest.configuration.train import Config
 from fem_deepest.errors import InputError
 from fem_deepest.network.network import TILE, Network
+from fem_deepest.runs.index import make_index
+from fem_deepest.spaces import Resolution
 
 _NUMBER = 8  # bytes
 _CONTROLS = 15  # of a solver, beside the pairs of its memory
 _STAGES = 15  # arrays of the weight field at the stages
+_NODE = 1000  # bytes of a node of the index
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -44,16 +47,20 @@ def needed(network: Network, config: Config, samples: int, ranks: int = 1) -> in
     """
     shapes, n, scheme = network.shapes, network.depth.cells, network.scheme
     neurons = network.index.neurons
-    pairs = config.solve.memory if config.solve.method == "lmvm" else 0
     section, forcings = config.action, 0
     if math.isfinite(section.R_f):
         forcings += n * neurons * samples
     if math.isfinite(section.R_0):
         forcings += neurons * samples
-    controls = (3 * pairs + _CONTROLS) * (shapes.size + forcings)
+    controls = _controls(config) * (shapes.size + forcings)
     stages = _STAGES * len(scheme.abscissae) * math.prod(shapes.theta)
     tile = n * scheme.stages * (2 * neurons + 1) * min(TILE, -(-samples // ranks))
     return _NUMBER * (controls + ranks * (shapes.size + stages + tile))
+
+
+def _controls(config: Config) -> int:
+    """Controls that the solver has."""
+    return _CONTROLS + (3 * config.solve.memory if config.solve.method == "lmvm" else 0)
 
 
 def available() -> int:
@@ -81,6 +88,40 @@ def _kilobytes(name: str) -> list[int]:
     return [int(line.split()[1]) for line in lines if line.startswith(f"{name}:")]
 
 
+def require_index(config: Config, level: Resolution, comm: MPI.Intracomm) -> None:
+    """Refuse a mesh or a kernel on it that cannot fit into memory, before either is assembled.
+
+    Args:
+        config: Configuration.
+        level: Resolution.
+        comm: All ranks.
+
+    Raises:
+        InputError: They are too large, with the numbers; or the index cannot be.
+
+    Collective on ``comm``.
+    """
+    index = make_index(config, level.index)
+    if index.is_points:
+        return
+    need, kernel = comm.size * _NODE * index.nodes, ""
+    section, neurons = config.network, index.neurons
+    columns = {
+        "dense": neurons + 1,
+        "antisymmetric": neurons + 1,
+        "low_rank": 2 * section.rank + 1,
+    }.get(section.coupling)
+    if columns is not None:
+        need += _NUMBER * _controls(config) * (level.cells + 1) * neurons * columns
+        kernel = f" with {level.cells + 1} x {neurons} x {columns} weights"
+    _compare(
+        f"training on a neuron index of {index.nodes:,} nodes{kernel} needs at least",
+        need,
+        f"take fewer neurons or cells, or another network.coupling than '{section.coupling}'",
+        comm,
+    )
+
+
 def require(network: Network, config: Config, samples: int, comm: MPI.Intracomm) -> None:
     """Refuse a network that does not fit into memory.
 
@@ -97,24 +138,30 @@ def require(network: Network, config: Config, samples: int, comm: MPI.Intracomm)
 
     Collective on ``comm``.
     """
+    rows, columns = network.coupling.shape
+    weights = f"{network.depth.cells + 1} x {rows} x {columns} of the weights"
+    _compare(
+        f"training {network.shapes.size:,} parameters ({weights}) with "
+        f"{network.index.neurons} neurons, {samples} samples and solve.memory = "
+        f"{config.solve.memory} needs",
+        needed(network, config, samples, comm.size),
+        "take fewer neurons or cells, less memory of the solver, or another network.coupling than "
+        f"'{config.network.coupling}'",
+        comm,
+    )
+
+
+def _compare(what: str, total: int, mend: str, comm: MPI.Intracomm) -> None:
+    """Raise if a host has less than its ranks' part of ``total`` bytes. Collective on ``comm``."""
     node = comm.Split_type(MPI.COMM_TYPE_SHARED)
     here = node.size
     node.Free()
-    need = needed(network, config, samples, comm.size) * (here / comm.size)
+    need = total * (here / comm.size)
     # The rank that lacks most speaks for all.
     _, need, have, here = max(comm.allgather((need - available(), need, available(), here)))
-    if need <= have:
-        return
-    rows, columns = network.coupling.shape
-    weights = f"{network.depth.cells + 1} x {rows} x {columns} of the weights"
-    ranks = f" of {here} ranks on a host" if here > 1 else ""
-    raise InputError(
-        f"training {network.shapes.size:,} parameters ({weights}) with "
-        f"{network.index.neurons} neurons, {samples} samples and solve.memory = "
-        f"{config.solve.memory} needs {_text(need)}{ranks}, but {_text(have)} are available; take fewer "
-        "neurons or cells, less memory of the solver, or another network.coupling than "
-        f"'{config.network.coupling}'"
-    )
+    if need > have:
+        ranks = f" of {here} ranks on a host" if here > 1 else ""
+        raise InputError(f"{what} {_text(need)}{ranks}, but {_text(have)} are available; {mend}")
 
 
 def _text(size: float) -> str:

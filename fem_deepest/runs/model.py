@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.network.action import NetworkAction
-from fem_deepest.action.network.regression import regress_readout
+from fem_deepest.action.network.regression import check_regression, regress_readout
 from fem_deepest.configuration.train import Config
 from fem_deepest.data import DataSet, Standardiser
 from fem_deepest.errors import InputError
@@ -71,6 +71,16 @@ def random_start(action: NetworkAction, config: Config) -> PETSc.Vec:
     if action.grid.owner:
         initial_parameters(action.network, action.space.parameters(array), config)
     return u
+
+
+def check_start(action: NetworkAction, config: Config) -> None:
+    """Refuse a start of the readout that there cannot be. Not collective.
+
+    Raises:
+        InputError: A regression is asked for, but the action has none.
+    """
+    if config.network.start_readout == "regression":
+        check_regression(action)
 
 
 def start_readout(action: NetworkAction, u: PETSc.Vec, config: Config) -> None:
@@ -228,8 +238,7 @@ class Problem:
 
         Collective on the grid.
         """
-        data = self.train
-        return self.action_of(make_network(self.config, data.features, data.outputs, level), grid)
+        return self.action_of(self._network(level, grid), grid)
 
     def action_of(self, network: Network, grid: ProcessGrid) -> NetworkAction:
         """The action of a network. As :meth:`action`, which makes it."""
@@ -240,7 +249,6 @@ class Problem:
             targets = self.targets.apply(targets)
         elif isinstance(loss, LeastSquares):
             targets = np.eye(data.outputs)[targets]
-        memory_estimate.require(network, self.config, data.samples, grid.comm)
         return NetworkAction(
             grid,
             network,
@@ -253,6 +261,23 @@ class Problem:
             model_precision=section.R_f,
             input_precision=section.R_0,
         )
+
+    def check(self, levels: Iterable[Resolution], grid: ProcessGrid) -> None:
+        """Find now what would be wrong on a level later, however long the ones before it take.
+
+        Raises:
+            InputError: As of :meth:`action`.
+
+        Collective on the grid.
+        """
+        for level in levels:
+            self._network(level, grid)
+
+    def _network(self, level: Resolution, grid: ProcessGrid) -> Network:
+        memory_estimate.require_index(self.config, level, grid.comm)
+        network = make_network(self.config, self.train.features, self.train.outputs, level)
+        memory_estimate.require(network, self.config, self.train.samples, grid.comm)
+        return network
 
     def model(self, network: Network, flat: Array) -> Model:
         """The network with these parameters as a model."""

@@ -20,7 +20,7 @@ from fem_deepest.errors import InputError, Interrupted
 from fem_deepest.io.search import signature
 from fem_deepest.io.start import read_start, write_start
 from fem_deepest.network.loss import LeastSquares
-from fem_deepest.runs.model import Model, Problem, begin, make_schedule
+from fem_deepest.runs.model import Model, Problem, begin, check_start, make_schedule
 from fem_deepest.runs.predictions import Predictions
 from fem_deepest.runs.sampling import Table, Values, kernel_maker
 from fem_deepest.runs.train import load_data
@@ -93,7 +93,10 @@ class NetworkPosterior:
         self.predictions = Predictions(self.problem, self._replicas, shown, part)
         self._start: dict[str, Array] | None = None
         if model is None:
-            self._nested(lambda *_: None).prepare()  # refuses batches that are too large
+            nested = self._nested(lambda *_: None)
+            nested.prepare()  # refuses batches that are too large
+            check_start(nested.action(nested.schedule.levels[0]), training)
+            self.problem.check(nested.schedule.levels[1:], self.action.grid)
 
     @property
     def solved(self) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fem_deepest.cli.plot import _history
 from fem_deepest.runs.train import Run
 
 MESHES = Path(__file__).parents[2] / "meshes"
@@ -151,6 +152,18 @@ fields = false
     assert run.metrics["train_rmse"] < 0.25 * np.sqrt(np.mean(x**2))
 
 
+def test_levels_of_the_index_are_told_and_marked(command, tmp_path):
+    out = tmp_path / "run"
+    more = 'element = "P0"\nshape = [8, 8]'
+    config = digits(tmp_path, more)
+    ended = command("train", config, "--out", out, "--set", "solve.neurons=[[4,4],[8,8]]")
+    assert ended.code == 3, ended
+    assert "2 cells, 4 x 4 neurons: action" in ended.out
+    assert "2 cells, 8 x 8 neurons: action" in ended.out
+    _, levels = _history(Run.load(out))
+    assert [label for _, label in levels] == ["2 cells, 16 neurons", "2 cells, 64 neurons"]
+
+
 BAD = [
     # an index that does not match the data
     ("network.index=interval", "network.lift=project", "8 x 8", "neuron index in 1D", "expected"),
@@ -187,6 +200,21 @@ BAD = [
     ),
     # a kernel too large for memory
     ("network.shape=[120,120]", "network.cells=1000", "solve.levels=auto", "14400 x 14401", "GiB"),
+    ("network.shape=[3000,3000]", "9,000,000 nodes", "3 x 9000000 x 9000001 weights", "GiB"),
+    (
+        "network.shape=[30000,30000]",
+        "network.coupling=local",
+        "900,000,000 nodes needs at least",
+        "GiB",
+    ),
+    # found before the levels that come first are trained
+    ("network.element=P2", "network.shape=[6,6]", "solve.neurons=[[5,5],[6,6]]", "odd numbers"),
+    (
+        "network.shape=[5000,5000]",
+        "solve.neurons=[[9,9],[5000,5000]]",
+        "3 x 25000000 x 25000001 weights",
+    ),
+    ("network.start_readout=regression", "action.loss = 'least_squares'"),
 ]
 
 

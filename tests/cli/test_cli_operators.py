@@ -47,7 +47,7 @@ def test_a_run_is_kept_drawn_and_exported(command, tiny, tmp_path, name: str) ->
     theta = run.model.parameters.theta
     if name == "local":
         with h5py.File(fields) as file:
-            at_depths = file["Function/w_Delta_1_to_0"]
+            at_depths = file["Function/w_Delta_2_to_1"]
             assert len(at_depths) == 3
             values = np.sort([v[...].ravel() for v in at_depths.values()], axis=1)
         expected = np.sort(theta[:, :, 5], axis=1)

@@ -85,16 +85,16 @@ def test_fields_of_a_coupling_are_its_parameters_by_name() -> None:
     theta = np.random.default_rng(0).standard_normal((4, *coupling.shape))
     fields, names = coupling.fields(theta)
     w = theta.reshape(4, 6, 2, 7)
-    assert names[4] == r"$w_{\partial_x}$, 1 to 0" and names[-1] == "$b$, 1"
+    assert names[4] == r"$w_{\partial_x}$, 2 to 1" and names[-1] == "$b$, 2"
     np.testing.assert_array_equal(fields[4], w[:, :, 0, 4])
     np.testing.assert_array_equal(fields[-1], w[:, :, 1, 6])
     coupling = local(index, ["1", "laplace"], uniform=True)
     theta = np.random.default_rng(0).standard_normal((4, *coupling.shape))
     fields, names = coupling.fields(theta)
-    assert names[1] == r"$w_{\Delta}$, 0 to 0" and fields.shape == (4 * 2 + 2, 4, 1)
+    assert names[1] == r"$w_{\Delta}$, 1 to 1" and fields.shape == (4 * 2 + 2, 4, 1)
     np.testing.assert_array_equal(fields[1, :, 0], theta[:, 0, 1])
     coupling = convolution(NeuronSpace.interval(5, "P1", channels=2), 0.25)
     theta = np.random.default_rng(0).standard_normal((4, *coupling.shape))
     fields, names = coupling.fields(theta)
-    assert names == ["$w$, 0 to 0", "$w$, 1 to 0", "$w$, 0 to 1", "$w$, 1 to 1"]
+    assert names == ["$w$, 1 to 1", "$w$, 2 to 1", "$w$, 1 to 2", "$w$, 2 to 2"]
     np.testing.assert_array_equal(fields[1], theta[:, 0, 3:6])

@@ -17,6 +17,23 @@ from fem_deepest.spaces.factor import Factor
 Array = NDArray[np.float64]
 
 
+def check_regression(action: NetworkAction) -> None:
+    """Refuse an action whose readout cannot start at a regression. Not collective.
+
+    Raises:
+        InputError: The loss is another, the readout is fixed, or there are forcings.
+    """
+    if (
+        not isinstance(action.loss, LeastSquares)
+        or not action.network.linear_readout
+        or action.space.has_forcings
+    ):
+        raise InputError(
+            "a readout by regression needs action.loss = 'least_squares', network.readout = 'linear' and "
+            "R_f = R_0 = inf; take these, or network.start_readout = 'zero'"
+        )
+
+
 def regress_readout(action: NetworkAction, u: PETSc.Vec) -> None:
     """Replace the readout in ``u`` by the minimiser of ``A`` for the other parameters of ``u``.
 
@@ -38,16 +55,9 @@ def regress_readout(action: NetworkAction, u: PETSc.Vec) -> None:
 
     Collective on the grid. The sums have the same bits on any number of ranks.
     """
+    check_regression(action)
     network, loss = action.network, action.loss
-    if (
-        not isinstance(loss, LeastSquares)
-        or not network.linear_readout
-        or action.space.has_forcings
-    ):
-        raise InputError(
-            "a readout by regression needs action.loss = 'least_squares', network.readout = 'linear' and "
-            "R_f = R_0 = inf; take these, or network.start_readout = 'zero'"
-        )
+    assert isinstance(loss, LeastSquares)
     parameters = action.space.parameters(action.space.share(u))
     theta = network.stage_parameters(parameters.theta)
     inputs, targets = gathered_data(action)

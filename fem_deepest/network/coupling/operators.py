@@ -190,7 +190,7 @@ class OperatorCoupling:
         """Parameters (m, rows, columns) one by one: (fields, m, nodes), and what each is of.
 
         Of uniform ones there is one value in place of those at the nodes, of a kernel those at its
-        offsets; the biases come last.
+        offsets; the biases come last. Channels are numbered from 1.
         """
         matrices = np.moveaxis(self._matrices(theta), 1, -1) if not self.uniform else None
         c, m = self.channels, len(self.operators)
@@ -198,14 +198,14 @@ class OperatorCoupling:
             matrices = self._matrices(theta)[..., None]
         weights = matrices[:, :, :-1].reshape(len(theta), c, c, m, -1)
         pairs = [(i, k) for i in range(c) for k in range(c)]
-        between = {p: "" if c == 1 else f", {p[1]} to {p[0]}" for p in pairs}
+        between = {p: "" if c == 1 else f", {p[1] + 1} to {p[0] + 1}" for p in pairs}
         if self.kernel is not None:
             fields = [weights[:, i, k, :, 0] for i, k in pairs]
             return np.stack(fields), [f"$w${between[p]}" for p in pairs]
         fields = [weights[:, i, k, j] for i, k in pairs for j in range(m)]
         names = [f"$w_{{{name}}}$" + between[p] for p in pairs for name in self.names]
         fields += [matrices[:, i, -1] for i in range(c)]
-        names += ["$b$" if c == 1 else f"$b$, {i}" for i in range(c)]
+        names += ["$b$" if c == 1 else f"$b$, {i + 1}" for i in range(c)]
         return np.stack(fields), names
 
     def matrix(self, theta: Array) -> Array:
