@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from mpi4py import MPI
@@ -20,7 +20,11 @@ from fem_deepest.studies.study import Check, Count, Study, StudySection, StudySo
 from fem_deepest.studies.table import Table
 from fem_deepest.studies.training import train
 
-ALONE, NESTED = "one level", "nested, last level"
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+ALONE, NESTED, ALL = "one level", "nested, last level", "nested, all levels"
+_SECONDS = "seconds, all levels"
 
 
 class IterationsSection(StudySection):
@@ -85,6 +89,7 @@ class IterationsStudy(Study):
     title = "Iterations against refinement"
     Config = IterationsConfig
     config: IterationsConfig
+    figures_left = ("iterations",)
     columns = (ALONE, NESTED)
 
     def __init__(self, config: IterationsConfig) -> None:
@@ -136,10 +141,10 @@ class IterationsStudy(Study):
             },
             np.array([p.seconds for p in alone]),
             {
-                "nested, all levels": values(nested, "iterations"),
+                ALL: values(nested, "iterations"),
                 "gradients, one level": values(alone, "evaluations"),
                 "gradients, all levels": values(nested, "evaluations"),
-                "seconds, all levels": np.array([p.seconds for p in nested]),
+                _SECONDS: np.array([p.seconds for p in nested]),
                 "action": values(alone, "action"),
                 "action, nested": values(nested, "action"),
             },
@@ -162,3 +167,15 @@ class IterationsStudy(Study):
                 "before, expected no more"
             )
         return found
+
+    @classmethod
+    def figures(cls, tables: Mapping[str, Any], last: int) -> dict[str, Figure]:
+        """Steps and seconds against what is refined. Not collective."""
+        from fem_deepest.figures.iterations import iterations  # Matplotlib; see Study.figures
+
+        table: Table = tables["table"]
+        counts = {name: table.errors[name].values for name in (ALONE, NESTED)}
+        counts[ALL] = table.others[ALL]
+        seconds = {ALONE: table.seconds, ALL: table.others[_SECONDS]}
+        figure = iterations(table.refined, table.quantity, counts, seconds, cls.title)
+        return {"iterations": figure}

@@ -87,7 +87,7 @@ def test_study_of_the_iterations(tmp_path, name, values):
     )
     assert run.status == "converged"
     assert np.ptp(run.table.errors["one level"].values) <= 2
-    assert (tmp_path / "out" / "figures" / "convergence.png").stat().st_size > 10_000
+    assert (tmp_path / "out" / "figures" / "iterations.png").stat().st_size > 10_000
 
 
 @pytest.mark.parametrize("error", ["strong", "weak"])

@@ -1,4 +1,4 @@
-"""Figures of the studies of stability and of multilevel Monte Carlo: they show the numbers given."""
+"""Figures of studies of stability, iterations and multilevel Monte Carlo: they show the numbers given."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ pytest.importorskip("matplotlib")
 
 from fem_deepest.errors import InputError
 from fem_deepest.figures import save
+from fem_deepest.figures.iterations import iterations
 from fem_deepest.figures.multilevel import multilevel
 from fem_deepest.figures.stability import stability
 from fem_deepest.studies.column import Errors
@@ -73,3 +74,30 @@ def test_four_panels(tmp_path) -> None:
     np.testing.assert_allclose(work.lines[0].get_ydata(), eps**-3.0)
     assert "-4.00" in work.get_legend().get_texts()[1].get_text()
     assert save(figure, tmp_path / "multilevel.png").stat().st_size > 20_000
+
+
+def test_iterations_from_zero_up_with_their_numbers(tmp_path) -> None:
+    """A number is left out where that of the column before is."""
+    q, alone, nested = np.array([2.0, 4.0, 8.0]), [30, 31, 30], [30, 9, 4]
+    figure = iterations(
+        q, "cells", {"alone": alone, "nested": nested}, {"nested": [1, 2, 3], "all": [2, 3, 5]}, "T"
+    )
+    steps, seconds = figure.axes
+    lines = {line.get_label(): line for line in steps.lines}
+    np.testing.assert_array_equal(lines["alone"].get_ydata(), alone)
+    np.testing.assert_array_equal(lines["nested"].get_xdata(), q)
+    assert steps.get_ylim()[0] == 0.0
+    assert steps.get_ylim()[1] > 31.0
+    assert [text.get_text() for text in steps.texts] == ["30", "31", "30", "9", "4"]
+    assert seconds.lines[0].get_color() == lines["nested"].get_color()
+    assert seconds.get_yscale() == "log"
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["alone", "nested", "all"]
+    assert save(figure, tmp_path / "iterations.png").stat().st_size > 10_000
+
+
+def test_iterations_refuse_what_does_not_belong_together() -> None:
+    with pytest.raises(InputError, match=r"a has shape \(2,\)"):
+        iterations([1.0, 2.0, 4.0], "n", {"a": [1, 2]}, {})
+    with pytest.raises(InputError, match="7 columns"):
+        iterations([1.0], "n", {str(i): [1] for i in range(7)}, {})
