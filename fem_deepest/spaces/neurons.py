@@ -52,12 +52,15 @@ class NeuronSpace:
         lumped: Whether ``M_S`` is lumped.
         kind: "points", "interval", "rectangle" or "mesh".
         is_points: Whether there is no geometry.
+        comm: Ranks that share the index, see :class:`.SpreadSpace`; None: every rank has all of it.
 
     Raises:
         InputError: No nodes or channels, an element or a mass that there is not.
 
     Nothing here is collective: every rank has the whole index.
     """
+
+    comm: MPI.Intracomm | None = None
 
     def __init__(
         self,

@@ -96,7 +96,8 @@ class Prior:
         one, none = np.ones(1), np.empty(0)
         here, beside = (strength * one, none), (along * one, none) if ell else None
         V, shapes = network.index.factor, network.shapes
-        self.readout = precision(here, beside, Factor.plain(shapes.readout[0]), V + Factor.plain(1))
+        outputs = Factor.plain(shapes.readout[0])
+        self.readout = precision(here, beside, outputs, network.readout.columns)
         self.lift = precision(here, beside, V, Factor.plain(shapes.lift[1]))
         weights = network.index.weights
         self._model = np.multiply.outer(network.depth.steps, model * weights / samples)[..., None]
