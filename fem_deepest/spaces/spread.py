@@ -251,10 +251,11 @@ class SpreadFactor(Factor):
     Collective on the ranks of the index: :meth:`apply_stiffness`.
     """
 
+    shared = True
+
     def __init__(self, space: SpreadSpace) -> None:
         super().__init__(space.node_weights, lambda: space.field.stiffness)
         self.ghosts = space.ghosts
-        self.number = space.number
 
     def apply_stiffness(self, a: Array, axis: int) -> Array:
         """``K a`` along an axis, a new array."""

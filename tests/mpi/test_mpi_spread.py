@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.action.network.numbering import Numbering
 from fem_deepest.errors import InputError
 from fem_deepest.network.activation import activation
-from fem_deepest.network.coupling.operators import local
-from fem_deepest.network.coupling.spread import spread_local
+from fem_deepest.network.coupling.operators import elliptic, local
+from fem_deepest.network.coupling.spread import spread_elliptic, spread_local
 from fem_deepest.network.loss import CrossEntropy
 from fem_deepest.network.network import Network
 from fem_deepest.network.scheme import scheme
@@ -43,13 +44,15 @@ INDICES: dict[str, tuple[Any, Any]] = {
         lambda comm, channels: SpreadSpace.over_mesh(comm, SQUARE, channels),
     ),
 }
-indices = pytest.mark.parametrize("name", INDICES)
 OPTIONS: dict[str, dict[str, Any]] = {
     "strong": {},
     "weak": {"R_f": 5.0, "R_0": 4.0, "scheme_name": "rk2", "leak": 0.2, "lift": "linear"},
+    "smooth": {"R_f": 5.0, "ell": 0.4, "lift": "linear"},
+    "elliptic": {"kernel": 0.8, "ell": 0.4, "channels": 2, "scheme_name": "rk2"},
     "channels": {"channels": 2, "R_0": 4.0, "readout": "project"},
 }
-options = pytest.mark.parametrize("given", OPTIONS.values(), ids=OPTIONS)
+CASES = [(name, kind) for name in ("interval", "rectangle") for kind in OPTIONS]
+CASES += [("mesh", "weak"), ("mesh", "smooth"), ("mesh", "elliptic")]
 
 
 def both(name: str, parts: int = WORLD.size, **given: Any) -> tuple[NetworkAction, NetworkAction]:
@@ -78,15 +81,17 @@ def network_action(
     ell: float = 0.0,
     strength: float = 1e-2,
     channels: int = 1,
+    kernel: float = 0.0,
 ) -> NetworkAction:
-    """Four graded depth cells, 13 samples of 3 classes with 4 inputs."""
+    """Four graded depth cells, 13 samples of 3 classes with 4 inputs; ``kernel`` is that of elliptic."""
     random = np.random.default_rng(5)
     enter = 0.5 * random.standard_normal((whole.neurons, 4))
     leave = random.standard_normal((3, whole.neurons)) / whole.neurons
-    make: Any = local
+    make: Any = partial(elliptic, kappa=kernel) if kernel else local
     if isinstance(index, SpreadSpace):
         rows = (np.arange(channels)[:, None] * index.size + index.number).ravel()
-        enter, leave, make = enter[rows], leave[:, rows], spread_local
+        enter, leave = enter[rows], leave[:, rows]
+        make = partial(spread_elliptic, kappa=kernel) if kernel else spread_local
     # Cells have a size of one, but those of the mesh: second derivatives would be very large numbers.
     names = {"interval": ALL, "rectangle": [*ALL, "hessian"], "mesh": ["1", "grad"]}[index.kind]
     network = Network(
@@ -128,12 +133,9 @@ def close(a: np.ndarray, b: np.ndarray) -> None:
     np.testing.assert_allclose(a, b, rtol=0.0, atol=1e-12 * np.abs(b).max())
 
 
-@indices
-@options
-def test_the_action_and_its_derivatives_are_those_of_one_rank(
-    name: str, given: dict[str, Any]
-) -> None:
-    parallel, serial = both(name, **given)
+@pytest.mark.parametrize(("name", "kind"), CASES)
+def test_the_action_and_its_derivatives_are_those_of_one_rank(name: str, kind: str) -> None:
+    parallel, serial = both(name, **OPTIONS[kind])
     numbering = Numbering(parallel)
     u, d = (control(parallel, numbering, seed) for seed in (1, 2))
     v, e = (random_control(serial, seed, 0.1) for seed in (1, 2))

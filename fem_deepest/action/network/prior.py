@@ -38,6 +38,7 @@ from fem_deepest.spaces import ControlSpace, Parameters
 from fem_deepest.spaces.factor import Factor
 from fem_deepest.spaces.separable import SeparablePrecision
 from fem_deepest.spaces.sparse_precision import SparsePrecision
+from fem_deepest.spaces.spread_elliptic import SpreadPrecision
 
 Array = NDArray[np.float64]
 Operation = Callable[[SeparablePrecision], Callable[[Array, Array], None]]
@@ -83,7 +84,9 @@ class Prior:
         rows, columns = network.coupling.rows, network.coupling.columns
         # A kernel has N^2 numbers, and modes of the index no more; else all of it has to be O(N).
         both = rows.has_stiffness and columns.has_stiffness
-        precision = SeparablePrecision if both else SparsePrecision
+        precision: type[SeparablePrecision] = SeparablePrecision if both else SparsePrecision
+        if network.index.comm is not None:
+            precision = SpreadPrecision
         self.field = precision(
             (
                 zeroth * mass[0] + strength * stiffness[0],

@@ -337,11 +337,7 @@ def elliptic(
     Raises:
         InputError: As :func:`local`, or the index has no Laplace operator. Not collective.
     """
-    if not kappa > 0.0:
-        raise InputError(
-            f"the screening kappa = {kappa} of the elliptic coupling must be positive: without it "
-            "constants have no image; take for example 1"
-        )
+    check_screening(kappa)
     index.operator("laplace")  # refuses an index without
     mass = sparse.diags_array(index.node_weights) if index.lumped else index.field.mass
     return OperatorCoupling(
@@ -352,6 +348,15 @@ def elliptic(
         screened=Screened(mass, index.field.stiffness, kappa),
         text=f"coefficients w of {', '.join(names)} and bias b",
     )
+
+
+def check_screening(kappa: float) -> None:
+    """Refuse a ``kappa`` that is not positive."""
+    if not kappa > 0.0:
+        raise InputError(
+            f"the screening kappa = {kappa} of the elliptic coupling must be positive: without it "
+            "constants have no image; take for example 1"
+        )
 
 
 def operators(index: NeuronSpace, names: Sequence[str]) -> list[sparse.csr_array]:

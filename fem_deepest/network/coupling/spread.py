@@ -15,9 +15,15 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from fem_deepest.errors import InputError
-from fem_deepest.network.coupling.operators import OperatorCoupling, operators, symbols
+from fem_deepest.network.coupling.operators import (
+    OperatorCoupling,
+    check_screening,
+    operators,
+    symbols,
+)
 from fem_deepest.network.coupling.protocol import Sparse, Work
 from fem_deepest.spaces.spread import SpreadSpace
+from fem_deepest.spaces.spread_elliptic import SpreadScreened
 
 Array = NDArray[np.float64]
 
@@ -32,6 +38,7 @@ class SpreadOperators(OperatorCoupling):
         index: Neuron index, spread over ranks.
         names: Of the operators, as mathematics.
         text: What the parameters are.
+        screened: Elliptic solve before the operators.
 
     The products are collective on the ranks of the index.
     """
@@ -46,6 +53,7 @@ class SpreadOperators(OperatorCoupling):
         *,
         names: Sequence[str],
         text: str,
+        screened: SpreadScreened | None = None,
     ) -> None:
         super().__init__(
             [_square(matrix, index.ghosts.local) for matrix in matrices],
@@ -53,6 +61,7 @@ class SpreadOperators(OperatorCoupling):
             uniform=False,
             names=names,
             text=text,
+            screened=screened,
             rows=index.nodes,
         )
         self.comm, self.ghosts = index.comm, index.ghosts
@@ -78,6 +87,8 @@ class SpreadOperators(OperatorCoupling):
         fields = self._fields(image, self.ghosts.local)
         self.ghosts.add(fields)
         self._fields(out, self.nodes)[...] = fields[..., : self.nodes, :]
+        if self.screened:
+            self.screened.transposed(out, out)
 
     def second_adjoint(
         self,
@@ -129,7 +140,11 @@ class SpreadOperators(OperatorCoupling):
         return work[1]
 
     def _entered(self, x: Array, work: Work) -> Array:
-        """``x`` with its ghosts."""
+        """``x``, after the elliptic solve if there is one, with its ghosts."""
+        if self.screened:
+            solved = np.empty(x.shape)
+            self.screened.apply(x, solved)
+            x = solved
         state = work[1][..., :-1, :]
         fields = self._fields(state, self.ghosts.local)
         fields[..., : self.nodes, :] = self._fields(x, self.nodes)
@@ -147,6 +162,9 @@ class SpreadOperators(OperatorCoupling):
             rows = random.standard_normal((min(_TOGETHER, self.index.size - start), self.probes))
             here = np.flatnonzero((number >= start) & (number < start + len(rows)))
             states[here] = rows[number[here] - start]
+        if self.screened:
+            self.screened.apply(states[: self.nodes].copy(), states[: self.nodes])
+            self.ghosts.fill(states)
         squares = [np.sum((d[: self.nodes] @ states) ** 2) for d in self.operators]
         sums = self.comm.allreduce(np.array(squares), op=MPI.SUM)
         sizes = np.sqrt(sums / (self.index.size * self.probes))
@@ -170,6 +188,29 @@ def spread_local(index: SpreadSpace, names: Sequence[str]) -> SpreadOperators:
         index,
         names=symbols(index, names),
         text=f"coefficients w of {', '.join(names)} and bias b",
+    )
+
+
+def spread_elliptic(index: SpreadSpace, names: Sequence[str], kappa: float) -> SpreadOperators:
+    """Non-local coupling by differential operators of ``v``, ``(kappa^2 - Laplace) v = x``, likewise.
+
+    Args:
+        index: Neuron index.
+        names: Of ``D_m``, see :meth:`.NeuronSpace.operator`.
+        kappa: ``kappa > 0``; the coupling reaches about ``1/kappa``.
+
+    Raises:
+        InputError: As :func:`spread_local`, or ``kappa`` is not positive.
+
+    Collective on the ranks of the index.
+    """
+    check_screening(kappa)
+    return SpreadOperators(
+        operators(index, names),
+        index,
+        names=symbols(index, names),
+        text=f"coefficients w of {', '.join(names)} and bias b",
+        screened=SpreadScreened(index, kappa),
     )
 
 
