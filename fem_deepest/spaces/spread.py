@@ -25,13 +25,14 @@ from fem_deepest.errors import InputError
 from fem_deepest.spaces.domain import create_domain, read_domain
 from fem_deepest.spaces.factor import Factor
 from fem_deepest.spaces.ghosts import Ghosts
+from fem_deepest.spaces.index_field import IndexField
 from fem_deepest.spaces.neurons import NeuronSpace
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 
-class SpreadField:
+class SpreadField(IndexField):
     """P1 on a distributed mesh: its nodes, and matrices of owned rows.
 
     Args:
@@ -51,10 +52,8 @@ class SpreadField:
     Collective on the ranks of the mesh: the construction and every method.
     """
 
-    degree = 1
-
     def __init__(self, domain: Any, number: Callable[[Array], Integers] | None = None) -> None:
-        self.domain = domain
+        self.domain, self.degree = domain, 1
         self.V = fem.functionspace(domain, ("Lagrange", 1))
         rows, d = self.V.dofmap.index_map, domain.geometry.dim
         owned, self.size = rows.size_local, int(rows.size_global)
@@ -80,20 +79,49 @@ class SpreadField:
         self._place = place
         self.mass = self._ordered(mass, columns)
 
-    @cached_property
-    def stiffness(self) -> sparse.csr_matrix:
-        """``K_ij = int grad phi_i . grad phi_j``, (owned, local)."""
-        u, v = ufl.TrialFunction(self.V), ufl.TestFunction(self.V)
-        return self.matrix(ufl.inner(ufl.grad(u), ufl.grad(v)) * ufl.dx)
-
     def matrix(self, form: ufl.Form) -> sparse.csr_matrix:
         """The owned rows of a bilinear form, (owned, local)."""
         return self._ordered(*self._assembled(form))
 
     @cached_property
-    def global_dofs(self) -> Integers:
-        """Number of the local nodes, ghosts too, in DOLFINx' numbering of all ranks."""
-        return np.concatenate([self.dofs + self.V.dofmap.index_map.local_range[0], self._wanted])
+    def cell_nodes(self) -> Integers:  # type: ignore[override]
+        """Nodes of every cell, ghosts too, (cells, nodes of a cell)."""
+        rows = self.V.dofmap.index_map
+        dofs = np.arange(rows.size_local + rows.num_ghosts, dtype=np.int32)
+        return self._where(rows.local_to_global(dofs))[np.asarray(self.V.dofmap.list)]
+
+    @cached_property
+    def box(self) -> tuple[Array, Array]:  # type: ignore[override]
+        """Lower left and upper right corner of the box around the mesh."""
+        low, high = super().box
+        comm = self.domain.comm
+        comm.Allreduce(MPI.IN_PLACE, low, op=MPI.MIN)
+        comm.Allreduce(MPI.IN_PLACE, high, op=MPI.MAX)
+        return low, high
+
+    def summed(self, values: Array) -> Array:
+        """The sum of integrals over the cells of all ranks."""
+        out = np.empty_like(values)
+        self.domain.comm.Allreduce(values, out, op=MPI.SUM)
+        return out
+
+    def completed(self, B: sparse.csr_matrix) -> sparse.csr_matrix:
+        """Integrals (m, owned) of all cells at the nodes, from those of the own cells."""
+        x = np.zeros((self.ghosts.local, B.shape[0]))
+        x[: B.shape[1]] = B.toarray().T
+        self.ghosts.add(x)
+        return sparse.csr_matrix(x[: self.ghosts.owned].T)
+
+    def evaluate(self, points: Array) -> sparse.csr_matrix:
+        """Values between the nodes are not there.
+
+        Raises:
+            InputError: Always.
+        """
+        raise InputError(
+            "a field over a neuron index that is spread over ranks cannot be interpolated; gather it to "
+            "an index that is not spread"
+        )
 
     def _assembled(self, form: ufl.Form) -> tuple[sparse.csr_matrix, Integers]:
         """Owned rows in the order of DOLFINx, and the global number of every column."""
@@ -104,13 +132,17 @@ class SpreadField:
         return matrix.to_scipy().tocsr(), columns.local_to_global(np.arange(count, dtype=np.int32))
 
     def _ordered(self, matrix: sparse.csr_matrix, columns: Integers) -> sparse.csr_matrix:
-        first, last = self.V.dofmap.index_map.local_range
-        own = (columns >= first) & (columns < last)
-        where = np.searchsorted(self._wanted, columns) + self.ghosts.owned
-        where[own] = self._place[columns[own] - first]
         rows = matrix[self.dofs].tocoo()
-        shape = self.ghosts.owned, self.ghosts.local
-        return sparse.csr_matrix((rows.data, (rows.row, where[rows.col])), shape=shape)
+        entries = rows.data, (rows.row, self._where(columns)[rows.col])
+        return sparse.csr_matrix(entries, shape=(self.ghosts.owned, self.ghosts.local))
+
+    def _where(self, numbers: Integers) -> Integers:
+        """Local nodes of DOLFINx' numbers on all ranks."""
+        first, last = self.V.dofmap.index_map.local_range
+        own = (numbers >= first) & (numbers < last)
+        where = np.searchsorted(self._wanted, numbers) + self.ghosts.owned
+        where[own] = self._place[numbers[own] - first]
+        return where
 
 
 class SpreadSpace(NeuronSpace):

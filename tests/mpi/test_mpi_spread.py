@@ -13,7 +13,9 @@ from problems import random_control, samples
 
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.network.action import NetworkAction
+from fem_deepest.action.network.minibatch import Minibatches
 from fem_deepest.action.network.numbering import Numbering
+from fem_deepest.action.network.regression import regress_readout
 from fem_deepest.errors import InputError
 from fem_deepest.network.activation import activation
 from fem_deepest.network.coupling.operators import elliptic, local
@@ -21,6 +23,7 @@ from fem_deepest.network.coupling.spread import spread_elliptic, spread_local
 from fem_deepest.network.loss import CrossEntropy
 from fem_deepest.network.network import Network
 from fem_deepest.network.scheme import scheme
+from fem_deepest.solve.adaptivity import estimate
 from fem_deepest.solve.lmvm import minimise
 from fem_deepest.solve.memory import LimitedMemory
 from fem_deepest.spaces import DepthMesh, NeuronSpace, ProcessGrid
@@ -48,7 +51,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "strong": {},
     "weak": {"R_f": 5.0, "R_0": 4.0, "scheme_name": "rk2", "leak": 0.2, "lift": "linear"},
     "smooth": {"R_f": 5.0, "ell": 0.4, "lift": "linear"},
-    "elliptic": {"kernel": 0.8, "ell": 0.4, "channels": 2, "scheme_name": "rk2"},
+    "elliptic": {"kernel": 0.8, "ell": 0.4, "channels": 2},
     "channels": {"channels": 2, "R_0": 4.0, "readout": "project"},
 }
 CASES = [(name, kind) for name in ("interval", "rectangle") for kind in OPTIONS]
@@ -112,6 +115,7 @@ def network_action(
     return NetworkAction(
         grid, network, CrossEntropy(), z, labels,
         strength=strength, kappa=0.7, ell=ell, model_precision=R_f, input_precision=R_0,
+        blocks=1 if kernel else None,  # wide tiles: each solve is one of all ranks
     )  # fmt: skip
 
 
@@ -221,6 +225,19 @@ def test_random_starts_are_those_of_one_rank() -> None:
     close(index.gather(thetas[0], axis=1), thetas[1])
 
 
+@pytest.mark.parametrize(
+    ("name", "pixels"), [("interval", [7]), ("rectangle", [3, 4]), ("mesh", [5, 3])]
+)
+def test_pixels_enter_and_leave_as_on_one_rank(name: str, pixels: list[int]) -> None:
+    whole, make = INDICES[name]
+    alone, index = whole(2), make(WORLD, 2)
+    rows = np.concatenate([index.number, index.size + index.number])
+    np.testing.assert_allclose(index.enter(pixels), alone.enter(pixels)[rows], atol=1e-13)
+    np.testing.assert_allclose(index.leave(pixels), alone.leave(pixels)[:, rows], atol=1e-13)
+    with pytest.raises(InputError, match="cannot be interpolated"):
+        index.evaluate(index.coordinates)
+
+
 @pytest.mark.parametrize("channels", [1, 2])
 def test_a_rank_holds_its_part(channels: int) -> None:
     """Nodes are balanced to the ghosts of a partition, and all arrays have that size."""
@@ -265,6 +282,13 @@ def test_what_cannot_be_spread_is_refused() -> None:
         )
     with pytest.raises(InputError, match="eigenvectors"):
         index.factor.parts[0].modes  # noqa: B018
+    action = network_action(grid, index, whole(1), ell=0.5)
+    with pytest.raises(InputError, match="batch of samples"):
+        Minibatches(action, 2, 0)
+    with pytest.raises(InputError, match="estimate of the error"):
+        estimate(action, action.create())
+    with pytest.raises(InputError, match="by regression"):
+        regress_readout(action, action.create())
     with pytest.raises(InputError, match="multiple of the parts"):
         ProcessGrid.create(WORLD, WORLD.size + 1)
     if WORLD.size > 1:

@@ -149,6 +149,21 @@ class NetworkAction:
         self.parts = Parts(*[np.nan] * 5)
         self.evaluations = self.hessians = 0
 
+    def require_whole_index(self, what: str) -> None:
+        """Refuse what is not made for an index that is spread over ranks. Not collective.
+
+        Args:
+            what: Name of it.
+
+        Raises:
+            InputError: The index is spread.
+        """
+        if self.network.index.comm is not None:
+            raise InputError(
+                f"{what} was asked for on a neuron index that is spread over ranks, expected one that "
+                "every rank has as a whole; take an index that is not spread"
+            )
+
     def create(self) -> PETSc.Vec:
         """Zero control."""
         return self.space.create()

@@ -34,10 +34,12 @@ def regress_readout(action: NetworkAction, u: PETSc.Vec) -> None:
         u: Control; overwritten.
 
     Raises:
-        InputError: The loss is another, the readout is fixed, or there are forcings.
+        InputError: The loss is another, the readout is fixed, or there are forcings, or the index is
+            spread over ranks.
 
     Collective on the grid. The sums have the same bits on any number of ranks.
     """
+    action.require_whole_index("a readout by regression")
     network, loss = action.network, action.loss
     if (
         not isinstance(loss, LeastSquares)
