@@ -71,6 +71,8 @@ class Network:
                 f"the coupling is one of {self.coupling.neurons} neurons, but the index has {n}; make "
                 "both of the same index"
             )
+        if self.index.comm is not None:
+            self._check_spread()
         if self.enter is None and not self.linear_lift and n < self.inputs:
             raise InputError(
                 f"{n} neurons cannot hold {self.inputs} inputs by zero-padding; take at least "
@@ -80,6 +82,26 @@ class Network:
             raise InputError(
                 f"{n} neurons cannot show {self.outputs} outputs; take at least {self.outputs} "
                 'neurons or readout = "linear"'
+            )
+
+    def _check_spread(self) -> None:
+        """Refuse what an index that is spread over ranks cannot have."""
+        if self.coupling.comm is None:
+            raise InputError(
+                "the neuron index is spread over ranks, but its coupling is not; take the local or the "
+                "elliptic coupling of that index"
+            )
+        if any(row[j] for j, row in enumerate(self.scheme.a)):
+            raise InputError(
+                "an implicit scheme was asked for on a neuron index that is spread over ranks, whose "
+                "stages are solved on one rank; take an explicit scheme ('euler', 'rk2', 'rk4')"
+            )
+        padded = self.enter is None and not self.linear_lift
+        if padded or (self.leave is None and not self.linear_readout):
+            raise InputError(
+                "the first neurons of an index that is spread over ranks were asked for as "
+                f"{'inputs' if padded else 'outputs'}, which belong to one rank; take 'linear' or "
+                "'project'"
             )
 
     @property
@@ -95,7 +117,9 @@ class Network:
     @cached_property
     def readout(self) -> Readout:
         """The readout."""
-        return Readout(self.index.factor, self.outputs, self.linear_readout, self.leave)
+        return Readout(
+            self.index.factor, self.outputs, self.linear_readout, self.leave, self.index.comm
+        )
 
     def stage_parameters(self, theta: Array) -> Array:
         """Effective parameters of the coupling where a step needs them, (n, S, rows, columns).

@@ -100,6 +100,7 @@ def estimate(action: NetworkAction, u: PETSc.Vec) -> Indicators:
 
     Collective. The same bits on all ranks and on any number of them, as sums over samples have.
     """
+    action.require_whole_index("an estimate of the error in depth")
     network, grid, array = action.network, action.grid, u.array_r
     cells, steps, order = network.depth.cells, network.depth.steps, network.scheme.order
     point = action.point(u)

@@ -40,9 +40,12 @@ class Factor:
         uniform: The number ``m`` where ``M = m 1``, else None.
         has_stiffness: Whether ``K`` is not zero.
         is_plain: ``M = 1`` and ``K = 0``: an index set without any geometry.
+        shared: Whether there are functions on other ranks, which ``K`` couples to these.
 
     Nothing here is collective. Every method takes the axis of an array that belongs to the factor.
     """
+
+    shared = False
 
     def __init__(
         self,
@@ -127,6 +130,10 @@ class Factor:
         """``K a`` along an axis, a new array."""
         if not self.has_stiffness:
             return np.zeros_like(a)
+        if any(part.shared for part in self._parts):
+            edges = np.cumsum([part.size for part in self._parts])[:-1]
+            pieces = zip(self._parts, np.split(a, edges, axis), strict=True)
+            return np.concatenate([part.apply_stiffness(b, axis) for part, b in pieces], axis)
         return _along_axis(self.stiffness.__matmul__, a, axis)
 
     @cached_property

@@ -1,15 +1,15 @@
-"""Process grid depth x data, and sums over samples that have the same bits on any number of ranks."""
+"""Process grid of the ranks, and sums over samples that have the same bits on any number of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from fem_deepest.errors import NumericalFailure
+from fem_deepest.errors import InputError, NumericalFailure
 
 Array = NDArray[np.float64]
 
@@ -19,26 +19,48 @@ FEW = 64  # narrower blocks would spend their time between the matrix products
 
 @dataclass(frozen=True)
 class ProcessGrid:
-    """Ranks in a grid depth x data: a row shares a depth slab, a column shares samples.
+    """Ranks in a grid slabs x data: a row shares a slab, a column shares samples.
 
-    The depth axis has extent one so far: one slab holds the whole depth. Samples are dealt out over
-    the data axis in contiguous blocks; the parameters of a slab belong to its first data rank, so
-    that the inner products of a solver have the same bits on any number of data ranks.
+    A slab is a part of the neuron index through the whole depth; by default there is one, with all
+    of the index. Samples are dealt out over the data axis in contiguous blocks; the parameters of a
+    slab belong to its first data rank, so that the inner products of a solver have the same bits on
+    any number of data ranks.
 
     Attributes:
         comm: All ranks.
-        data: Communicator of the ranks that share this rank's depth slab.
-        shape: Extent (depth, data).
+        data: Communicator of the ranks that share this rank's slab.
+        shape: Extent (slabs, data).
+        index: Communicator of the ranks that share this rank's samples, one of each slab.
     """
 
     comm: MPI.Intracomm
     data: MPI.Intracomm
     shape: tuple[int, int]
+    index: MPI.Intracomm = field(default_factory=lambda: MPI.COMM_SELF)
 
     @classmethod
-    def create(cls, comm: MPI.Intracomm = MPI.COMM_WORLD) -> ProcessGrid:
-        """Grid 1 x size on ``comm``. Collective on ``comm``."""
-        return cls(comm, comm, (1, comm.size))
+    def create(cls, comm: MPI.Intracomm = MPI.COMM_WORLD, index: int = 1) -> ProcessGrid:
+        """Grid index x (size / index) on ``comm``. Collective on ``comm``.
+
+        Args:
+            comm: All ranks.
+            index: Parts of the neuron index; see :class:`.SpreadSpace`. Neighbours in rank share
+                samples, since they talk most.
+
+        Raises:
+            InputError: The ranks are no multiple of ``index``.
+        """
+        if index == 1:
+            return cls(comm, comm, (1, comm.size))
+        if index < 1 or comm.size % index:
+            raise InputError(
+                f"{comm.size} ranks were given to a neuron index in {index} parts, expected a multiple "
+                "of the parts; take other ranks or parts"
+            )
+        samples, slab = divmod(comm.rank, index)
+        data = MPI.Intracomm(comm.Split(slab, samples))
+        along = MPI.Intracomm(comm.Split(samples, slab))
+        return cls(comm, data, (index, comm.size // index), along)
 
     @property
     def owner(self) -> bool:

@@ -109,6 +109,25 @@ class IndexField:
         distance = ufl.sqrt(ufl.inner(apart, apart))
         return self.matrix(ufl.jump(u) * ufl.jump(v) / distance * ufl.dS)
 
+    @property
+    def box(self) -> tuple[Array, Array]:
+        """Lower left and upper right corner of the box around the mesh."""
+        x = self.domain.geometry.x[:, : self.domain.geometry.dim]
+        return x.min(axis=0), x.max(axis=0)
+
+    @property
+    def cells(self) -> int:
+        """Number of cells that belong to this rank."""
+        return int(self.domain.topology.index_map(self.domain.topology.dim).size_local)
+
+    def summed(self, values: Array) -> Array:
+        """The sum of integrals over the cells of all ranks."""
+        return values
+
+    def completed(self, B: sparse.csr_matrix) -> sparse.csr_matrix:
+        """Integrals (m, nodes) of all cells at the nodes, from those of :attr:`cells`."""
+        return B
+
     def tabulate(self, points: Array, cells: NDArray[np.int32]) -> Array:
         """Basis functions of cells (m,) at points (m, d) in them, (m, nodes of a cell)."""
         X, _ = pull_back(self.domain, points, cells)

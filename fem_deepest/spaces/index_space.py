@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from mpi4py import MPI
 from numpy.typing import NDArray
 from scipy import sparse
 
@@ -48,12 +49,15 @@ class IndexSpace:
         lumped: Whether ``M_S`` is lumped.
         kind: "points", "interval", "rectangle" or "mesh".
         is_points: Whether there is no geometry.
+        comm: Ranks that share the index, see :class:`.SpreadSpace`; None: every rank has all of it.
 
     Raises:
         InputError: No nodes or channels, an element or a mass that there is not.
 
     Nothing here is collective: every rank has the whole index.
     """
+
+    comm: MPI.Intracomm | None = None
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ the index,
 
 adjoint in the inner products of the index and of the pixels. The functional ``leave`` of a field is the
 same number on every refinement whose space holds the field: the data of a network do not know its
-width. Nothing here is collective.
+width. Collective on the ranks of an index that is spread over some; else nothing here is collective.
 """
 
 from __future__ import annotations
@@ -52,15 +52,16 @@ def integrals(space: IndexSpace, shape: Sequence[int]) -> sparse.csr_matrix:
             + " or a mesh of that dimension"
         )
     field = space.field
-    x = field.domain.geometry.x[:, : space.dimension]
-    low, high = x.min(axis=0), x.max(axis=0)
-    cells, pixels, points, weights = overlaps(field.domain, low, high - low, counts, field.degree)
+    low, high = field.box
+    pieces = overlaps(field.domain, low, high - low, counts, field.degree)
+    own = pieces[0] < field.cells
+    cells, pixels, points, weights = (piece[own] for piece in pieces)
     values = weights[:, None] * field.tabulate(points, cells)
     rows = np.broadcast_to(pixels[:, None], values.shape)
     d = int(np.prod(counts))
     entries = values.ravel(), (rows.ravel(), field.cell_nodes[cells].ravel())
-    B = sparse.csr_matrix(entries, shape=(d, space.nodes))
-    inside = np.bincount(pixels, weights, minlength=d) * d / float(np.prod(high - low))
+    B = field.completed(sparse.csr_matrix(entries, shape=(d, field.cell_nodes.max() + 1)))
+    inside = field.summed(np.bincount(pixels, weights, minlength=d)) * d / np.prod(high - low)
     lost = np.flatnonzero(inside < _LOST)
     if lost.size:
         place = np.unravel_index(lost[0], counts)
@@ -82,5 +83,5 @@ def enter(space: IndexSpace, shape: Sequence[int]) -> Array:
 def leave(space: IndexSpace, shape: Sequence[int]) -> Array:
     """The cell means (d, N) of channel 0, see the module."""
     B = integrals(space, shape)
-    one = B.toarray() / np.asarray(B.sum(axis=1))
+    one = B.toarray() / space.field.summed(np.asarray(B.sum(axis=1)))
     return np.concatenate([one, np.zeros((one.shape[0], space.neurons - space.nodes))], axis=1)

@@ -39,7 +39,7 @@ class SparsePrecision(SeparablePrecision):
         elif r.size:
             vectors, _ = self._systems
             x = np.asarray(np.tensordot(vectors.T, r, 1), dtype=np.float64)
-            self._substitute_each(x, Cholesky.solve, 1.0, out)
+            self._substitute_each(x, lambda system, r: system.solve(r), 1.0, out)
 
     def inverse_root(self, z: Array, out: Array) -> None:
         """``out = R z`` with ``R R^T = P^{-1}``: ``R = Psi L^{-T} (x) D^{-1/2}``, ``nu M + K = L L^T``."""
@@ -51,14 +51,17 @@ class SparsePrecision(SeparablePrecision):
     @cached_property
     def _systems(self) -> tuple[Array, list[Cholesky]]:
         """``Psi``, and ``nu M + K`` for each ``nu``."""
-        A, B = (
-            np.diag(diagonal) + np.diag(off, 1) + np.diag(off, -1)
-            for diagonal, off in (self.depth, self._along)
-        )
-        values, vectors = linalg.eigh(A, B)
+        values, vectors = linalg.eigh(*self._pencil())
         factor = self.rows if self.rows.has_stiffness else self.columns
         systems = [Cholesky(nu * factor.mass + factor.stiffness) for nu in values]
         return np.asarray(vectors), systems
+
+    def _pencil(self) -> list[Array]:
+        """``A`` and ``B``."""
+        return [
+            np.diag(diagonal) + np.diag(off, 1) + np.diag(off, -1)
+            for diagonal, off in (self.depth, self._along)
+        ]
 
     def _substitute_each(
         self, x: Array, operation: Callable[[Cholesky, Array], Array], power: float, out: Array

@@ -35,37 +35,44 @@ class Stencils:
     Args:
         operators: ``D_m``, each (nodes, nodes).
         channels: ``C``.
+        rows: ``D_m`` is zero below so many rows, and what it gives are fields over the first nodes; a
+            stencil has zeros at the others. By default all of them.
 
     Attributes:
+        nodes: Nodes of what operators act on.
+        rows: Nodes of what they give.
         neighbours: (nodes, J).
         columns: ``D`` with a column for every node and neighbour, sparse (M, nodes J).
 
     Arrays may have axes for networks side by side in front. Nothing here is collective.
     """
 
-    def __init__(self, operators: Sequence[sparse.csr_array], channels: int) -> None:
+    def __init__(
+        self, operators: Sequence[sparse.csr_array], channels: int, rows: int | None = None
+    ) -> None:
         self.channels, self.count = channels, len(operators)
         self.nodes = operators[0].shape[0]
+        self.rows = self.nodes if rows is None else rows
         operators = [_thinned(d) for d in operators]
         pattern = sum((abs(d) for d in operators), sparse.csr_array((self.nodes, self.nodes)))
         pattern = sparse.csr_array(pattern + pattern.T)
         pattern.sort_indices()
         lengths = np.diff(pattern.indptr)
         self.size = int(lengths.max(initial=1))
-        rows = np.repeat(np.arange(self.nodes), lengths)
-        places = np.arange(rows.size) - np.repeat(pattern.indptr[:-1], lengths)
+        row = np.repeat(np.arange(self.nodes), lengths)
+        places = np.arange(row.size) - np.repeat(pattern.indptr[:-1], lengths)
         own = np.arange(self.nodes)[:, None]
         self.neighbours = np.repeat(own, self.size, axis=1)
-        self.neighbours[rows, places] = pattern.indices
+        self.neighbours[row, places] = pattern.indices
         self._real = np.zeros(self.neighbours.shape, bool)
-        self._real[rows, places] = True
+        self._real[row, places] = True
         self._gather = np.concatenate(
             [c * self.nodes + self.neighbours for c in range(channels)]
             + [np.full_like(own, channels * self.nodes)],
             axis=1,
         )
         # The number of each pair of a node and a neighbour, from 1: zeros would be no entries.
-        numbers = rows * self.size + places
+        numbers = row * self.size + places
         pair = sparse.csr_array((numbers + 1, pattern.indices, pattern.indptr), pattern.shape)
         self._mirror = np.arange(self.nodes * self.size)
         self._mirror[numbers] = sparse.csr_array(pair.T.tocsr()).sorted_indices().data - 1
@@ -81,15 +88,15 @@ class Stencils:
 
     @cached_property
     def values(self) -> Array:
-        """``D_m`` by node and neighbour, (nodes, M, J), dense: for few operators."""
+        """``D_m`` by node and neighbour, (rows, M, J), dense: for few operators."""
         dense = self.columns.toarray().reshape(self.count, self.nodes, self.size)
-        return np.ascontiguousarray(dense.swapaxes(0, 1))
+        return np.ascontiguousarray(dense[:, : self.rows].swapaxes(0, 1))
 
     @cached_property
     def is_whole(self) -> bool:
         """Whether products are those of whole matrices."""
         neurons = self.channels * self.nodes
-        return neurons <= min(_WHOLE * self.size, _LARGEST)
+        return self.rows == self.nodes and neurons <= min(_WHOLE * self.size, _LARGEST)
 
     def buffers(self, width: int, lead: tuple[int, ...]) -> tuple[Array, ...]:
         """Work arrays for ``width`` samples: two whole matrices, or gathered nodes of a block."""
@@ -102,32 +109,38 @@ class Stencils:
         return (np.empty((*lead, min(nodes, self.nodes), terms, width)),)
 
     def apply(self, stencil: Array, x: Array, out: Array, work: Sequence[Array]) -> None:
-        """``out = A x`` for states (..., C nodes, K), or ``A [x; 1]`` with the constant."""
+        """``out = A x`` (..., C rows, K) of (..., C nodes, K), or ``A [x; 1]`` with the constant."""
         if self.is_whole:
             matrix = self._scattered(stencil, work[0])
             np.matmul(matrix[..., : x.shape[-2]], x, out=out)
             return
-        fields = self._fields(out)
-        for nodes, gathered in self._blocks(x, stencil.shape[-1], work[0]):
+        self._apply(stencil, x, self._fields(out, self.rows), work)
+
+    def _apply(self, stencil: Array, x: Array, fields: Array, work: Sequence[Array]) -> None:
+        """``A x`` at the first nodes, as many as ``fields`` (..., nodes, C, K) has."""
+        for nodes, gathered in self._blocks(x, stencil.shape[-1], work[0], fields.shape[-3]):
             np.matmul(stencil[..., nodes, :, :], gathered, out=fields[..., nodes, :, :])
 
     def apply_transposed(self, stencil: Array, v: Array, out: Array, work: Sequence[Array]) -> None:
-        """``out = A^T v`` without the constant."""
+        """``out = A^T v`` without the constant, both (..., C nodes, K)."""
         if self.is_whole:
             matrix = self._scattered(stencil, work[0])[..., :-1]
             np.matmul(np.swapaxes(matrix, -1, -2), v, out=out)
         else:
-            self.apply(self._transposed(stencil), v, out, work)
+            self._apply(self._transposed(stencil), v, self._fields(out, self.nodes), work)
 
     def outer(self, v: Array, x: Array, out: Array, work: Sequence[Array]) -> None:
-        """``out_A = sum_k v_k x_k^T`` at the places of ``A``: the derivative of ``v . A x`` in ``A``."""
+        """``out_A = sum_k v_k x_k^T`` at the places of ``A``: the derivative of ``v . A x`` in ``A``.
+
+        ``v`` is (..., C rows, K), and ``out`` has no other rows.
+        """
         if self.is_whole:
             product = work[1][..., : x.shape[-2]]
             np.matmul(v, np.swapaxes(x, -1, -2), out=product)
             self._collected(work[1], out)
             return
-        fields = self._fields(v)
-        for nodes, gathered in self._blocks(x, out.shape[-1], work[0]):
+        fields = self._fields(v, self.rows)
+        for nodes, gathered in self._blocks(x, out.shape[-1], work[0], self.rows):
             np.matmul(
                 fields[..., nodes, :, :],
                 np.swapaxes(gathered, -1, -2),
@@ -169,12 +182,14 @@ class Stencils:
         # (node, neighbour, from, to) of A^T is (to, from) of A.
         return np.moveaxis(mirrored, -3, -1).swapaxes(-3, -2).reshape(*lead, self.nodes, c, c * j)
 
-    def _blocks(self, x: Array, terms: int, block: Array) -> Iterator[tuple[slice, Array]]:
-        """Nodes block by block with the first ``terms`` of what their stencils act on."""
+    def _blocks(
+        self, x: Array, terms: int, block: Array, rows: int
+    ) -> Iterator[tuple[slice, Array]]:
+        """The first nodes block by block with the first ``terms`` of what their stencils act on."""
         lead, step, width = block.shape[:-3], block.shape[-3], block.shape[-1]
         memory = block.reshape(-1)
-        for start in range(0, self.nodes, step):
-            nodes = slice(start, min(start + step, self.nodes))
+        for start in range(0, rows, step):
+            nodes = slice(start, min(start + step, rows))
             count = nodes.stop - start
             gathered = memory[: prod(lead) * count * terms * width].reshape(
                 *lead, count, terms, width
@@ -183,9 +198,9 @@ class Stencils:
             np.take(x, self._gather[nodes, :terms], axis=-2, out=gathered, mode="clip")
             yield nodes, gathered
 
-    def _fields(self, z: Array) -> Array:
+    def _fields(self, z: Array, nodes: int) -> Array:
         """States (..., C nodes, K) as (..., nodes, C, K)."""
-        split = z.reshape(*z.shape[:-2], self.channels, self.nodes, z.shape[-1])
+        split = z.reshape(*z.shape[:-2], self.channels, nodes, z.shape[-1])
         return np.swapaxes(split, -3, -2)
 
 

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from mpi4py import MPI
 from numpy.typing import NDArray
 
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.network.prior import Prior
-from fem_deepest.action.network.tiles import SCALARS, Point, Sums, Tiles
+from fem_deepest.action.network.tiles import COMMON, SCALARS, Point, Sums, Tiles
 from fem_deepest.errors import InputError
 from fem_deepest.network.loss import Loss
 from fem_deepest.network.network import TILE, Network
@@ -46,7 +47,8 @@ class NetworkAction:
     ``xi_0`` the input is clamped. Fulfils :class:`fem_deepest.action.protocol.Action`.
 
     Args:
-        grid: Process grid; the samples are dealt out over its data axis.
+        grid: Process grid; the samples are dealt out over its data axis, and the neurons of an index
+            that is spread over ranks over its index axis.
         network: The network.
         loss: ``Phi_T`` of the output.
         inputs: All inputs, shape (K, d), the same array on every rank.
@@ -68,7 +70,8 @@ class NetworkAction:
         hessians: Hessian and Gauss-Newton products so far.
 
     Raises:
-        InputError: A precision or strength is not positive, or there are no samples.
+        InputError: A precision or strength is not positive, or there are no samples, or the index is
+            spread over other ranks than those of the grid.
 
     Collective on the grid: construction and every method.
     """
@@ -97,6 +100,12 @@ class NetworkAction:
             raise InputError(f"ell must be finite and not negative, got {ell}")
         if len(inputs) == 0:
             raise InputError("the action needs at least one sample, got none")
+        parts = 1 if network.index.comm is None else network.index.comm.size
+        if parts != grid.index.size:
+            raise InputError(
+                f"a neuron index on {parts} ranks was given to a process grid whose index axis has "
+                f"{grid.index.size}; make the index on grid.index"
+            )
         self.grid, self.network, self.loss = grid, network, loss
         self.samples = len(inputs)
         self.model_precision, self.input_precision = model_precision, input_precision
@@ -139,6 +148,21 @@ class NetworkAction:
         self._views: dict[int, tuple[Array, Sums]] = {}
         self.parts = Parts(*[np.nan] * 5)
         self.evaluations = self.hessians = 0
+
+    def require_whole_index(self, what: str) -> None:
+        """Refuse what is not made for an index that is spread over ranks. Not collective.
+
+        Args:
+            what: Name of it.
+
+        Raises:
+            InputError: The index is spread.
+        """
+        if self.network.index.comm is not None:
+            raise InputError(
+                f"{what} was asked for on a neuron index that is spread over ranks, expected one that "
+                "every rank has as a whole; take an index that is not spread"
+            )
 
     def create(self) -> PETSc.Vec:
         """Zero control."""
@@ -232,6 +256,10 @@ class NetworkAction:
             shared[:SCALARS] = totals
             shared[SCALARS] = 0.5 * np.dot(u.array_r[:size], self._riesz.array_r[:size])
         self.grid.data.Bcast(shared, root=0)
+        if self.grid.index.size > 1:
+            # The output and what is made of it are the same on all parts of the index.
+            shared[:COMMON] *= self.grid.index.rank == 0
+            self.grid.index.Allreduce(MPI.IN_PLACE, shared, op=MPI.SUM)
         loss, score, model, initial, prior = (float(v) for v in shared)
         misfit, model = (loss + initial) / self.samples, model / self.samples
         self.parts = Parts(

@@ -56,6 +56,7 @@ class Minibatches:
                     f"batches of samples are for the strong constraint, but {name} = {value:g}: a "
                     f"forcing belongs to one sample and would rest in other batches; take {name} = inf"
                 )
+        action.require_whole_index("a batch of samples")
         self.action = action
         self.subsets = Subsets(seed, action.samples, size)
         inputs, targets = gathered_data(action)

@@ -38,6 +38,7 @@ from fem_deepest.spaces import ControlSpace, Parameters
 from fem_deepest.spaces.factor import Factor
 from fem_deepest.spaces.separable import SeparablePrecision
 from fem_deepest.spaces.sparse_precision import SparsePrecision
+from fem_deepest.spaces.spread_elliptic import SpreadPrecision
 
 Array = NDArray[np.float64]
 Operation = Callable[[SeparablePrecision], Callable[[Array, Array], None]]
@@ -83,7 +84,9 @@ class Prior:
         rows, columns = network.coupling.rows, network.coupling.columns
         # A kernel has N^2 numbers, and modes of the index no more; else all of it has to be O(N).
         both = rows.has_stiffness and columns.has_stiffness
-        precision = SeparablePrecision if both else SparsePrecision
+        precision: type[SeparablePrecision] = SeparablePrecision if both else SparsePrecision
+        if network.index.comm is not None:
+            precision = SpreadPrecision
         self.field = precision(
             (
                 zeroth * mass[0] + strength * stiffness[0],
@@ -96,7 +99,8 @@ class Prior:
         one, none = np.ones(1), np.empty(0)
         here, beside = (strength * one, none), (along * one, none) if ell else None
         V, shapes = network.index.factor, network.shapes
-        self.readout = precision(here, beside, Factor.plain(shapes.readout[0]), V + Factor.plain(1))
+        outputs = Factor.plain(shapes.readout[0])
+        self.readout = precision(here, beside, outputs, network.readout.columns)
         self.lift = precision(here, beside, V, Factor.plain(shapes.lift[1]))
         weights = network.index.weights
         self._model = np.multiply.outer(network.depth.steps, model * weights / samples)[..., None]

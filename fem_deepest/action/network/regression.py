@@ -51,11 +51,13 @@ def regress_readout(action: NetworkAction, u: PETSc.Vec) -> None:
         u: Control; overwritten.
 
     Raises:
-        InputError: The loss is another, the readout is fixed, or there are forcings.
+        InputError: The loss is another, the readout is fixed, or there are forcings, or the index is
+            spread over ranks.
 
     Collective on the grid. The sums have the same bits on any number of ranks.
     """
     check_regression(action)
+    action.require_whole_index("a readout by regression")
     network, loss = action.network, action.loss
     assert isinstance(loss, LeastSquares)
     parameters = action.space.parameters(action.space.share(u))

@@ -15,6 +15,7 @@ from fem_deepest.spaces import Parameters
 Array = NDArray[np.float64]
 
 SCALARS = 4  # loss, score, model error, input error
+COMMON = 2  # the first of them are functions of the output, the others sums over the neurons
 
 
 @dataclass(frozen=True)

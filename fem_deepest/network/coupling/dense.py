@@ -31,6 +31,7 @@ class Kernel:
     index: NeuronSpace
 
     parameters_text = "kernel w and bias b"
+    comm = None
 
     @property
     def neurons(self) -> int:

@@ -43,6 +43,7 @@ class LowRank:
     rank: int
 
     parameters_text = "factors of the kernel w = U V^T, and bias b"
+    comm = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.rank <= self.neurons:

@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Protocol, Self
 
 import numpy as np
+from mpi4py import MPI
 from numpy.typing import NDArray
 from scipy import sparse
 
@@ -27,7 +28,6 @@ from fem_deepest.spaces.stencil import Stencils
 
 Array = NDArray[np.float64]
 
-_PROBES = 64  # random states that tell the size of an operator
 _DENSE = 8192  # neurons up to which a dense matrix may be asked for
 
 
@@ -59,13 +59,18 @@ class OperatorCoupling:
         screened: Elliptic solve before the operators.
         names: Of the operators, as mathematics; by default their numbers.
         text: What the parameters are.
+        rows: Rows of the operators that are not zero, see :class:`.Stencils`.
 
     Attributes:
         rows: Factor of the rows.
         columns: Factor of the columns.
         features: ``C M``.
         names: Of the operators.
+        probes: Random states that tell the size of an operator.
     """
+
+    comm: MPI.Intracomm | None = None
+    probes = 64
 
     def __init__(
         self,
@@ -77,6 +82,7 @@ class OperatorCoupling:
         screened: Screened | None = None,
         names: Sequence[str] | None = None,
         text: str = "coefficients w and bias b",
+        rows: int | None = None,
     ) -> None:
         self.operators, self.index, self.parameters_text = list(operators), index, text
         self.nodes, self.channels, self.neurons = index.nodes, index.channels, index.neurons
@@ -92,11 +98,12 @@ class OperatorCoupling:
             self.columns = Factor.plain(self.channels * (self.features + 1))
         self.shape = self.rows.size, self.columns.size
         self.screened = screened
+        self._own_rows = rows
 
     @cached_property
     def stencils(self) -> Stencils:
         """What multiplies."""
-        return Stencils(self.operators, self.channels)
+        return Stencils(self.operators, self.channels, self._own_rows)
 
     def effective(self, theta: Array) -> Array:
         """``theta`` itself."""
@@ -120,9 +127,9 @@ class OperatorCoupling:
 
     def value(self, theta: Array, full: Array, out: Array, work: Work) -> None:
         """``sum_m w_m D_m x + b``."""
-        stencil = work[0]
+        stencil = self._own(work[0])
         self._combine(theta, stencil)
-        self.stencils.apply(stencil, self._solved_full(full, work), out, work[3:])
+        self.stencils.apply(stencil, self._entered_full(full, work), out, work[3:])
 
     def variation(self, theta: Array, d_theta: Array, full: Array, out: Array, work: Work) -> None:
         """``sum_m dw_m D_m x + db``."""
@@ -130,9 +137,9 @@ class OperatorCoupling:
 
     def tangent(self, theta: Array, dx: Array, out: Array, work: Work) -> None:
         """``sum_m w_m D_m dx``."""
-        stencil = work[0]
+        stencil = self._own(work[0])
         self._combine(theta, stencil)
-        self.stencils.apply(stencil[..., :-1], self._solved(dx, work), out, work[3:])
+        self.stencils.apply(stencil[..., :-1], self._entered(dx, work), out, work[3:])
 
     def adjoint(self, theta: Array, v: Array, out: Array, work: Work) -> None:
         """``sum_m D_m^T (w_m v)``."""
@@ -144,8 +151,8 @@ class OperatorCoupling:
 
     def gradient(self, theta: Array, v: Array, full: Array, out: Array, work: Work) -> None:
         """``sum_k v D_m x`` at every node, or summed over the nodes."""
-        stencil = work[0]
-        self.stencils.outer(v, self._solved_full(full, work), stencil, work[3:])
+        stencil = self._own(work[0])
+        self.stencils.outer(v, self._entered_full(full, work), stencil, work[3:])
         self._combine_transposed(stencil[..., :-1], self._matrices(out)[..., :-1])
         bias = stencil[..., -1]
         self._matrices(out)[..., -1] = bias.sum(axis=-2) if self.uniform else bias
@@ -162,10 +169,15 @@ class OperatorCoupling:
         work: Work,
     ) -> None:
         """``out_x += sum_m D_m^T (dw_m v)``, ``out_theta += sum_k v D_m dx``."""
-        stencil, _, states, *_ = work
+        states = work[2]
         self.adjoint(d_theta, v, states, work)
         out_x += states
-        self.stencils.outer(v, self._solved(dx, work), stencil[..., :-1], work[3:])
+        self._add_outer(v, dx, out_theta, work)
+
+    def _add_outer(self, v: Array, dx: Array, out_theta: Array, work: Work) -> None:
+        """``out_theta += sum_k v D_m dx``."""
+        stencil = self._own(work[0])
+        self.stencils.outer(v, self._entered(dx, work), stencil[..., :-1], work[3:])
         target = self._matrices(out_theta)[..., :-1]
         product = np.empty_like(target)
         self._combine_transposed(stencil[..., :-1], product)
@@ -239,7 +251,7 @@ class OperatorCoupling:
 
     def _sizes(self) -> Array:
         """Root mean square of ``D_m x`` for states of independent entries of variance 1, (M,)."""
-        states = np.random.default_rng(0).standard_normal((self.nodes, _PROBES))
+        states = np.random.default_rng(0).standard_normal((self.nodes, self.probes))
         if self.screened:
             self.screened.apply(states, states)
         sizes = [float(np.sqrt(np.mean((d @ states) ** 2))) for d in self.operators]
@@ -278,14 +290,18 @@ class OperatorCoupling:
             product = (self.stencils.columns @ pairs.T).T.reshape(*lead, c, c, m)
         out[...] = product.reshape(out.shape)
 
-    def _solved_full(self, full: Array, work: Work) -> Array:
+    def _own(self, stencil: Array) -> Array:
+        """The part of a stencil that belongs to fields of this rank."""
+        return stencil
+
+    def _entered_full(self, full: Array, work: Work) -> Array:
         """``[x; 1]``, after the elliptic solve if there is one."""
         if self.screened:
             self.screened.apply(full[..., :-1, :], work[1][..., :-1, :])
             return work[1]
         return full
 
-    def _solved(self, x: Array, work: Work) -> Array:
+    def _entered(self, x: Array, work: Work) -> Array:
         """``x``, after the elliptic solve if there is one."""
         if self.screened:
             self.screened.apply(x, work[2])
@@ -305,10 +321,10 @@ def local(index: NeuronSpace, names: Sequence[str], *, uniform: bool = False) ->
         InputError: An operator is named twice, or none, or the index does not have it. Not collective.
     """
     return OperatorCoupling(
-        _operators(index, names),
+        operators(index, names),
         index,
         uniform=uniform,
-        names=[part for name in names for part in _symbols(name, index.dimension)],
+        names=symbols(index, names),
         text=f"coefficients w of {', '.join(names)} and bias b",
     )
 
@@ -327,24 +343,34 @@ def elliptic(
     Raises:
         InputError: As :func:`local`, or the index has no Laplace operator. Not collective.
     """
-    if not kappa > 0.0:
-        raise InputError(
-            f"the screening kappa = {kappa} of the elliptic coupling must be positive: without it "
-            "constants have no image; take for example 1"
-        )
+    check_screening(kappa)
     index.operator("laplace")  # refuses an index without
     mass = sparse.diags_array(index.node_weights) if index.lumped else index.field.mass
     return OperatorCoupling(
-        _operators(index, names),
+        operators(index, names),
         index,
         uniform=uniform,
-        names=[part for name in names for part in _symbols(name, index.dimension)],
+        names=symbols(index, names),
         screened=Screened(mass, index.field.stiffness, kappa),
         text=f"coefficients w of {', '.join(names)} and bias b",
     )
 
 
-def _operators(index: NeuronSpace, names: Sequence[str]) -> list[sparse.csr_array]:
+def check_screening(kappa: float) -> None:
+    """Refuse a ``kappa`` that is not positive."""
+    if not kappa > 0.0:
+        raise InputError(
+            f"the screening kappa = {kappa} of the elliptic coupling must be positive: without it "
+            "constants have no image; take for example 1"
+        )
+
+
+def operators(index: NeuronSpace, names: Sequence[str]) -> list[sparse.csr_array]:
+    """The matrices of operators by name, component by component.
+
+    Raises:
+        InputError: An operator is named twice, or none, or the index does not have it.
+    """
     if not names:
         raise InputError("network.operators is empty, expected at least one; take ['1', 'grad']")
     if len(set(names)) < len(names):
@@ -355,6 +381,11 @@ def _operators(index: NeuronSpace, names: Sequence[str]) -> list[sparse.csr_arra
             "an index of dimension 2"
         )
     return [sparse.csr_array(d) for name in names for d in index.operator(name)]
+
+
+def symbols(index: NeuronSpace, names: Sequence[str]) -> list[str]:
+    """The same as mathematics."""
+    return [part for name in names for part in _symbols(name, index.dimension)]
 
 
 def _symbols(name: str, dimension: int) -> list[str]:

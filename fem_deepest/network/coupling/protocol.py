@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Protocol, Self, TypeAlias
 
 import numpy as np
+from mpi4py import MPI
 from numpy.typing import NDArray
 from scipy import sparse
 
@@ -32,12 +33,17 @@ class Coupling(Protocol):
     bias may be a column like the others. ``theta`` stands for effective parameters, see
     :meth:`effective`. All arrays may have axes for networks side by side before the last two, the
     same ones. Products write into ``out`` and use ``work`` as :meth:`buffers` made it; a coupling
-    itself holds no state, so that it may serve tiles of several widths. Nothing here is collective.
+    itself holds no state, so that it may serve tiles of several widths. The products are collective on
+    ``comm``, if there is one; nothing else is collective.
     """
 
     @property
     def neurons(self) -> int:
         """``N``."""
+
+    @property
+    def comm(self) -> MPI.Intracomm | None:
+        """Ranks that share the neurons, and make the products together; None where a rank has all."""
 
     @property
     def shape(self) -> tuple[int, int]:
