@@ -100,7 +100,10 @@ def require(network: Network, config: Config, samples: int, comm: MPI.Intracomm)
     node = comm.Split_type(MPI.COMM_TYPE_SHARED)
     here = node.size
     node.Free()
-    need = needed(network, config, samples, comm.size) * (here / comm.size)
+    if network.index.comm is not None:  # each rank has its neurons and all samples
+        need = 1.0 * here * needed(network, config, samples)
+    else:
+        need = needed(network, config, samples, comm.size) * (here / comm.size)
     # The rank that lacks most speaks for all.
     _, need, have, here = max(comm.allgather((need - available(), need, available(), here)))
     if need <= have:

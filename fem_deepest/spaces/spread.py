@@ -237,6 +237,16 @@ class SpreadSpace(NeuronSpace):
         return cls(SpreadField(domain), "mesh", channels)
 
     @property
+    def all_neurons(self) -> int:
+        """``N``, those of other ranks too."""
+        return self.channels * self.size
+
+    @property
+    def states(self) -> Integers:
+        """Numbers of the neurons of this rank on one rank, (N,), channel by channel."""
+        return (np.arange(self.channels)[:, None] * self.size + self.number).ravel()
+
+    @property
     def ghosts(self) -> Ghosts:
         """Exchange of ghosts of one channel."""
         return self.field.ghosts
