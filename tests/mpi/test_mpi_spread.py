@@ -17,6 +17,7 @@ from fem_deepest.action.network.minibatch import Minibatches
 from fem_deepest.action.network.numbering import Numbering
 from fem_deepest.action.network.regression import regress_readout
 from fem_deepest.cli.train import train
+from fem_deepest.configuration.train import load
 from fem_deepest.errors import InputError
 from fem_deepest.network.activation import activation
 from fem_deepest.network.coupling.operators import elliptic, local
@@ -24,6 +25,7 @@ from fem_deepest.network.coupling.spread import spread_elliptic, spread_local
 from fem_deepest.network.loss import CrossEntropy
 from fem_deepest.network.network import Network
 from fem_deepest.network.scheme import scheme
+from fem_deepest.runs.index import make_index
 from fem_deepest.runs.train import Run, load_data
 from fem_deepest.solve.adaptivity import estimate
 from fem_deepest.solve.lmvm import minimise
@@ -330,3 +332,17 @@ def test_training_and_resuming_on_other_ranks(tmp_path: Path) -> None:
         assert done.status == "converged"
         assert done.metrics["action"] < run.metrics["action"]
     WORLD.barrier()
+
+
+@pytest.mark.parametrize(
+    ("network", "match"),
+    [
+        ({"index": "interval", "element": "P1"}, "network.coupling = 'dense'"),
+        ({"coupling": "local", "index": "points"}, "on points"),
+        ({"coupling": "local", "index": "interval"}, "P0 of lumped mass on 'interval'"),
+        ({"coupling": "local", "index": "rectangle", "uniform": True}, "uniform parameters"),
+    ],
+)
+def test_configurations_that_cannot_be_spread(network: dict[str, Any], match: str) -> None:
+    with pytest.raises(InputError, match=match):
+        make_index(load({"network": network}), (4, 4), comm=WORLD)
