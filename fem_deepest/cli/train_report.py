@@ -1,6 +1,6 @@
 """What a training tells: what it is, how each stage ended, figures and fields at the end.
 
-Nothing here is collective.
+Nothing here is collective but where it is said.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from fem_deepest.spaces import ProcessGrid
 
 
 def description(problem: Problem, network: Network, grid: ProcessGrid) -> str:
-    """One line that says what is trained, on what."""
+    """One line that says what is trained, on what. Collective."""
     train, test, ranks = problem.train, problem.test, grid.comm.size
+    parameters = grid.index.allreduce(network.shapes.size)
     return (
         f"{train.name}: {train.samples} training"
         + (f" and {test.samples} test" if test else "")
         + f" samples, {train.features} inputs, {train.outputs} outputs; "
-        f"{network.index.neurons} neurons, {network.depth.cells} depth cells, "
-        f"{network.shapes.size} parameters: {network.coupling.parameters_text}; "
+        f"{network.index.all_neurons} neurons, {network.depth.cells} depth cells, "
+        f"{parameters} parameters: {network.coupling.parameters_text}; "
         f"{ranks} rank{'s' if ranks > 1 else ''}, grid {grid}"
     )
 
@@ -45,7 +46,7 @@ def entry(
     return {
         "stage": stage.name,
         "cells": stage.level.cells,
-        "neurons": action.network.index.neurons,
+        "neurons": action.network.index.all_neurons,
         "R_f": R_f,
         **asdict(stage.parts),
         "gradient": stage.gradient,

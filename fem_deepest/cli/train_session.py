@@ -9,6 +9,7 @@ import numpy as np
 from mpi4py import MPI
 
 from fem_deepest.action.network.action import NetworkAction
+from fem_deepest.action.network.numbering import Numbering
 from fem_deepest.cli.interrupt import Interrupt
 from fem_deepest.cli.progress import Progress, Reporter, Silent
 from fem_deepest.cli.record import write_run
@@ -33,7 +34,8 @@ class TrainSession:
         self, problem: Problem, directory: RunDirectory, comm: MPI.Intracomm, reporter: Reporter
     ) -> None:
         self.problem, self.config, self.directory = problem, problem.config, directory
-        self.comm, self.grid = comm, ProcessGrid.create(comm)
+        self.comm = comm
+        self.grid = ProcessGrid.create(comm, comm.size if self.config.network.spread else 1)
         self.reporter: Reporter = reporter if comm.rank == 0 else Silent()
         self.schedule = make_schedule(self.config)
         self.nested = NestedIteration(
@@ -137,7 +139,7 @@ class TrainSession:
             {
                 "stage": name,
                 "cells": cells,
-                "neurons": action.network.index.neurons,
+                "neurons": action.network.index.all_neurons,
                 "iteration": iterate.iteration,
                 "evaluations": evaluations,
                 "seconds": self._seconds(),
@@ -153,7 +155,7 @@ class TrainSession:
             Progress(
                 name,
                 cells,
-                action.network.index.neurons,
+                action.network.index.all_neurons,
                 evaluations,
                 iterate.action,
                 iterate.gradient / search.reference if search.reference else 0.0,
@@ -190,15 +192,14 @@ class TrainSession:
             "seconds": self._seconds(),
             "model": self.problem.model(action.network, np.empty(0)).scaling(),
         }
-        save(self.directory.checkpoint, search, meta, self.comm)
+        save(self.directory.checkpoint, search, meta, self.comm, Numbering.of(action))
 
     # End ----------------------------------------------------------------------------------------
 
     def _finish(self, search: Search, status: str) -> Run:
         action = self.nested.action(search.level)
         value = action.value(search.u)
-        flat = np.array(action.space.share(search.u))
-        model = self.problem.model(action.network, flat)
+        model = self.problem.trained(action, search.u, search.level)
         metrics = {"action": value}
         for part, samples in (("train", self.problem.train), ("test", self.problem.test)):
             if samples is not None:

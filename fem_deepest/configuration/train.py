@@ -133,6 +133,11 @@ class NetworkSection(Section):
         default=False, description="local and elliptic: `w_m(t)` does not depend on `s`"
     )
     screening: Positive = Field(default=1.0, description="elliptic: `kappa`")
+    spread: bool = Field(
+        default=False,
+        description="deal out the neurons over the ranks, not the samples: an interval or rectangle of "
+        "P1 with local or elliptic coupling, too large for one rank",
+    )
     depth: Positive = Field(default=2.0, description="`T`")
     cells: Count = Field(default=16, description="depth cells (layers) of the finest level")
     grading: Positive = Field(default=1.0, description="nodes `t_i = T (i/n)^g`")

@@ -12,6 +12,7 @@ import numpy as np
 from mpi4py import MPI
 
 from fem_deepest.action.network.action import NetworkAction
+from fem_deepest.action.network.numbering import Numbering
 from fem_deepest.configuration.train import Config
 from fem_deepest.data import DataSet
 from fem_deepest.errors import InputError
@@ -30,6 +31,7 @@ def signature(config: Config, data: DataSet) -> dict[str, Any]:
     """
     values = config.model_dump(mode="python", by_alias=True)
     values.pop("output")
+    values["network"].pop("spread")
     solve = values.pop("solve")
     values["levels"], values["memory"] = config.depth_levels, solve["memory"]
     values["neurons of the levels"] = solve["neurons"]
@@ -47,7 +49,13 @@ def signature(config: Config, data: DataSet) -> dict[str, Any]:
     return dict(jsonable(values))
 
 
-def save(path: Path, search: Search, meta: Mapping[str, Any], comm: MPI.Intracomm) -> None:
+def save(
+    path: Path,
+    search: Search,
+    meta: Mapping[str, Any],
+    comm: MPI.Intracomm,
+    numbering: Numbering | None = None,
+) -> None:
     """Write a search with whatever else belongs to it. Collective.
 
     Args:
@@ -55,6 +63,7 @@ def save(path: Path, search: Search, meta: Mapping[str, Any], comm: MPI.Intracom
         search: Where the run stands.
         meta: More, JSON-able; has at least ``signature``.
         comm: All ranks.
+        numbering: Of an index that is spread over ranks, for an order that does not depend on them.
     """
     vectors = {"control": search.u}
     for i, (s, y) in enumerate(zip(search.memory.s, search.memory.y, strict=True)):
@@ -70,7 +79,13 @@ def save(path: Path, search: Search, meta: Mapping[str, Any], comm: MPI.Intracom
         "pairs": len(search.memory.s),
         "scale": search.memory.scale,
     }
-    checkpoint.write(path, vectors, {**meta, "search": state}, comm)
+    if numbering is None:
+        checkpoint.write(path, vectors, {**meta, "search": state}, comm)
+        return
+    common = {name: numbering.common(vector) for name, vector in vectors.items()}
+    checkpoint.write(path, common, {**meta, "search": state}, comm)
+    for vector in common.values():
+        vector.destroy()
 
 
 def find(path: Path, wanted: Mapping[str, Any], comm: MPI.Intracomm) -> dict[str, Any] | None:
@@ -112,10 +127,13 @@ def restore(
     """
     state = meta["search"]
     memory = LimitedMemory(action.metric, size)
-    vectors = {"control": action.create()}
-    for i in range(state["pairs"]):
-        vectors[f"s{i}"], vectors[f"y{i}"] = action.create(), action.create()
+    numbering = Numbering.of(action)
+    create = action.create if numbering is None else numbering.create
+    names = ["control", *(f"{kind}{i}" for i in range(state["pairs"]) for kind in "sy")]
+    vectors = {name: create() for name in names}
     checkpoint.read(path, vectors, comm)
+    if numbering is not None:
+        vectors = {name: numbering.control(vector) for name, vector in vectors.items()}
     for i in range(state["pairs"]):
         memory.push(vectors[f"s{i}"], vectors[f"y{i}"])
     memory.scale = state["scale"]

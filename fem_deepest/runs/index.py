@@ -6,30 +6,53 @@ from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
+from mpi4py import MPI
+
 from fem_deepest.configuration.train import Config
 from fem_deepest.errors import InputError
 from fem_deepest.spaces import NeuronSpace
 from fem_deepest.spaces.domain import domain_from_dict
+from fem_deepest.spaces.spread import SpreadSpace
 
 
 def make_index(
-    config: Config, shape: Sequence[int] = (), mesh: Mapping[str, Any] | None = None
+    config: Config,
+    shape: Sequence[int] = (),
+    mesh: Mapping[str, Any] | None = None,
+    comm: MPI.Intracomm | None = None,
 ) -> NeuronSpace:
-    """The neuron index of a configuration. Not collective.
+    """The neuron index of a configuration. Collective on ``comm``, if there is one.
 
     Args:
         config: Configuration.
         shape: Nodes (N,), or rows and columns, of a level; default: those of the configuration.
         mesh: Mesh of a checkpoint, in place of the file that it was read from.
+        comm: Ranks that the nodes are dealt out over; by default each has all of them.
 
     Raises:
         InputError: The keys do not go together, or there is no such mesh.
     """
     section, kind = config.network, config.network.index
     _check_keys(config)
+    if comm is not None and (section.uniform or section.coupling not in ("local", "elliptic")):
+        raise InputError(
+            f"network.spread was asked for with network.coupling = '{section.coupling}'"
+            f"{' and uniform parameters' if section.uniform else ''}, expected 'local' or 'elliptic' with "
+            "parameters that are fields; take these, or leave spread out"
+        )
+    if comm is not None and kind == "points":
+        raise InputError(
+            "network.spread was asked for on points, which have no neighbours; take network.index = "
+            "'interval' or 'rectangle', or leave spread out"
+        )
     if kind == "points":
         return NeuronSpace.points(section.neurons)
     element = section.element or ("P0" if kind == "interval" else "P1")
+    if comm is not None and (kind == "mesh" or element != "P1" or section.mass != "lumped"):
+        raise InputError(
+            f"network.spread was asked for with {element} of {section.mass} mass on '{kind}', expected P1 "
+            "of lumped mass on an interval or a rectangle; take these, or leave spread out"
+        )
     common: dict[str, Any] = {"mass": section.mass, "channels": section.channels}
     if kind == "interval":
         (neurons,), (extent,) = shape or (section.neurons,), section.extent or (1.0,)
@@ -39,6 +62,8 @@ def make_index(
                 f"{neurons} neurons are not {section.channels} channels of equal size; take a multiple "
                 "of network.channels"
             )
+        if comm is not None:
+            return SpreadSpace.over_interval(comm, nodes, extent, section.channels)
         return NeuronSpace.interval(nodes, element, extent=extent, **common)
     if kind == "rectangle":
         shape = shape or section.shape or config.pixels or ()
@@ -47,7 +72,10 @@ def make_index(
                 "network.index = 'rectangle' has no shape; give network.shape = [rows, columns], or "
                 "data.shape if the inputs are the pixels of an image"
             )
-        return NeuronSpace.rectangle(shape, element, extent=section.extent or (1.0, 1.0), **common)
+        extents = section.extent or (1.0, 1.0)
+        if comm is not None:
+            return SpreadSpace.over_rectangle(comm, shape, extents, section.channels)
+        return NeuronSpace.rectangle(shape, element, extent=extents, **common)
     return NeuronSpace.mesh(domain_from_dict(mesh) if mesh else section.mesh, element, **common)
 
 

@@ -104,7 +104,8 @@ def require_index(config: Config, level: Resolution, comm: MPI.Intracomm) -> Non
     index = make_index(config, level.index)
     if index.is_points:
         return
-    need, kernel = comm.size * _NODE * index.nodes, ""
+    copies = 1 if config.network.spread else comm.size
+    need, kernel = copies * _NODE * index.nodes, ""
     section, neurons = config.network, index.neurons
     columns = {
         "dense": neurons + 1,
@@ -138,13 +139,17 @@ def require(network: Network, config: Config, samples: int, comm: MPI.Intracomm)
 
     Collective on ``comm``.
     """
+    if network.index.comm is not None:  # each rank has its neurons and all samples
+        total = comm.size * needed(network, config, samples)
+    else:
+        total = needed(network, config, samples, comm.size)
     rows, columns = network.coupling.shape
     weights = f"{network.depth.cells + 1} x {rows} x {columns} of the weights"
     _compare(
         f"training {network.shapes.size:,} parameters ({weights}) with "
         f"{network.index.neurons} neurons, {samples} samples and solve.memory = "
         f"{config.solve.memory} needs",
-        needed(network, config, samples, comm.size),
+        total,
         "take fewer neurons or cells, less memory of the solver, or another network.coupling than "
         f"'{config.network.coupling}'",
         comm,

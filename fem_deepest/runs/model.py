@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.network.action import NetworkAction
+from fem_deepest.action.network.numbering import Numbering
 from fem_deepest.action.network.regression import check_regression, regress_readout
 from fem_deepest.configuration.train import Config
 from fem_deepest.data import DataSet, Standardiser
@@ -275,9 +276,20 @@ class Problem:
 
     def _network(self, level: Resolution, grid: ProcessGrid) -> Network:
         memory_estimate.require_index(self.config, level, grid.comm)
-        network = make_network(self.config, self.train.features, self.train.outputs, level)
+        comm = grid.index if self.config.network.spread else None
+        network = make_network(
+            self.config, self.train.features, self.train.outputs, level, comm=comm
+        )
         memory_estimate.require(network, self.config, self.train.samples, grid.comm)
         return network
+
+    def trained(self, action: NetworkAction, u: PETSc.Vec, level: Resolution) -> Model:
+        """The network of a control as a model, all of it on every rank. Collective."""
+        numbering = Numbering.of(action)
+        if numbering is None:
+            return self.model(action.network, np.array(action.space.share(u)))
+        network = make_network(self.config, self.train.features, self.train.outputs, level)
+        return self.model(network, numbering.gather(u)[: network.shapes.size])
 
     def model(self, network: Network, flat: Array) -> Model:
         """The network with these parameters as a model."""

@@ -7,6 +7,7 @@ from math import isclose
 from typing import Any
 
 import numpy as np
+from mpi4py import MPI
 
 from fem_deepest.configuration.train import Config, NetworkSection
 from fem_deepest.errors import InputError
@@ -17,10 +18,12 @@ from fem_deepest.network.coupling.dense import Dense
 from fem_deepest.network.coupling.lowrank import LowRank
 from fem_deepest.network.coupling.operators import elliptic, local
 from fem_deepest.network.coupling.protocol import Coupling
+from fem_deepest.network.coupling.spread import spread_elliptic, spread_local
 from fem_deepest.network.network import Network
 from fem_deepest.network.scheme import scheme
 from fem_deepest.runs.index import ends, make_index
 from fem_deepest.spaces import DepthMesh, NeuronSpace, Parameters, Resolution
+from fem_deepest.spaces.spread import SpreadSpace
 
 
 def make_network(
@@ -29,8 +32,9 @@ def make_network(
     outputs: int,
     level: Resolution,
     mesh: Mapping[str, Any] | None = None,
+    comm: MPI.Intracomm | None = None,
 ) -> Network:
-    """The network of a configuration on a level. Not collective.
+    """The network of a configuration on a level. Collective on ``comm``, if there is one.
 
     Args:
         config: Configuration.
@@ -38,12 +42,13 @@ def make_network(
         outputs: Numbers of an output.
         level: Resolution.
         mesh: Mesh of the index from a checkpoint, in place of the file that it was read from.
+        comm: Ranks that the neurons are dealt out over; by default each has all of them.
 
     Raises:
         InputError: Data and neuron index do not fit each other.
     """
     section = config.network
-    index = make_index(config, level.index, mesh)
+    index = make_index(config, level.index, mesh, comm)
     return Network(
         depth=make_depth(section, level),
         index=index,
@@ -85,11 +90,15 @@ def make_depth(section: NetworkSection, level: Resolution) -> DepthMesh:
 
 
 def make_coupling(section: NetworkSection, index: NeuronSpace) -> Coupling:
-    """The coupling of a configuration on its neuron index. Not collective.
+    """The coupling of a configuration on its neuron index. Collective where that is spread.
 
     Raises:
         InputError: A rank that there cannot be, or an index without these operators or offsets.
     """
+    if isinstance(index, SpreadSpace):
+        if section.coupling == "elliptic":
+            return spread_elliptic(index, section.operators, section.screening)
+        return spread_local(index, section.operators)
     if section.coupling == "low_rank":
         return LowRank(index, section.rank)
     if section.coupling == "antisymmetric":
@@ -121,4 +130,6 @@ def initial_parameters(
     parameters.readout[...] = 0.0
     columns = parameters.lift.shape[1]
     if columns:
-        parameters.lift[...] = rng.standard_normal(parameters.lift.shape) / np.sqrt(columns)
+        index = network.index
+        lift = rng.standard_normal((index.all_neurons, columns)) / np.sqrt(columns)
+        parameters.lift[...] = lift[index.states] if isinstance(index, SpreadSpace) else lift

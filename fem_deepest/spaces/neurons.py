@@ -153,6 +153,11 @@ class NeuronSpace(IndexSpace):
             space.node_weights  # noqa: B018 -- refuses what cannot be lumped
         return space
 
+    @property
+    def all_neurons(self) -> int:
+        """``N``, those of other ranks too."""
+        return self.neurons
+
     def resized(self, nodes: int | Sequence[int]) -> NeuronSpace:
         """The same space with other nodes: a number of points or on an interval, a shape of a rectangle.
 

@@ -55,13 +55,15 @@ def integrals(space: IndexSpace, shape: Sequence[int]) -> sparse.csr_matrix:
     low, high = field.box
     pieces = overlaps(field.domain, low, high - low, counts, field.degree)
     own = pieces[0] < field.cells
-    cells, pixels, points, weights = (piece[own] for piece in pieces)
+    cells, pixels = pieces[0][own], pieces[1][own]
+    points, weights = pieces[2][own], pieces[3][own]
     values = weights[:, None] * field.tabulate(points, cells)
     rows = np.broadcast_to(pixels[:, None], values.shape)
     d = int(np.prod(counts))
     entries = values.ravel(), (rows.ravel(), field.cell_nodes[cells].ravel())
     B = field.completed(sparse.csr_matrix(entries, shape=(d, field.cell_nodes.max() + 1)))
-    inside = field.summed(np.bincount(pixels, weights, minlength=d)) * d / np.prod(high - low)
+    sums = np.bincount(pixels, weights, minlength=d).astype(np.float64)
+    inside = field.summed(sums) * d / np.prod(high - low)
     lost = np.flatnonzero(inside < _LOST)
     if lost.size:
         place = np.unravel_index(lost[0], counts)

@@ -26,6 +26,7 @@ from fem_deepest.spaces.domain import create_domain, read_domain
 from fem_deepest.spaces.factor import Factor
 from fem_deepest.spaces.ghosts import Ghosts
 from fem_deepest.spaces.index_field import IndexField
+from fem_deepest.spaces.index_space import IndexSpace
 from fem_deepest.spaces.neurons import NeuronSpace
 
 Array = NDArray[np.float64]
@@ -237,16 +238,28 @@ class SpreadSpace(NeuronSpace):
         return cls(SpreadField(domain), "mesh", channels)
 
     @property
+    def all_neurons(self) -> int:
+        """``N``, those of other ranks too."""
+        return self.channels * self.size
+
+    @property
+    def states(self) -> Integers:
+        """Numbers of the neurons of this rank on one rank, (N,), channel by channel."""
+        return (np.arange(self.channels)[:, None] * self.size + self.number).ravel()
+
+    @property
     def ghosts(self) -> Ghosts:
         """Exchange of ghosts of one channel."""
-        return self.field.ghosts
+        field = self.field
+        assert isinstance(field, SpreadField)
+        return field.ghosts
 
     @cached_property
     def factor(self) -> Factor:
         """``M_S`` and ``K_S`` of this rank's nodes, the channels side by side."""
         return Factor.sum([SpreadFactor(self)] * self.channels)
 
-    def prolongation(self, finer: NeuronSpace) -> sparse.csr_matrix:
+    def prolongation(self, finer: IndexSpace) -> sparse.csr_matrix:
         """The identity to a space with the same nodes.
 
         Raises:

@@ -16,6 +16,8 @@ from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.action.network.minibatch import Minibatches
 from fem_deepest.action.network.numbering import Numbering
 from fem_deepest.action.network.regression import regress_readout
+from fem_deepest.cli.train import train
+from fem_deepest.configuration.train import load
 from fem_deepest.errors import InputError
 from fem_deepest.network.activation import activation
 from fem_deepest.network.coupling.operators import elliptic, local
@@ -23,6 +25,8 @@ from fem_deepest.network.coupling.spread import spread_elliptic, spread_local
 from fem_deepest.network.loss import CrossEntropy
 from fem_deepest.network.network import Network
 from fem_deepest.network.scheme import scheme
+from fem_deepest.runs.index import make_index
+from fem_deepest.runs.train import Run, load_data
 from fem_deepest.solve.adaptivity import estimate
 from fem_deepest.solve.lmvm import minimise
 from fem_deepest.solve.memory import LimitedMemory
@@ -296,3 +300,49 @@ def test_what_cannot_be_spread_is_refused() -> None:
             network_action(ProcessGrid.create(WORLD), index, whole(1))
         with pytest.raises(InputError, match="index axis"):
             network_action(grid, whole(1), whole(1))
+
+
+def test_training_and_resuming_on_other_ranks(tmp_path: Path) -> None:
+    """Half a training with the neurons on all ranks, and the rest on one from the checkpoint."""
+    root = Path(WORLD.bcast(str(tmp_path)))
+    settings = {
+        "data": {"name": "digits", "samples": 40},
+        "network": {
+            "index": "rectangle", "shape": [5, 5], "coupling": "local", "spread": True,
+            "operators": ["1", "grad"], "depth": 1.0, "cells": 3,
+        },
+        "action": {"lambda": 1e-2, "ell": 0.3},
+        "solve": {"levels": [3], "tolerance": 1e-2},
+        "output": {"figures": False, "fields": False},
+    }  # fmt: skip
+    part = ["solve.iterations=5"]
+    run = train(settings, out=root / "run", settings=part)
+    assert run.status == "not_converged"
+    assert run.stages[-1]["neurons"] == 25
+    if WORLD.rank == 0:
+        whole = [*part, "network.spread=false"]
+        alone = train(settings, out=root / "one", settings=whole, comm=MPI.COMM_SELF)
+        # Five steps amplify rounding a little.
+        assert run.metrics["action"] == pytest.approx(alone.metrics["action"], rel=1e-10)
+        inputs = load_data(alone.config)[0].inputs[:3]
+        stored = Run.load(root / "run").predict(inputs)
+        np.testing.assert_allclose(stored, run.predict(inputs), atol=1e-13)
+        np.testing.assert_allclose(stored, alone.predict(inputs), atol=1e-8)
+        done = train(settings, out=root / "run", resume=True, comm=MPI.COMM_SELF)
+        assert done.status == "converged"
+        assert done.metrics["action"] < run.metrics["action"]
+    WORLD.barrier()
+
+
+@pytest.mark.parametrize(
+    ("network", "match"),
+    [
+        ({"index": "interval", "element": "P1"}, "network.coupling = 'dense'"),
+        ({"coupling": "local", "index": "points"}, "on points"),
+        ({"coupling": "local", "index": "interval"}, "P0 of lumped mass on 'interval'"),
+        ({"coupling": "local", "index": "rectangle", "uniform": True}, "uniform parameters"),
+    ],
+)
+def test_configurations_that_cannot_be_spread(network: dict[str, Any], match: str) -> None:
+    with pytest.raises(InputError, match=match):
+        make_index(load({"network": network}), (4, 4), comm=WORLD)

@@ -38,8 +38,7 @@ class Numbering:
         assert isinstance(index, SpreadSpace)
         self._template = action.create()
         self.size = self._template.getSize()
-        neurons = index.channels * index.size
-        states = (np.arange(index.channels)[:, None] * index.size + index.number).ravel()
+        neurons, states = index.all_neurons, index.states
         shapes = network.shapes
         whole = (
             (shapes.theta[0], index.size, shapes.theta[2]),
@@ -72,6 +71,18 @@ class Numbering:
             )
             first += width
         self.entries: Integers = np.concatenate([*pieces, np.empty(0, np.int64)])
+
+    @classmethod
+    def of(cls, action: NetworkAction) -> Numbering | None:
+        """That of an action whose index is spread over ranks; none for others."""
+        return cls(action) if isinstance(action.network.index, SpreadSpace) else None
+
+    def gather(self, u: PETSc.Vec) -> NDArray[np.float64]:
+        """The entries of the control ``u`` in the common order, all of them on every rank."""
+        v = self.common(u)
+        parts = v.getComm().tompi4py().allgather(v.array_r.copy())
+        v.destroy()
+        return np.concatenate(parts)
 
     def create(self) -> PETSc.Vec:
         """Zero vector in the common order."""
