@@ -64,9 +64,13 @@ def read_domain(comm: MPI.Intracomm, path: str | Path) -> Any:
         return read_msh(path, comm, _flat(path, comm))
     if path.suffix != ".xdmf":
         raise InputError(f"{path} is no mesh file that is known; give a .msh or .xdmf file")
-    with io.XDMFFile(comm, path, "r") as file:
-        name = _grid_name(path)
-        return file.read_mesh(name=name)
+    name = _grid_name(path)
+    try:
+        with io.XDMFFile(comm, path, "r") as file:
+            return file.read_mesh(name=name)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"{path} holds no mesh that can be read: {reason}") from error
 
 
 def _flat(path: Path, comm: MPI.Intracomm) -> int:

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ufl
-from dolfinx import fem
+from dolfinx import fem, io, mesh
 from mpi4py import MPI
 
+from fem_deepest.errors import InputError
 from fem_deepest.spaces.domain import read_domain
 
 MESHES = Path(__file__).parents[2] / "meshes"
@@ -68,3 +69,15 @@ def test_pixels_are_cells_of_the_grid() -> None:
     np.testing.assert_allclose(x, np.rint(x), atol=1e-9)
     assert len(x) == 81
     assert domain.topology.index_map(2).size_global == 128
+
+
+def test_files_without_a_mesh_are_refused(tmp_path: Path) -> None:
+    empty, lonely = tmp_path / "empty.xdmf", tmp_path / "lonely.xdmf"
+    empty.touch()
+    with io.XDMFFile(MPI.COMM_SELF, lonely, "w") as file:
+        file.write_mesh(mesh.create_unit_square(MPI.COMM_SELF, 3, 2))
+    assert measure(lonely) == (pytest.approx(1.0), 12)
+    lonely.with_suffix(".h5").unlink()
+    for path in (empty, lonely):
+        with pytest.raises(InputError, match=path.name):
+            read_domain(MPI.COMM_SELF, path)

@@ -116,5 +116,6 @@ def require_dense(network: Network, what: str) -> None:
     if not isinstance(network.coupling, Dense):
         raise InputError(
             f"{what} got the coupling '{type(network.coupling).__name__}', expected a dense one, whose "
-            "products with many states are assembled; take the forcing form and its solvers"
+            "products with many states are assembled; take network.coupling = 'dense', or train in the "
+            "forcing form"
         )
