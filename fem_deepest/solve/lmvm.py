@@ -99,6 +99,7 @@ def _solve(
     good, work, linearised = u.copy(), u.copy(), u.copy()
     previous: list[PETSc.Vec] = []
     norms: list[float] = []
+    spent = iterations < 1  # as of a run that goes on where its iterations ended
 
     def objective_gradient(_: PETSc.TAO, x: PETSc.Vec, g: PETSc.Vec) -> float:
         value = action.gradient(x, g)
@@ -139,7 +140,7 @@ def _solve(
             tao.setConvergedReason(PETSc.TAO.Reason.CONVERGED_GRTOL)
         elif enough is not None and enough(value):
             tao.setConvergedReason(PETSc.TAO.Reason.CONVERGED_USER)
-        elif iteration >= tao.getMaximumIterations():
+        elif spent or iteration >= tao.getMaximumIterations():
             tao.setConvergedReason(PETSc.TAO.Reason.DIVERGED_MAXITS)
 
     no_memory = "tao_lmvm_mat_lmvm_hist_size"  # TAO's own memory is empty, unless the user wants it
@@ -155,7 +156,7 @@ def _solve(
         tao.setObjectiveGradient(guard.wrap(objective_gradient), None)
         tao.setGradientNorm(norm)
         tao.setTolerances(gatol=tolerance, grtol=0.0, gttol=0.0)
-        tao.setMaximumIterations(iterations)
+        tao.setMaximumIterations(max(iterations, 1))  # TAO takes no zero
         tao.setMonitor(guard.wrap(step))
         tao.setConvergenceTest(guard.wrap(converged))
         tao.setHessian(lambda _, x, *__: x.copy(linearised), hessian)  # for -tao_type ntr
