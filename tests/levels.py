@@ -14,7 +14,8 @@ from fem_deepest.configuration.train import Config
 from fem_deepest.runs.model import Problem, make_schedule
 from fem_deepest.runs.network import initial_parameters
 from fem_deepest.runs.train import load_data
-from fem_deepest.solve.nested import NestedIteration, Schedule
+from fem_deepest.solve.nested import NestedIteration
+from fem_deepest.solve.schedule import Schedule
 from fem_deepest.spaces import ProcessGrid
 
 INDEX: dict[str, dict[str, Any]] = {

@@ -21,9 +21,9 @@ from fem_deepest.errors import Interrupted, NumericalFailure
 from fem_deepest.io.annealed import load_flow, row_numbers, save_flow
 from fem_deepest.io.rundir import COLUMNS, RunDirectory
 from fem_deepest.io.search import find
-from fem_deepest.runs.model import random_controls
 from fem_deepest.runs.noise import make_schedule, network_landscape
-from fem_deepest.solve.nested import Search
+from fem_deepest.runs.start import random_controls
+from fem_deepest.solve.schedule import Search
 
 Array = NDArray[np.float64]
 

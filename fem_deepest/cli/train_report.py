@@ -12,7 +12,7 @@ from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.network.network import Network
 from fem_deepest.runs.model import Problem
 from fem_deepest.runs.train import Run
-from fem_deepest.solve.nested import Stage
+from fem_deepest.solve.schedule import Stage
 from fem_deepest.spaces import ProcessGrid
 
 

@@ -18,10 +18,12 @@ from fem_deepest.cli.train_report import description, draw, entry, line
 from fem_deepest.errors import Interrupted, NumericalFailure
 from fem_deepest.io.rundir import RunDirectory, jsonable
 from fem_deepest.io.search import find, level_of, restore, save, signature
-from fem_deepest.runs.model import Problem, begin, check_start, make_schedule
+from fem_deepest.runs.model import Problem, make_schedule
+from fem_deepest.runs.start import begin, check_start
 from fem_deepest.runs.train import Run
 from fem_deepest.solve.lmvm import Iterate
-from fem_deepest.solve.nested import NestedIteration, Search, Stage
+from fem_deepest.solve.nested import NestedIteration
+from fem_deepest.solve.schedule import Search, Stage
 from fem_deepest.spaces import ProcessGrid
 
 _BETWEEN_STAGES = 10.0  # seconds since the last checkpoint after which a stage ends with one

@@ -8,9 +8,10 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from fem_deepest.configuration.anneal import AnnealOutput
+from fem_deepest.configuration.data import Data, DataName
+from fem_deepest.configuration.network import NetworkSection
 from fem_deepest.configuration.noise import ShakeSection
 from fem_deepest.configuration.section import Count, Positive, Precision, Section
-from fem_deepest.configuration.train import Data, DataName, NetworkSection
 
 PairsName = Literal["isometric", "published", DataName]
 

@@ -19,7 +19,7 @@ from fem_deepest.errors import InputError
 from fem_deepest.io import checkpoint
 from fem_deepest.io.rundir import jsonable
 from fem_deepest.solve.memory import LimitedMemory
-from fem_deepest.solve.nested import Search
+from fem_deepest.solve.schedule import Search
 from fem_deepest.spaces import Resolution
 from fem_deepest.spaces.tasks import on_root
 

@@ -12,17 +12,16 @@ from numpy.typing import NDArray
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.action.network.numbering import Numbering
-from fem_deepest.action.network.regression import check_regression, regress_readout
 from fem_deepest.configuration.train import Config
 from fem_deepest.data import DataSet, Standardiser
 from fem_deepest.errors import InputError
 from fem_deepest.network.loss import CrossEntropy, LeastSquares, Loss, softmax
 from fem_deepest.network.network import Network
 from fem_deepest.runs import memory_estimate
-from fem_deepest.runs.network import initial_parameters, make_network
+from fem_deepest.runs.network import make_network
 from fem_deepest.solve.adaptivity import PLACEMENTS
-from fem_deepest.solve.nested import NestedIteration, Schedule, Search
 from fem_deepest.solve.network.sgd import BatchDescent
+from fem_deepest.solve.schedule import Schedule
 from fem_deepest.spaces import Parameters, ProcessGrid, Resolution
 
 Array = NDArray[np.float64]
@@ -63,64 +62,6 @@ def make_schedule(config: Config) -> Schedule:
         sgd=sgd if section.method == "sgd" else None,
         place=PLACEMENTS.get(section.adapt),
     )
-
-
-def random_start(action: NetworkAction, config: Config) -> PETSc.Vec:
-    """The start of a training: random weights, no readout. Collective."""
-    u = action.create()
-    array = u.array_w
-    if action.grid.owner:
-        initial_parameters(action.network, action.space.parameters(array), config)
-    return u
-
-
-def check_start(action: NetworkAction, config: Config) -> None:
-    """Refuse a start of the readout that there cannot be. Not collective.
-
-    Raises:
-        InputError: A regression is asked for, but the action has none.
-    """
-    if config.network.start_readout == "regression":
-        check_regression(action)
-
-
-def start_readout(action: NetworkAction, u: PETSc.Vec, config: Config) -> None:
-    """Replace the readout of a start by a regression, where the configuration says so. Collective."""
-    if config.network.start_readout == "regression":
-        regress_readout(action, u)
-
-
-def begin(nested: NestedIteration, config: Config) -> Search:
-    """The search at the start of a training; its reference is the gradient without a readout.
-
-    So a tolerance means the same for every ``network.start_readout``.
-
-    Raises:
-        InputError: There is no regression of the readout for this action.
-        NumericalFailure: The action or its gradient is not finite there.
-
-    Collective.
-    """
-    return nested.begin(
-        lambda action: random_start(action, config),
-        lambda action, u: start_readout(action, u, config),
-    )
-
-
-def random_controls(action: NetworkAction, config: Config, numbers: Iterable[int]) -> Array:
-    """Starts with these numbers side by side, (n, S): the rows of this rank; the first is numbered 0.
-
-    A forcing starts at zero. Not collective.
-    """
-    columns = []
-    for number in numbers:
-        column = np.zeros(action.space.local_size)
-        if action.grid.owner:
-            random = np.random.default_rng([config.seed, int(number)]) if number else None
-            parameters = action.space.parameters(column)
-            initial_parameters(action.network, parameters, config, random)
-        columns.append(column)
-    return np.stack(columns, axis=1)
 
 
 @dataclass(frozen=True)

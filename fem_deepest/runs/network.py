@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from fem_deepest.configuration.train import Config, NetworkSection
+from fem_deepest.configuration.network import NetworkSection
+from fem_deepest.configuration.train import Config
 from fem_deepest.errors import InputError
 from fem_deepest.network.activation import activation
 from fem_deepest.network.coupling.antisymmetric import Antisymmetric
 from fem_deepest.network.coupling.convolution import convolution
 from fem_deepest.network.coupling.dense import Dense
+from fem_deepest.network.coupling.differential import elliptic, local
 from fem_deepest.network.coupling.lowrank import LowRank
-from fem_deepest.network.coupling.operators import elliptic, local
 from fem_deepest.network.coupling.protocol import Coupling
 from fem_deepest.network.coupling.spread import spread_elliptic, spread_local
 from fem_deepest.network.network import Network

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from fem_deepest.action.network.bijection import to_states
 from fem_deepest.action.network.states import StateAction
+from fem_deepest.configuration.data import Data
 from fem_deepest.configuration.network_anneal import NetworkAnnealConfig
-from fem_deepest.configuration.train import ActionSection, Config, Data
+from fem_deepest.configuration.train import ActionSection, Config
 from fem_deepest.data import DataSet
 from fem_deepest.data.twin import NOISE, isometric, published
 from fem_deepest.network.loss import LeastSquares

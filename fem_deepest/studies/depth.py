@@ -11,8 +11,10 @@ from mpi4py import MPI
 from numpy.typing import ArrayLike
 from pydantic import Field, model_validator
 
+from fem_deepest.configuration.data import Data
+from fem_deepest.configuration.network import NetworkSection
 from fem_deepest.configuration.section import validate
-from fem_deepest.configuration.train import ActionSection, Config, Data, NetworkSection
+from fem_deepest.configuration.train import ActionSection, Config
 from fem_deepest.runs.model import Problem, make_loss
 from fem_deepest.runs.network import make_network
 from fem_deepest.runs.train import load_data

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from fem_deepest.action.network.action import NetworkAction
+from fem_deepest.configuration.network import NetworkSection
 from fem_deepest.configuration.section import Section
-from fem_deepest.configuration.train import ActionSection, Config, NetworkSection
+from fem_deepest.configuration.train import ActionSection, Config
 from fem_deepest.network.loss import LeastSquares
 from fem_deepest.runs.network import make_network
 from fem_deepest.spaces import ProcessGrid, Resolution

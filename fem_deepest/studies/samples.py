@@ -10,8 +10,9 @@ from mpi4py import MPI
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
 
+from fem_deepest.configuration.network import NetworkSection
 from fem_deepest.configuration.section import Section, validate
-from fem_deepest.configuration.train import ActionSection, Config, NetworkSection
+from fem_deepest.configuration.train import ActionSection, Config
 from fem_deepest.data import DataSet
 from fem_deepest.runs.model import Problem
 from fem_deepest.runs.network import make_network

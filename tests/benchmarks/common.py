@@ -15,7 +15,7 @@ from fem_deepest.configuration.train import Config
 from fem_deepest.runs.model import Problem
 from fem_deepest.runs.network import initial_parameters
 from fem_deepest.runs.train import load_data
-from fem_deepest.solve.nested import Schedule
+from fem_deepest.solve.schedule import Schedule
 from fem_deepest.spaces import Resolution
 
 DIGITS = Path(__file__).resolve().parents[2] / "demos" / "digits.toml"

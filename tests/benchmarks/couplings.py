@@ -22,7 +22,8 @@ from fem_deepest.network.activation import activation
 from fem_deepest.network.coupling import convolution as ways
 from fem_deepest.network.coupling.convolution import convolution
 from fem_deepest.network.coupling.dense import Dense
-from fem_deepest.network.coupling.operators import OperatorCoupling, elliptic, local
+from fem_deepest.network.coupling.differential import elliptic, local
+from fem_deepest.network.coupling.operators import OperatorCoupling
 from fem_deepest.network.coupling.protocol import Coupling
 from fem_deepest.network.flow import Flow
 from fem_deepest.network.scheme import scheme

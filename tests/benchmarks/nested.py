@@ -47,7 +47,8 @@ from fem_deepest.configuration.train import Config
 from fem_deepest.runs.model import Problem
 from fem_deepest.solve.lmvm import Iterate, minimise
 from fem_deepest.solve.memory import LimitedMemory
-from fem_deepest.solve.nested import NestedIteration, Search, Stage
+from fem_deepest.solve.nested import NestedIteration
+from fem_deepest.solve.schedule import Search, Stage
 from fem_deepest.spaces import ProcessGrid, Resolution
 
 ACTIONS = {16: 0.0053, 64: 0.0049}  # by number of cells

@@ -29,7 +29,8 @@ from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.configuration.train import Config
 from fem_deepest.runs.model import make_schedule
 from fem_deepest.solve.lmvm import Iterate
-from fem_deepest.solve.nested import NestedIteration, Search
+from fem_deepest.solve.nested import NestedIteration
+from fem_deepest.solve.schedule import Search
 from fem_deepest.spaces import ProcessGrid, Resolution
 
 DEMO = DIGITS.with_name("refine_neurons.toml")

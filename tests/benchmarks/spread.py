@@ -25,7 +25,7 @@ from mpi4py import MPI
 
 from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.network.activation import activation
-from fem_deepest.network.coupling.operators import local
+from fem_deepest.network.coupling.differential import local
 from fem_deepest.network.coupling.spread import spread_local
 from fem_deepest.network.loss import CrossEntropy
 from fem_deepest.network.network import Network

@@ -17,7 +17,8 @@ from fem_deepest._petsc import PETSc
 from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.io import checkpoint
 from fem_deepest.io.search import level_of, restore, save
-from fem_deepest.solve.nested import NestedIteration, Search
+from fem_deepest.solve.nested import NestedIteration
+from fem_deepest.solve.schedule import Search
 
 Array = NDArray[np.float64]
 

@@ -20,7 +20,7 @@ from fem_deepest.cli.train import train
 from fem_deepest.configuration.train import load
 from fem_deepest.errors import InputError
 from fem_deepest.network.activation import activation
-from fem_deepest.network.coupling.operators import elliptic, local
+from fem_deepest.network.coupling.differential import elliptic, local
 from fem_deepest.network.coupling.spread import spread_elliptic, spread_local
 from fem_deepest.network.loss import CrossEntropy
 from fem_deepest.network.network import Network

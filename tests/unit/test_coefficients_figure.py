@@ -10,7 +10,7 @@ pytest.importorskip("matplotlib")
 from fem_deepest.errors import InputError
 from fem_deepest.figures import coefficients
 from fem_deepest.network.coupling.convolution import convolution
-from fem_deepest.network.coupling.operators import local
+from fem_deepest.network.coupling.differential import local
 from fem_deepest.spaces import NeuronSpace
 
 T = np.linspace(0.0, 2.0, 9)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fem_deepest.configuration.train import Data, load
+from fem_deepest.configuration.data import Data
+from fem_deepest.configuration.train import load
 from fem_deepest.data import breast_cancer, diabetes
 from fem_deepest.data import load as load_data
 from fem_deepest.runs.model import Problem

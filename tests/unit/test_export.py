@@ -20,8 +20,8 @@ from fem_deepest.errors import InputError
 from fem_deepest.io.export import npz, onnx, pytorch
 from fem_deepest.io.export.ordinary import replace_files
 from fem_deepest.network.coupling.convolution import convolution
+from fem_deepest.network.coupling.differential import elliptic, local
 from fem_deepest.network.coupling.lowrank import LowRank
-from fem_deepest.network.coupling.operators import elliptic, local
 from fem_deepest.runs.model import Model
 from fem_deepest.runs.network import make_network
 from fem_deepest.runs.ordinary import ordinary

@@ -23,7 +23,7 @@ from fem_deepest._petsc import PETSc
 from fem_deepest.action.form.action import FormAction
 from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.network.activation import activation
-from fem_deepest.network.coupling.operators import local
+from fem_deepest.network.coupling.differential import local
 from fem_deepest.network.loss import LeastSquares
 from fem_deepest.network.network import Network
 from fem_deepest.network.scheme import scheme

@@ -11,7 +11,7 @@ import fem_deepest
 from fem_deepest.errors import InputError
 from fem_deepest.io import checkpoint
 from fem_deepest.io.search import level_of, restore, save
-from fem_deepest.solve.nested import Search
+from fem_deepest.solve.schedule import Search
 from fem_deepest.spaces import Resolution
 
 COMM = MPI.COMM_SELF

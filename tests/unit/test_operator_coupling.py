@@ -14,7 +14,8 @@ from stencils import differences, plane
 from fem_deepest.errors import InputError
 from fem_deepest.network.coupling import convolution as convolutions
 from fem_deepest.network.coupling.convolution import convolution
-from fem_deepest.network.coupling.operators import OperatorCoupling, elliptic, local
+from fem_deepest.network.coupling.differential import elliptic, local
+from fem_deepest.network.coupling.operators import OperatorCoupling
 from fem_deepest.spaces import NeuronSpace, stencil
 from fem_deepest.spaces import elliptic as inverse
 

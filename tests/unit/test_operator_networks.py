@@ -17,7 +17,8 @@ from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.action.network.replicas import Replicas
 from fem_deepest.network.activation import activation
 from fem_deepest.network.coupling.convolution import convolution
-from fem_deepest.network.coupling.operators import OperatorCoupling, elliptic, local
+from fem_deepest.network.coupling.differential import elliptic, local
+from fem_deepest.network.coupling.operators import OperatorCoupling
 from fem_deepest.network.loss import CrossEntropy
 from fem_deepest.network.network import Network
 from fem_deepest.network.scheme import scheme

@@ -14,7 +14,7 @@ from fem_deepest.configuration.network_anneal import NetworkAnnealConfig
 from fem_deepest.configuration.section import validate
 from fem_deepest.configuration.train import load
 from fem_deepest.errors import InputError
-from fem_deepest.runs.model import begin
+from fem_deepest.runs.start import begin
 from fem_deepest.solve.memory import dual_norm
 
 OPTIONS: dict[str, dict[str, Any]] = {

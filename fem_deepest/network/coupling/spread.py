@@ -15,12 +15,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from fem_deepest.errors import InputError
-from fem_deepest.network.coupling.operators import (
-    OperatorCoupling,
-    check_screening,
-    operators,
-    symbols,
-)
+from fem_deepest.network.coupling.differential import check_screening, operators, symbols
+from fem_deepest.network.coupling.operators import OperatorCoupling
 from fem_deepest.network.coupling.protocol import Sparse, Work
 from fem_deepest.spaces.spread import SpreadSpace
 from fem_deepest.spaces.spread_elliptic import SpreadScreened

@@ -9,9 +9,9 @@ from pydantic import Field
 from fem_deepest.annealed.flow import Accept
 from fem_deepest.annealed.schedule import Geometric
 from fem_deepest.annealed.search import Plan
+from fem_deepest.configuration.network import NetworkSection
 from fem_deepest.configuration.network_anneal import NetworkActionSection, Pairs
 from fem_deepest.configuration.section import Section
-from fem_deepest.configuration.train import NetworkSection
 from fem_deepest.studies.comparison import ComparisonConfig
 from fem_deepest.studies.study import Count, Positive
 

@@ -20,6 +20,7 @@ from pydantic import Field
 from fem_deepest.action.network.bijection import to_states
 from fem_deepest.action.network.states import StateAction
 from fem_deepest.annealed.columns import ActionLandscape
+from fem_deepest.configuration.network import NetworkSection
 from fem_deepest.configuration.network_anneal import (
     NetworkActionSection,
     NetworkAnneal,
@@ -27,7 +28,6 @@ from fem_deepest.configuration.network_anneal import (
     Pairs,
 )
 from fem_deepest.configuration.section import Section
-from fem_deepest.configuration.train import NetworkSection
 from fem_deepest.runs.network import initial_parameters
 from fem_deepest.runs.network_search import search_problem, state_action
 from fem_deepest.solve.annealing.ladder import Ladder
