@@ -20,7 +20,7 @@ from fem_deepest.cli.progress import Printer, Progress
 
 
 def progress(**changes):
-    return replace(Progress("lmvm", 2, 1, 0.5, 1.0, 1e-3, 0.75, "accuracy"), **changes)
+    return replace(Progress("lmvm", 2, 64, 1, 0.5, 1.0, 1e-3, 0.75, "accuracy"), **changes)
 
 
 class Terminal:
