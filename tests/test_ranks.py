@@ -1,4 +1,4 @@
-"""The tests that need several ranks, on 2 and on 3 of them."""
+"""The tests that need several ranks, on 2 and on 3 of them, and a grid of 2 x 2 on 4."""
 
 from __future__ import annotations
 
@@ -14,8 +14,15 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.timeout(1500)  # ranks that spin wait long for a core that something else uses
-@pytest.mark.parametrize("ranks", [2, 3])
-def test_on_ranks(ranks: int) -> None:
+@pytest.mark.parametrize(
+    "ranks, tests",
+    [
+        (2, "tests/mpi"),
+        (3, "tests/mpi"),
+        (4, "tests/mpi/test_mpi_spread.py::test_samples_and_neurons_are_dealt_out_together"),
+    ],
+)
+def test_on_ranks(ranks: int, tests: str) -> None:
     if "OMPI_COMM_WORLD_SIZE" in os.environ or "PMI_SIZE" in os.environ:
         pytest.skip("already under mpirun")
     if shutil.which("mpirun") is None:
@@ -30,7 +37,7 @@ def test_on_ranks(ranks: int) -> None:
         "mpi4py",
         "-m",
         "pytest",
-        "tests/mpi",
+        tests,
     ]
     done = subprocess.run(
         [*command, "-p", "no:cacheprovider"], cwd=ROOT, capture_output=True, text=True, check=False

@@ -73,7 +73,7 @@ class NetworkSection(Section):
     grading: Positive = Field(default=1.0, description="nodes `t_i = T (i/n)^g`")
     depth_mesh: str | None = Field(
         default=None,
-        description="Gmsh or XDMF file with the depth nodes in place of these, relative to the "
+        description="Gmsh file with the depth nodes in place of these, relative to the "
         "configuration; it has `cells` cells on `(0, depth)`, a coarser level every m-th node",
     )
     scheme: Literal["euler", "midpoint", "rk2", "rk4"] = Field(

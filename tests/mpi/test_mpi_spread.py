@@ -171,8 +171,11 @@ def test_the_action_and_its_derivatives_are_those_of_one_rank(name: str, kind: s
 
 
 def test_samples_and_neurons_are_dealt_out_together() -> None:
-    """The other axis of the grid too: every rank has the whole index, and a part of the samples."""
-    parallel, serial = both("rectangle", parts=1, **OPTIONS["weak"])
+    """The other axis of the grid too: 2 x 2 on four ranks, else the samples alone are dealt out."""
+    parts = 2 if WORLD.size == 4 else 1
+    parallel, serial = both("rectangle", parts=parts, **OPTIONS["weak"])
+    assert parallel.grid.index.size == parts
+    assert parallel.grid.data.size == WORLD.size // parts
     numbering = Numbering(parallel)
     u, v = control(parallel, numbering, 1), random_control(serial, 1, 0.1)
     g, alone = parallel.create(), serial.create()
