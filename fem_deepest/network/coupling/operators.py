@@ -31,7 +31,7 @@ Array = NDArray[np.float64]
 _DENSE = 8192  # neurons up to which a dense matrix may be asked for
 
 
-class Kernel(Protocol):
+class ParameterSpace(Protocol):
     """What the operators of a coupling are numbered by, a space of functions."""
 
     space: NeuronSpace
@@ -78,7 +78,7 @@ class OperatorCoupling:
         index: NeuronSpace,
         *,
         uniform: bool,
-        kernel: Kernel | None = None,
+        kernel: ParameterSpace | None = None,
         screened: Screened | None = None,
         names: Sequence[str] | None = None,
         text: str = "coefficients w and bias b",
@@ -113,17 +113,15 @@ class OperatorCoupling:
         """Nothing to do."""
 
     def buffers(self, width: int, lead: tuple[int, ...] = ()) -> Work:
-        """A stencil, states of the elliptic solve, other states, and what stencils need."""
-        states = (*lead, self.neurons + 1, width)
+        """A stencil, ``[v; 1]`` and ``dv`` of an elliptic solve, and what stencils need."""
         stencil = np.empty(
             (*lead, self.nodes, self.channels, self.channels * self.stencils.size + 1)
         )
-        return (
-            stencil,
-            np.ones(states) if self.screened else np.empty(0),
-            np.empty((*lead, self.neurons, width)),
-            *self.stencils.buffers(width, lead),
-        )
+        solved: Work = (np.empty(0), np.empty(0))
+        if self.screened:
+            full = np.ones((*lead, self.neurons + 1, width))
+            solved = full, np.empty((*lead, self.neurons, width))
+        return (stencil, *solved, *self.stencils.buffers(width, lead))
 
     def value(self, theta: Array, full: Array, out: Array, work: Work) -> None:
         """``sum_m w_m D_m x + b``."""
@@ -169,19 +167,19 @@ class OperatorCoupling:
         work: Work,
     ) -> None:
         """``out_x += sum_m D_m^T (dw_m v)``, ``out_theta += sum_k v D_m dx``."""
-        states = work[2]
-        self.adjoint(d_theta, v, states, work)
-        out_x += states
-        self._add_outer(v, dx, out_theta, work)
-
-    def _add_outer(self, v: Array, dx: Array, out_theta: Array, work: Work) -> None:
-        """``out_theta += sum_k v D_m dx``."""
-        stencil = self._own(work[0])
-        self.stencils.outer(v, self._entered(dx, work), stencil[..., :-1], work[3:])
+        adjoint = np.empty_like(out_x)
+        self.adjoint(d_theta, v, adjoint, work)
+        out_x += adjoint
         target = self._matrices(out_theta)[..., :-1]
         product = np.empty_like(target)
-        self._combine_transposed(stencil[..., :-1], product)
+        self._outer(v, dx, product, work)
         target += product
+
+    def _outer(self, v: Array, dx: Array, out: Array, work: Work) -> None:
+        """``sum_k v D_m dx`` into the coefficients, (..., C, C M)."""
+        stencil = self._own(work[0])
+        self.stencils.outer(v, self._entered(dx, work), stencil[..., :-1], work[3:])
+        self._combine_transposed(stencil[..., :-1], out)
 
     def prolongation(self, finer: OperatorCoupling) -> tuple[Sparse, Sparse]:
         """Fields are interpolated along the index, a kernel along its offsets; others stay.

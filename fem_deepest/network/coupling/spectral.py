@@ -68,25 +68,8 @@ class SpectralConvolution(OperatorCoupling):
         self._correlate(v, full[..., :-1, :], matrices[..., :-1])
         matrices[..., -1] = self._channels(v).sum(axis=(-2, -1))
 
-    def second_adjoint(
-        self,
-        theta: Array,
-        d_theta: Array,
-        v: Array,
-        dx: Array,
-        full: Array,
-        out_x: Array,
-        out_theta: Array,
-        work: Work,
-    ) -> None:
-        """As :meth:`adjoint` with ``d_theta`` and :meth:`gradient` with ``dx``, added."""
-        states = np.empty_like(out_x)
-        self.adjoint(d_theta, v, states, work)
-        out_x += states
-        target = self._matrices(out_theta)[..., :-1]
-        product = np.empty_like(target)
-        self._correlate(v, dx, product)
-        target += product
+    def _outer(self, v: Array, dx: Array, out: Array, work: Work) -> None:
+        self._correlate(v, dx, out)
 
     def _correlate(self, v: Array, x: Array, out: Array) -> None:
         """``sum_k v_k (m x_k)`` at every offset, into (..., C, C offsets)."""

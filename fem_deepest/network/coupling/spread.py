@@ -86,23 +86,6 @@ class SpreadOperators(OperatorCoupling):
         if self.screened:
             self.screened.transposed(out, out)
 
-    def second_adjoint(
-        self,
-        theta: Array,
-        d_theta: Array,
-        v: Array,
-        dx: Array,
-        full: Array,
-        out_x: Array,
-        out_theta: Array,
-        work: Work,
-    ) -> None:
-        """``out_x += sum_m D_m^T (dw_m v)``, ``out_theta += sum_k v D_m dx``."""
-        adjoint = np.empty_like(v)
-        self.adjoint(d_theta, v, adjoint, work)
-        out_x += adjoint
-        self._add_outer(v, dx, out_theta, work)
-
     def prolongation(self, finer: OperatorCoupling) -> tuple[Sparse, Sparse]:
         """None to a coupling of the same nodes; others are refused.
 
