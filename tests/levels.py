@@ -9,10 +9,8 @@ from mpi4py import MPI
 
 import fem_deepest
 from fem_deepest._petsc import PETSc
-from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.configuration.train import Config
 from fem_deepest.runs.model import Problem, make_schedule
-from fem_deepest.runs.network import initial_parameters
 from fem_deepest.runs.train import load_data
 from fem_deepest.solve.nested import NestedIteration
 from fem_deepest.solve.schedule import Schedule
@@ -44,15 +42,6 @@ def configuration(kind: str, *, nested: bool = True, **sections: Any) -> Config:
     for name, section in sections.items():
         values[name] |= section
     return fem_deepest.load(values)
-
-
-def start(action: NetworkAction, config: Config) -> PETSc.Vec:
-    """The start of a configuration as a control of an action."""
-    u = action.create()
-    array = u.array_w
-    if action.grid.owner:
-        initial_parameters(action.network, action.space.parameters(array), config)
-    return u
 
 
 def iteration(

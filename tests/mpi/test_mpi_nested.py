@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from levels import configuration, gathered, iteration, start
+from levels import configuration, gathered, iteration
 from mpi4py import MPI
 from numpy.typing import NDArray
 
@@ -17,6 +17,7 @@ from fem_deepest._petsc import PETSc
 from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.io import checkpoint
 from fem_deepest.io.search import level_of, restore, save
+from fem_deepest.runs.start import random_start
 from fem_deepest.solve.nested import NestedIteration
 from fem_deepest.solve.schedule import Search
 
@@ -58,7 +59,7 @@ def test_a_nested_run_is_that_of_one_rank(kind: str, R: float, folder: Path) -> 
         """The end, and the number of steps."""
 
         def begin(action: NetworkAction) -> PETSc.Vec:
-            u = start(action, config)
+            u = random_start(action, config)
             u.array_w[:] += off * np.random.default_rng(0).choice([-1.0, 1.0], u.local_size)
             return u
 

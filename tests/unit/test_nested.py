@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from levels import configuration, gathered, iteration, start
+from levels import configuration, gathered, iteration
 from mpi4py import MPI
 
 import fem_deepest
 from fem_deepest.errors import InputError
 from fem_deepest.io import checkpoint
 from fem_deepest.io.search import level_of, restore, save
+from fem_deepest.runs.start import random_start
 from fem_deepest.solve.schedule import Search
 from fem_deepest.spaces import Resolution
 
@@ -94,7 +95,7 @@ def test_nested_iteration_finds_the_minimiser_of_the_last_level(kind) -> None:
             action={"lambda": 0.2},
         )
         nest = iteration(config)
-        search = nest.begin(lambda action, config=config: start(action, config))
+        search = nest.begin(lambda action, config=config: random_start(action, config))
         stages = nest.run(search)
         assert all(stage.outcome.converged for stage in stages)
         assert len(stages) == (1 + len(config.levels) if nested else 2)
@@ -115,7 +116,7 @@ def test_a_run_resumed_at_any_level_ends_with_the_same_bits(kind, tmp_path) -> N
         kept.append(path)
 
     nest = iteration(config, on_stage=on_stage)
-    search = nest.begin(lambda action: start(action, config))
+    search = nest.begin(lambda action: random_start(action, config))
     stages = nest.run(search)
     whole = gathered(search.u)
     assert [stage.level for stage in stages] == [Resolution(*level) for level in config.levels]
