@@ -91,6 +91,24 @@ class Solve(Section):
     polish_iterations: Count = Field(default=50, description="most Newton steps")
 
 
+class Parallel(Section):
+    """``[parallel]``: how a training is dealt out over the ranks."""
+
+    grid: Annotated[str, Field(pattern=r"^(auto|[1-9][0-9]*x[1-9][0-9]*)$")] = Field(
+        default="auto",
+        description="ranks in depth x ranks over the samples, as `2x4`; auto: by sizes, ranks and memory",
+    )
+    weights: Literal["auto", "whole", "sharded"] = Field(
+        default="auto",
+        description="whole: every rank has a copy, and results the same bits on any number of ranks; "
+        "sharded: each has its part alone; auto: whole where they are few",
+    )
+    chunk: Annotated[int, Field(ge=0)] = Field(
+        default=0,
+        description="samples that go through a slab together, of sharded weights; 0: from measured costs",
+    )
+
+
 class Output(Section):
     """``[output]``: what is left behind."""
 
@@ -115,6 +133,7 @@ class Config(Section):
     action: ActionSection = ActionSection()
     search: SearchSection = SearchSection()
     solve: Solve = Solve()
+    parallel: Parallel = Parallel()
     output: Output = Output()
 
     @model_validator(mode="after")

@@ -30,7 +30,7 @@ def signature(config: Config, data: DataSet) -> dict[str, Any]:
     Tolerances and limits are left out: a run may be resumed with others.
     """
     values = config.model_dump(mode="python", by_alias=True)
-    values.pop("output")
+    values.pop("output"), values.pop("parallel")
     values["network"].pop("spread")
     solve = values.pop("solve")
     values["levels"], values["memory"] = config.depth_levels, solve["memory"]

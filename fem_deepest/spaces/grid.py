@@ -21,46 +21,64 @@ FEW = 64  # narrower blocks would spend their time between the matrix products
 class ProcessGrid:
     """Ranks in a grid slabs x data: a row shares a slab, a column shares samples.
 
-    A slab is a part of the neuron index through the whole depth; by default there is one, with all
-    of the index. Samples are dealt out over the data axis in contiguous blocks; the parameters of a
-    slab belong to its first data rank, so that the inner products of a solver have the same bits on
-    any number of data ranks.
+    A slab is a part of the depth with the whole neuron index, or a part of the neuron index through the
+    whole depth; by default there is one, with all of both. Samples are dealt out over the data axis in
+    contiguous blocks. The parameters of a :class:`.ControlSpace` belong to the first data rank of a slab,
+    so that the inner products of a solver have the same bits on any number of data ranks.
 
     Attributes:
         comm: All ranks.
         data: Communicator of the ranks that share this rank's slab.
         shape: Extent (slabs, data).
-        index: Communicator of the ranks that share this rank's samples, one of each slab.
+        index: Communicator of the ranks that share this rank's samples, one of each part of the index.
+        depth: Communicator of the ranks that share this rank's samples, one of each slab of the depth,
+            in the order of the depth.
     """
 
     comm: MPI.Intracomm
     data: MPI.Intracomm
     shape: tuple[int, int]
     index: MPI.Intracomm = field(default_factory=lambda: MPI.COMM_SELF)
+    depth: MPI.Intracomm = field(default_factory=lambda: MPI.COMM_SELF)
 
     @classmethod
-    def create(cls, comm: MPI.Intracomm = MPI.COMM_WORLD, index: int = 1) -> ProcessGrid:
-        """Grid index x (size / index) on ``comm``. Collective on ``comm``.
+    def create(
+        cls, comm: MPI.Intracomm = MPI.COMM_WORLD, index: int = 1, depth: int = 1
+    ) -> ProcessGrid:
+        """Grid slabs x (size / slabs) on ``comm``. Collective on ``comm``.
 
         Args:
             comm: All ranks.
             index: Parts of the neuron index; see :class:`.SpreadSpace`. Neighbours in rank share
                 samples, since they talk most.
+            depth: Slabs of the depth. Neighbours in rank share a slab: they exchange its weights, and
+                slabs only the states at their ends.
 
         Raises:
-            InputError: The ranks are no multiple of ``index``.
+            InputError: The ranks are no multiple of the slabs, or both axes are asked for.
         """
-        if index == 1:
+        if index == depth == 1:
             return cls(comm, comm, (1, comm.size))
-        if index < 1 or comm.size % index:
+        if index > 1 and depth > 1:
             raise InputError(
-                f"{comm.size} ranks were given to a neuron index in {index} parts, expected a multiple "
+                f"a neuron index in {index} parts was asked for with a depth in {depth} slabs, expected "
+                "one of them; take an index that is not spread, or one slab"
+            )
+        slabs, what = (index, "neuron index") if index != 1 else (depth, "depth")
+        if slabs < 1 or comm.size % slabs:
+            raise InputError(
+                f"{comm.size} ranks were given to a {what} in {slabs} parts, expected a multiple "
                 "of the parts; take other ranks or parts"
             )
-        samples, slab = divmod(comm.rank, index)
+        width = comm.size // slabs
+        if index > 1:
+            samples, slab = divmod(comm.rank, index)
+        else:
+            slab, samples = divmod(comm.rank, width)
         data = MPI.Intracomm(comm.Split(slab, samples))
         along = MPI.Intracomm(comm.Split(samples, slab))
-        return cls(comm, data, (index, comm.size // index), along)
+        axis = {"index": along} if index > 1 else {"depth": along}
+        return cls(comm, data, (slabs, width), **axis)
 
     @property
     def owner(self) -> bool:
