@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,6 @@ from fem_deepest.configuration.train import Config
 from fem_deepest.errors import InputError
 from fem_deepest.network.network import Network
 from fem_deepest.runs import memory_estimate
-from fem_deepest.spaces import ProcessGrid
 
 # Bytes of parameters from which on several ranks share them. A sweep takes some sixteen times as many of
 # whole weights on every rank, see `memory_estimate`: a gigabyte.
@@ -41,22 +41,19 @@ class Layout:
         """What every rank has of them: "whole" or "sharded"."""
         return "sharded" if self.sharded else "whole"
 
-    def grid(self, comm: MPI.Intracomm, spread: bool) -> ProcessGrid:
-        """The process grid. Collective on ``comm``."""
-        axis = {"index" if spread else "depth": self.slabs}
-        return ProcessGrid.create(comm, **axis)
-
     def to_dict(self) -> dict[str, Any]:
         """For ``run.json``."""
         return {"weights": self.weights, "chunk": self.chunk if self.sharded else None}
 
 
-def make_layout(config: Config, network: Network, samples: int, comm: MPI.Intracomm) -> Layout:
+def make_layout(
+    config: Config, network: Callable[[], Network], samples: int, comm: MPI.Intracomm
+) -> Layout:
     """Deal a training out over the ranks as its configuration says, or as its sizes ask for.
 
     Args:
         config: Configuration.
-        network: The network of the last level, its neurons not spread over ranks.
+        network: Makes the network of the last level, its neurons not spread over ranks.
         samples: ``K``.
         comm: All ranks.
 
@@ -67,39 +64,43 @@ def make_layout(config: Config, network: Network, samples: int, comm: MPI.Intrac
     Collective on ``comm``.
     """
     section, ranks = config.parallel, comm.size
-    large = memory_estimate.NUMBER * network.shapes.size >= FEW
-    shape = None if section.grid == "auto" else tuple(map(int, section.grid.split("x")))
+    shape: tuple[int, int] | None = None
+    if section.grid != "auto":
+        slabs, width = section.grid.split("x")
+        shape = int(slabs), int(width)
     if config.network.spread:
-        if shape is not None or section.weights == "sharded":
+        if shape not in (None, (ranks, 1)) or section.weights == "sharded":
             raise InputError(
                 f"parallel.grid = '{section.grid}' and weights = '{section.weights}' were given with "
-                "network.spread = true, which deals out the neurons; take 'auto' for both, or spread = "
-                "false"
+                f"network.spread = true, which deals out the neurons over {ranks} ranks; take 'auto' for "
+                "both, or spread = false"
             )
-        return Layout(ranks, 1, False, 0, large)
+        return Layout(ranks, 1, False, 0, False)
     if shape is not None and shape[0] * shape[1] != ranks:
         raise InputError(
             f"parallel.grid = '{section.grid}' is for {shape[0] * shape[1]} ranks, but there are {ranks}; "
             f"start mpirun -n {shape[0] * shape[1]}, or take a grid of {ranks}"
         )
-    slabs = 1 if shape is None else shape[0]
+    in_depth = 1 if shape is None else shape[0]
+    finest = network()
+    large = memory_estimate.NUMBER * finest.shapes.size >= FEW
     if section.weights == "whole":
-        if slabs > 1:
+        if in_depth > 1:
             raise InputError(
-                f"parallel.grid = '{section.grid}' has {slabs} slabs of the depth, but parallel.weights = "
-                f"'whole' is for one; take grid = '1x{ranks}', or weights = 'sharded'"
+                f"parallel.grid = '{section.grid}' has {in_depth} slabs of the depth, but parallel"
+                f".weights = 'whole' is for one; take grid = '1x{ranks}', or weights = 'sharded'"
             )
         return Layout(1, ranks, False, 0, large)
     what = lacking(config)
-    wanted = section.weights == "sharded" or slabs > 1
+    wanted = section.weights == "sharded" or in_depth > 1
     if wanted and what is not None:
         raise InputError(
             f"the weights would be sharded (parallel.grid = '{section.grid}', weights = "
             f"'{section.weights}'), which is not made for {what}, or parallel.weights = 'whole'"
-            + (f" with grid = '1x{ranks}'" if slabs > 1 else "")
+            + (f" with grid = '1x{ranks}'" if in_depth > 1 else "")
         )
     if not wanted and what is None and ranks > 1:
-        wanted = large or not memory_estimate.fits(network, config, samples, comm)
+        wanted = large or not memory_estimate.fits(finest, config, samples, comm)
     if not wanted:
         return Layout(1, ranks, False, 0, large)
     if shape is None:

@@ -55,6 +55,11 @@ class Run:
         return self.trained or stored_model(self.directory, self.config)
 
     @property
+    def fields(self) -> Path:
+        """Folder of the fields for ParaView."""
+        return self.directory / "fields"
+
+    @property
     def exit_code(self) -> int:
         """Exit code of the command for this status."""
         return EXIT_CODES[self.status]
