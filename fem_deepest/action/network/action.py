@@ -10,8 +10,9 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from fem_deepest._petsc import PETSc
+from fem_deepest.action.network.ends import COMMON, SCALARS
 from fem_deepest.action.network.prior import Prior
-from fem_deepest.action.network.tiles import COMMON, SCALARS, Point, Sums, Tiles
+from fem_deepest.action.network.tiles import Point, Sums, Tiles
 from fem_deepest.errors import InputError
 from fem_deepest.network.loss import Loss
 from fem_deepest.network.network import Network
