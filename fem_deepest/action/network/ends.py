@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fem_deepest.errors import InputError
 from fem_deepest.network.loss import Loss
 from fem_deepest.network.network import Network
 from fem_deepest.spaces import Parameters
@@ -15,6 +16,23 @@ Array = NDArray[np.float64]
 
 SCALARS = 4  # loss, score, model error, input error
 COMMON = 2  # the first of them are functions of the output, the others sums over the neurons
+
+
+def check_scalings(
+    strength: float, kappa: float, ell: float, model: float, initial: float, samples: int
+) -> None:
+    """Refuse a prior or precisions that are none, or an action without samples.
+
+    Raises:
+        InputError: One of them is.
+    """
+    for name, value in {"lambda": strength, "kappa": kappa, "R_f": model, "R_0": initial}.items():
+        if not value > 0.0:
+            raise InputError(f"{name} must be positive, got {value}")
+    if not 0.0 <= ell < np.inf:
+        raise InputError(f"ell must be finite and not negative, got {ell}")
+    if samples == 0:
+        raise InputError("the action needs at least one sample, got none")
 
 
 @dataclass(frozen=True)
