@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.action.network.numbering import Numbering
 from fem_deepest.cli.interrupt import Interrupt
 from fem_deepest.cli.progress import Progress, Reporter, Silent
@@ -23,7 +22,7 @@ from fem_deepest.runs.start import begin, check_start
 from fem_deepest.runs.train import Run
 from fem_deepest.runs.training import Training
 from fem_deepest.solve.lmvm import Iterate
-from fem_deepest.solve.nested import LevelAction, NestedIteration
+from fem_deepest.solve.nested import LevelAction, NestedIteration, whole
 from fem_deepest.solve.schedule import Search, Stage
 
 _BETWEEN_STAGES = 10.0  # seconds since the last checkpoint after which a stage ends with one
@@ -115,9 +114,8 @@ class TrainSession:
         if not self.config.search.steps:
             return None
         action = self.nested.action(self.schedule.levels[0])
-        assert isinstance(action, NetworkAction)  # sharded weights have no search with noise
         return NoisyStart(
-            self.config, action, self.directory, self.interrupt, self.reporter, self._seconds
+            self.config, whole(action, "a search with noise"), self.directory, self.interrupt, self.reporter, self._seconds
         )
 
     def _shake(self, noise: NoisyStart, search: Search) -> None:

@@ -77,13 +77,12 @@ class Training:
     def metrics(self, action: LevelAction, u: PETSc.Vec, level: Resolution) -> dict[str, float]:
         """The action, and the scores of training and test part: ``train_accuracy`` or ``train_rmse``."""
         problem, found = self.problem, {"action": action.value(u)}
-        model = self.model(action, u, level)
         for part, data in (("train", problem.train), ("test", problem.test)):
             if data is not None:
-                if model is not None:
-                    name, score = model.score(data)
-                else:
+                if isinstance(action, SlabAction):
                     name, score = self._score(action, u, data)
+                else:
+                    name, score = problem.trained(action, u, level).score(data)
                 found[f"{part}_{name}"] = score
         return found
 

@@ -16,7 +16,7 @@ import numpy as np
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.action.slab.action import SlabAction
-from fem_deepest.errors import NumericalFailure
+from fem_deepest.errors import InputError, NumericalFailure
 from fem_deepest.solve.adaptivity import Indicators, estimate
 from fem_deepest.solve.lmvm import Iterate, minimise
 from fem_deepest.solve.memory import LimitedMemory, dual_norm
@@ -25,7 +25,27 @@ from fem_deepest.solve.outcome import Outcome
 from fem_deepest.solve.schedule import Schedule, Search, Stage
 from fem_deepest.spaces import Resolution, prolong
 
+SGD = "stochastic gradient descent"
+
 LevelAction = NetworkAction | SlabAction
+
+
+def whole(action: LevelAction, what: str) -> NetworkAction:
+    """The action, if every rank has all of its weights. Not collective.
+
+    Args:
+        action: An action.
+        what: What needs them.
+
+    Raises:
+        InputError: The weights are sharded.
+    """
+    if isinstance(action, SlabAction):
+        raise InputError(
+            f"{what} was asked for with sharded weights, expected whole ones; take parallel.weights = "
+            "'whole' and one slab"
+        )
+    return action
 
 
 def prolongation(
@@ -87,7 +107,7 @@ class NestedIteration:
         """Raise now whatever is wrong with the input, before anything is done."""
         action = self.action(self.schedule.levels[0])
         if self.schedule.sgd is not None:
-            self.schedule.sgd.batches(action)
+            self.schedule.sgd.batches(whole(action, SGD))
 
     def begin(
         self,
@@ -174,15 +194,15 @@ class NestedIteration:
             most = schedule.polish_iterations
             return polish(action, search.u, iterations=most, **common)
         if schedule.sgd is not None:
-            return schedule.sgd.minimise(action, search.u, number=search.stage, **common)
+            descent = whole(action, SGD)
+            return schedule.sgd.minimise(descent, search.u, number=search.stage, **common)
         return minimise(action, search.u, search.memory, iterations=schedule.iterations, **common)
 
     def _estimate(self, search: Search, action: LevelAction) -> Indicators | None:
         """Where the error is at the end of a stage, if that is asked for."""
         if self.schedule.place is None:
             return None
-        assert isinstance(action, NetworkAction)  # sharded weights do not adapt
-        return estimate(action, search.u)
+        return estimate(whole(action, "an adaptive depth mesh"), search.u)
 
     def _advance(self, search: Search, action: LevelAction, indicators: Indicators | None) -> bool:
         """Stand at the beginning of the next stage, if there is one."""
