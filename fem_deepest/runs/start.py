@@ -21,9 +21,9 @@ Array = NDArray[np.float64]
 def random_start(action: NetworkAction, config: Config) -> PETSc.Vec:
     """The start of a training: random weights, no readout. Collective."""
     u = action.create()
-    array = u.array_w
-    if action.grid.owner:
-        initial_parameters(action.network, action.space.parameters(array), config)
+    action.space.start(
+        u.array_w, lambda parameters: initial_parameters(action.network, parameters, config)
+    )
     return u
 
 

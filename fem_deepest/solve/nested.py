@@ -9,24 +9,38 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.errors import NumericalFailure
+from fem_deepest.network.network import Network
 from fem_deepest.solve.adaptivity import Indicators, estimate
 from fem_deepest.solve.lmvm import Iterate, minimise
 from fem_deepest.solve.memory import LimitedMemory, dual_norm
 from fem_deepest.solve.newton import polish
 from fem_deepest.solve.outcome import Outcome
 from fem_deepest.solve.schedule import Schedule, Search, Stage
-from fem_deepest.spaces import Resolution, prolong
+from fem_deepest.spaces import ControlSpace, Resolution, SlabSpace, prolong
+from fem_deepest.spaces.slab_prolongation import prolong_slabs
+
+
+class Level(Protocol):
+    """An action of a network on some level."""
+
+    @property
+    def network(self) -> Network:
+        """The network."""
+
+    @property
+    def space(self) -> ControlSpace | SlabSpace:
+        """Layout of its controls."""
 
 
 def prolongation(
-    coarse: NetworkAction, fine: NetworkAction, *, same_index: bool
+    coarse: Level, fine: Level, *, same_index: bool
 ) -> Callable[[PETSc.Vec], PETSc.Vec]:
     """The interpolation of controls from one action to another, see :func:`.prolong`.
 
@@ -40,7 +54,7 @@ def prolongation(
 
     Not collective; what it gives is.
     """
-    spaces = coarse.space, fine.space, coarse.network.depth, fine.network.depth
+    old, new, depths = coarse.space, fine.space, (coarse.network.depth, fine.network.depth)
     index: dict[str, Any] = {}
     if not same_index:
         rows, columns = coarse.network.coupling.prolongation(fine.network.coupling)
@@ -48,7 +62,11 @@ def prolongation(
         index = {"states": states, "rows": rows, "columns": columns}
 
     def apply(u: PETSc.Vec) -> PETSc.Vec:
-        return prolong(*spaces, u, **index)
+        if isinstance(old, SlabSpace):
+            assert isinstance(new, SlabSpace)
+            return prolong_slabs(old, new, *depths, u, **index)
+        assert isinstance(new, ControlSpace)
+        return prolong(old, new, *depths, u, **index)
 
     return apply
 
