@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
+from fem_deepest.action.dealt import DealtAction
 from fem_deepest.action.network.numbering import Numbering
 from fem_deepest.configuration.train import Config
 from fem_deepest.data import DataSet
@@ -18,7 +19,6 @@ from fem_deepest.errors import InputError
 from fem_deepest.io import checkpoint
 from fem_deepest.io.rundir import jsonable
 from fem_deepest.solve.memory import LimitedMemory
-from fem_deepest.solve.nested import LevelAction
 from fem_deepest.solve.schedule import Search
 from fem_deepest.spaces import Resolution
 from fem_deepest.spaces.tasks import on_root
@@ -111,7 +111,7 @@ def find(path: Path, wanted: Mapping[str, Any], comm: MPI.Intracomm) -> dict[str
 
 
 def restore(
-    path: Path, meta: Mapping[str, Any], action: LevelAction, size: int, comm: MPI.Intracomm
+    path: Path, meta: Mapping[str, Any], action: DealtAction, size: int, comm: MPI.Intracomm
 ) -> Search:
     """The search of a checkpoint. Collective.
 
