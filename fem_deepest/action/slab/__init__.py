@@ -1,1 +1,1 @@
-"""The action of a network whose depth is dealt out in slabs and whose weights are sharded."""
+"""The action of a network whose weights are sharded: slabs of the depth, and rows within a slab."""
