@@ -14,7 +14,7 @@ from fem_deepest.action.network.prior import Prior
 from fem_deepest.action.network.tiles import COMMON, SCALARS, Point, Sums, Tiles
 from fem_deepest.errors import InputError
 from fem_deepest.network.loss import Loss
-from fem_deepest.network.network import TILE, Network
+from fem_deepest.network.network import Network
 from fem_deepest.spaces import ControlSpace, ProcessGrid, SampleBlocks
 
 Array = NDArray[np.float64]
@@ -111,13 +111,9 @@ class NetworkAction:
         self.model_precision, self.input_precision = model_precision, input_precision
         self.blocks = SampleBlocks(self.samples, grid.data, blocks)
         own = self.blocks.local
-        slices = [
-            [slice(lo, min(lo + TILE, block.stop)) for lo in range(block.start, block.stop, TILE)]
-            for block in self.blocks.own
-        ]
         # The tiles of block b are first[b], ..., first[b + 1] - 1.
-        self._first = np.concatenate([[0], np.cumsum([len(block) for block in slices])])
-        flat = [tile for block in slices for tile in block]
+        self._first = np.concatenate([[0], np.cumsum([len(block) for block in self.blocks.tiles])])
+        flat = [tile for block in self.blocks.tiles for tile in block]
         self.tiles = Tiles(
             network,
             loss,
