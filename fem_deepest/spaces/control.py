@@ -85,6 +85,7 @@ class ControlSpace:
 
     Attributes:
         has_forcings: Whether there is any of these.
+        cells: Cells of the depth whose forcings are here.
         has_parameters: Whether this rank has the parameters.
     """
 
@@ -105,7 +106,7 @@ class ControlSpace:
         self._forced: tuple[int, ...] = (cells, neurons) if forced else (0, neurons)
         self.has_forcings = initial or forced
         self.has_parameters = grid.owner
-        self.tiles = tiles
+        self.tiles, self.cells = tiles, range(cells)
         per_sample = prod(self._initial) + prod(self._forced)
         own = self.parameter_size if grid.owner else 0
         self._offsets = own + per_sample * np.concatenate([[0], np.cumsum(tiles)]).astype(np.int64)

@@ -37,6 +37,7 @@ class SlabSpace:
     Attributes:
         slabs: Which cells, nodes and rows are this rank's.
         samples: Global numbers of this rank's samples.
+        cells: Cells of the depth whose forcings are here.
         tiles: Numbers of samples in this rank's chunks, in order.
         has_forcings: Whether there is any of these.
         has_parameters: Whether there are parameters on this rank: always.
@@ -81,7 +82,7 @@ class SlabSpace:
         self._initial: tuple[int, ...] = (neurons,) if initial and slabs.first else (0,)
         self._forced: tuple[int, ...] = (len(slabs.cells) if forced else 0, neurons)
         self.has_forcings = initial or forced
-        self.samples = slabs.share(samples)
+        self.samples, self.cells = slabs.share(samples), slabs.cells
         self.tiles = [int(k) for k in np.diff(deal(len(self.samples), chunks))]
         per_sample = prod(self._initial) + prod(self._forced)
         edges = np.concatenate([[0], np.cumsum(self.tiles)]).astype(np.int64)

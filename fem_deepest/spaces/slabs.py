@@ -80,6 +80,12 @@ class Slabs:
         cells = self.cells_of(slab)
         return range(cells.start, cells.stop + (slab == self.grid.depth.size - 1))
 
+    @property
+    def node_edges(self) -> list[int]:
+        """First node of each slab, and the number of all."""
+        slabs = range(self.grid.depth.size)
+        return [*(self.nodes_of(slab).start for slab in slabs), self.count + 1]
+
     def share(self, count: int) -> range:
         """This data rank's part of so many rows, or of so many samples."""
         edges, rank = deal(count, self.grid.data.size), self.grid.data.rank

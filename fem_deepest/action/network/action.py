@@ -10,8 +10,9 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from fem_deepest._petsc import PETSc
+from fem_deepest.action.network.ends import COMMON, SCALARS, check_scalings
 from fem_deepest.action.network.prior import Prior
-from fem_deepest.action.network.tiles import COMMON, SCALARS, Point, Sums, Tiles
+from fem_deepest.action.network.tiles import Point, Sums, Tiles
 from fem_deepest.errors import InputError
 from fem_deepest.network.loss import Loss
 from fem_deepest.network.network import Network
@@ -91,15 +92,7 @@ class NetworkAction:
         input_precision: float = np.inf,
         blocks: int | None = None,
     ) -> None:
-        positive = {"lambda": strength, "kappa": kappa}
-        positive |= {"R_f": model_precision, "R_0": input_precision}
-        for name, value in positive.items():
-            if not value > 0.0:
-                raise InputError(f"{name} must be positive, got {value}")
-        if not 0.0 <= ell < np.inf:
-            raise InputError(f"ell must be finite and not negative, got {ell}")
-        if len(inputs) == 0:
-            raise InputError("the action needs at least one sample, got none")
+        check_scalings(strength, kappa, ell, model_precision, input_precision, len(inputs))
         parts = 1 if network.index.comm is None else network.index.comm.size
         if parts != grid.index.size:
             raise InputError(
