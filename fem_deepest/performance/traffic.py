@@ -14,6 +14,7 @@ from math import ceil, prod
 from fem_deepest.action.network.tiles import SCALARS
 from fem_deepest.performance.layout import Layout
 from fem_deepest.performance.machine import NUMBER
+from fem_deepest.spaces.chain import piece_length
 from fem_deepest.spaces.grid import BLOCKS, FEW, subtrees
 
 
@@ -31,6 +32,28 @@ class Volume:
 
     def __add__(self, other: Volume) -> Volume:
         return Volume(self.messages + other.messages, self.bytes + other.bytes)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """An evaluation.
+
+    Attributes:
+        points: Points whose weights are gathered: the control, and a direction.
+        down: Fields that go towards the output.
+        up: Fields that go towards the input.
+        scalars: Numbers that are summed over all ranks.
+    """
+
+    points: int
+    down: int
+    up: int
+    scalars: int
+
+
+GRADIENT = Kind(1, 1, 1, SCALARS + 2)
+HESSIAN = Kind(2, 2, 2, SCALARS + 1)
+GAUSS_NEWTON = Kind(2, 2, 1, SCALARS + 1)
 
 
 def nodes_of_slab(layout: Layout, cells: int) -> tuple[int, int]:
@@ -57,32 +80,32 @@ def gathers_of_slab(layout: Layout, slab: int) -> int:
     return 2 * layout.chunks * nodes - turns * kept
 
 
-def gathers(layout: Layout) -> Volume:
-    """Weights of cells for the sweeps of a gradient."""
-    count = sum(gathers_of_slab(layout, s) for s in range(layout.slabs))
+def gathers(layout: Layout, kind: Kind = GRADIENT) -> Volume:
+    """Weights of cells for the sweeps."""
+    count = kind.points * sum(gathers_of_slab(layout, s) for s in range(layout.slabs))
     return _shared(layout, count, min(layout.data, layout.workload.rows))
 
 
-def reductions(layout: Layout) -> Volume:
-    """Gradients of these, summed over the data ranks."""
+def reductions(layout: Layout, _: Kind = GRADIENT) -> Volume:
+    """Gradients in them, summed over the data ranks."""
     nodes = sum(nodes_of_slab(layout, layout.cells_of(s))[0] for s in range(layout.slabs))
     return _shared(layout, layout.chunks * nodes, layout.data)
 
 
-def states(layout: Layout) -> Volume:
+def states(layout: Layout, kind: Kind = GRADIENT) -> Volume:
     """States and costates between the slabs."""
     w, between = layout.workload, layout.slabs - 1
     filled = sum(_filled(layout, rank) for rank in range(layout.data))
-    return Volume(2 * between * filled, 2 * between * NUMBER * w.neurons * w.samples)
+    fields = (kind.down + kind.up) * between
+    return Volume(2 * between * filled, fields * NUMBER * w.neurons * w.samples)
 
 
-def ghosts(layout: Layout) -> Volume:
+def ghosts(layout: Layout, kind: Kind = GRADIENT) -> Volume:
     """Weights of the node between two slabs, and their gradients, where a step needs its right end."""
-    _, need = nodes_of_slab(layout, 1)
     right = any(c != 0.0 for c in layout.workload.scheme.abscissae)
-    between = (layout.slabs - 1) * right * (need > 0)
+    between = (layout.slabs - 1) * right * (kind.points + 1)
     rows = min(layout.data, layout.workload.rows)
-    return Volume(2 * between * rows, 2 * between * NUMBER * layout.workload.node)
+    return Volume(between * rows, between * NUMBER * layout.workload.node)
 
 
 def blocks(samples: int, ranks: int) -> int:
@@ -107,21 +130,63 @@ def trees(layout: Layout) -> Volume:
     return Volume(roots, roots * NUMBER * sums)
 
 
-def ends(layout: Layout) -> Volume:
+def ends(layout: Layout, kind: Kind = GRADIENT) -> Volume:
     """Lift and readout: gathered before and their gradients reduced after an evaluation."""
     w, others = layout.workload, layout.data - 1
     volume = Volume(0, 0)
     for rows, columns in (w.lift, w.readout):
         if rows * columns:
-            messages = (min(rows, layout.data) + layout.data) * others
-            volume += Volume(messages, 2 * others * NUMBER * rows * columns)
+            messages = (kind.points * min(rows, layout.data) + layout.data) * others
+            volume += Volume(messages, (kind.points + 1) * others * NUMBER * rows * columns)
     return volume
 
 
-def total(layout: Layout) -> Volume:
-    """All messages of a gradient but the sums of a few numbers over the ranks."""
-    kinds = (gathers, reductions, states, ghosts, ends) if layout.sharded else (copies, trees)
-    return sum((kind(layout) for kind in kinds), Volume(0, 0))
+def sums(layout: Layout, kind: Kind = GRADIENT) -> Volume:
+    """Action, score and whether something failed, summed over all ranks."""
+    ranks = layout.ranks if layout.ranks > 1 else 0
+    return Volume(ranks, ranks * NUMBER * kind.scalars)
+
+
+def product(layout: Layout) -> Volume:
+    """The product with the prior: the nodes at both sides of the ends of slabs (``ell = 0``)."""
+    between, w = layout.slabs - 1, layout.workload
+    rows = min(layout.data, w.rows)
+    return Volume(2 * between * rows, 2 * between * NUMBER * w.node)
+
+
+def solve(layout: Layout) -> Volume:
+    """A solve with the prior: elimination and substitution go from slab to slab in pieces of a node."""
+    between, w = layout.slabs - 1, layout.workload
+    pieces = sum(pieces_of(layout, rows * w.columns) for rows in rows_of(layout))
+    return Volume(2 * between * pieces, 2 * between * NUMBER * w.node)
+
+
+def rows_of(layout: Layout) -> list[int]:
+    """Rows of the data ranks."""
+    rows, data = layout.workload.rows, layout.data
+    return [rows * (r + 1) // data - rows * r // data for r in range(data)]
+
+
+def pieces_of(layout: Layout, entries: int) -> int:
+    """Pieces of so many entries of a node, see :class:`.Chain`."""
+    return ceil(entries / piece_length(entries, layout.slabs))
+
+
+KINDS = {
+    "gathers": gathers,
+    "reductions": reductions,
+    "states": states,
+    "ghosts": ghosts,
+    "ends": ends,
+    "sums": sums,
+}
+
+
+def total(layout: Layout, kind: Kind = GRADIENT) -> Volume:
+    """All messages of an evaluation, but of its prior."""
+    if not layout.sharded:
+        return copies(layout) + trees(layout)
+    return sum((volume(layout, kind) for volume in KINDS.values()), Volume(0, 0))
 
 
 def _shared(layout: Layout, count: int, senders: int) -> Volume:
