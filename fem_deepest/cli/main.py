@@ -18,6 +18,8 @@ from fem_deepest.cli.anneal import anneal
 from fem_deepest.cli.export import counts, export, summary
 from fem_deepest.cli.flow import flow
 from fem_deepest.cli.info import info, version
+from fem_deepest.cli.plan import plan
+from fem_deepest.cli.plan import summary as plan_summary
 from fem_deepest.cli.plot import plot
 from fem_deepest.cli.predict import predict
 from fem_deepest.cli.progress import Printer
@@ -33,6 +35,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+_WIDE = 130  # letters of the table of a plan
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="run directory")]
 Out = Annotated[Path | None, typer.Option(help="run directory; default: runs/NAME")]
@@ -192,6 +196,50 @@ def _export(
     )
     for line in summary(found):
         print(line)
+
+
+@app.command("plan")
+def _plan(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="what to train, on what")],
+    ranks: Annotated[int, typer.Option(metavar="P", help="ranks to plan for")],
+    node: Annotated[
+        str,
+        typer.Option(metavar="NAME|FILE|this", help="nodes: epyc, xeon, a TOML file, this host"),
+    ] = "epyc",
+    samples: Annotated[
+        int | None, typer.Option(metavar="K", help="training samples; default: those of the data")
+    ] = None,
+    inputs: Annotated[int | None, typer.Option(help="numbers of an input, likewise")] = None,
+    outputs: Annotated[int | None, typer.Option(help="numbers of an output, likewise")] = None,
+    save: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="write the constants of the node")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="write table.csv and scaling.png")
+    ] = None,
+    settings: Settings = None,
+) -> None:
+    """Time, memory and messages of a training on many ranks, predicted; the best grid."""
+    found = plan(
+        config,
+        ranks=ranks,
+        node=node,
+        samples=samples,
+        inputs=inputs,
+        outputs=outputs,
+        settings=settings or (),
+        save=save,
+        out=out,
+    )
+    if MPI.COMM_WORLD.rank == 0:
+        table, lines = plan_summary(found)
+        console = Console(highlight=False)
+        console.width = max(console.width, _WIDE)
+        for line in lines[:2]:
+            print(line)
+        console.print(table)
+        for line in lines[2:]:
+            print(line)
 
 
 @app.command("plot")
