@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from fem_deepest.data.arrays import read_arrays
 from fem_deepest.data.dataset import DataSet
 from fem_deepest.data.delimited import Sheet
+from fem_deepest.data.labels import number_classes, unique_labels
 from fem_deepest.errors import InputError
 
 __all__ = ["KINDS", "read_file", "read_inputs"]
@@ -64,7 +64,7 @@ def read_file(
         assert y is not None
         if kind == "regression":
             return DataSet(path.name, x, y)
-        indices, classes = _number_classes(path, *_unique_labels(path, y))
+        indices, classes = number_classes(path, *unique_labels(path, y))
         return DataSet(path.name, x, indices, classes)
 
     sheet = Sheet.open(path)
@@ -74,7 +74,7 @@ def read_file(
         values, _, _ = sheet.read([*chosen, *wanted])
         return DataSet(path.name, values[:, : len(chosen)], values[:, len(chosen) :], None, columns)
     values, codes, labels = sheet.read(chosen, label=wanted[0])
-    indices, classes = _number_classes(path, codes, labels)
+    indices, classes = number_classes(path, codes, labels)
     return DataSet(path.name, values, indices, classes, columns)
 
 
@@ -178,51 +178,3 @@ def _choose(
     if len(set(chosen)) < len(chosen) or len(set(wanted)) < len(wanted):
         raise InputError(f"{sheet.path}: a column is chosen twice; name each column once.")
     return wanted, chosen
-
-
-def _unique_labels(path: Path, targets: NDArray[Any]) -> tuple[Integers, list[str]]:
-    """Label numbers and labels of a target array from an NPZ file."""
-    if targets.ndim == 2 and targets.shape[1] == 1:
-        targets = targets[:, 0]
-    if targets.ndim != 1 or targets.dtype.kind not in "iufbUS":
-        raise InputError(
-            f"{path}: the targets have shape {targets.shape} and type {targets.dtype}; expected "
-            "one label per sample (for one-hot rows: targets.argmax(axis=1)), or "
-            "kind = 'regression'."
-        )
-    values, codes = np.unique(targets, return_inverse=True)
-    if values.dtype.kind == "b":
-        values = values.astype(np.int64)
-    if values.dtype.kind == "S":
-        values = np.char.decode(values, "utf-8")
-    labels = [str(v).strip() for v in values.tolist()]
-    if any(label.lower() in ("", "nan") for label in labels):
-        row = next(i for i, c in enumerate(codes) if labels[c].lower() in ("", "nan"))
-        raise InputError(f"{path}: the class label in row {row + 1} is missing; remove the row.")
-    return codes.astype(np.int64), labels
-
-
-def _number_classes(
-    path: Path, codes: Integers, labels: list[str]
-) -> tuple[Integers, tuple[str, ...]]:
-    """Sort the labels and number the samples by them; ``1`` and ``1.0`` are one class."""
-    try:
-        numbers = [float(label) for label in labels]
-    except ValueError:
-        classes = sorted(set(labels))
-    else:
-        odd = [label for label, number in zip(labels, numbers, strict=True) if number % 1 != 0]
-        if odd:
-            raise InputError(
-                f"{path}: the class label {odd[0]} is not a whole number; use "
-                "kind = 'regression', or write the labels as text."
-            )
-        labels = [str(int(number)) for number in numbers]
-        classes = sorted(set(labels), key=int)
-    if len(classes) < 2:
-        raise InputError(
-            f"{path}: all samples have the class '{classes[0]}'; classification needs at least "
-            "two: choose another target column, or use kind = 'regression'."
-        )
-    order = np.array([classes.index(label) for label in labels])
-    return order[codes], tuple(classes)
