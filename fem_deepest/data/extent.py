@@ -67,7 +67,7 @@ class Extent:
             InputError: The file ends before them, or cannot be read.
         """
         found = np.empty((last - first, *self.shape[1:]), dtype=self.dtype)
-        view = memoryview(found.reshape(-1).view(np.uint8))
+        view = _bytes(found)
         place = self.offset + first * self.stride
         try:
             file = os.open(self.path, os.O_RDONLY)
@@ -91,7 +91,7 @@ class Extent:
             OSError: The disk is full, for one.
         """
         rows = np.ascontiguousarray(values, dtype=self.dtype)
-        view = memoryview(rows.reshape(-1).view(np.uint8))
+        view = _bytes(rows)
         place = self.offset + first * self.stride
         file = os.open(self.path, os.O_WRONLY)
         try:
@@ -100,3 +100,8 @@ class Extent:
                 place, view = place + put, view[put:]
         finally:
             os.close(file)
+
+
+def _bytes(values: NDArray[Any]) -> memoryview:
+    flat: Any = values.reshape(-1).view(np.uint8)
+    return memoryview(flat)

@@ -21,9 +21,9 @@ from fem_deepest.data.stored import Stored, StoredSamples
 from fem_deepest.errors import InputError
 from fem_deepest.spaces.tasks import on_all
 
-__all__ = ["ENDINGS", "Table", "open_hdf5"]
+__all__ = ["Table", "open_hdf5"]
 
-ENDINGS = (".h5", ".hdf5")
+Columns = Sequence[str | int] | str | int | None
 
 
 class Table:
@@ -70,8 +70,8 @@ def open_hdf5(
     path: Path,
     kind: str,
     comm: MPI.Intracomm,
-    inputs: str | None = None,
-    target: str | None = None,
+    inputs: Columns = None,
+    target: Columns = None,
 ) -> StoredSamples:
     """Open a file of samples.
 
@@ -101,7 +101,7 @@ def open_hdf5(
             ) from None
         there = list[str]()
         file.visititems(lambda name, item: there.append(name) if _is_data(item) else None)
-        names = _names(path, there, inputs, target)
+        names = _names(path, there, _name(path, inputs), _name(path, target))
         beside = {
             key: tuple(map(str, file[key].asstr()[:]))
             for key in ("classes", "columns")
@@ -124,6 +124,18 @@ def open_hdf5(
         beside.get("columns", ()),
         concurrent=concurrent,
     )
+
+
+def _name(path: Path, chosen: Columns) -> str | None:
+    """The one data set that is named, if there is one."""
+    if chosen is None or isinstance(chosen, str):
+        return chosen
+    if isinstance(chosen, int) or len(chosen) != 1 or not isinstance(chosen[0], str):
+        raise InputError(
+            f"{path}: {chosen} was given for a data set of an HDF5 file; expected its name, as inputs = "
+            "['x'] and target = 'y'."
+        )
+    return chosen[0]
 
 
 def _is_data(item: Any) -> bool:

@@ -120,7 +120,7 @@ class Labels:
         labels = sorted(set[str]().union(*comm.allgather(on_all(own, comm))))
         numbers, self.classes = number_classes(path, np.arange(len(labels)), labels)
         self.path = path
-        self._number = dict(zip(labels, numbers.tolist(), strict=True))
+        self._number = {label: int(n) for label, n in zip(labels, numbers, strict=True)}
 
     def __call__(self, codes: Integers, labels: list[str]) -> Integers:
         """Class numbers of samples with these label numbers and labels.

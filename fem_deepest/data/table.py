@@ -1,4 +1,4 @@
-"""Data sets and inputs from the user's own files: CSV and NPZ."""
+"""Data sets and inputs from the user's own files: CSV, NPZ and HDF5."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from mpi4py import MPI
 from numpy.typing import NDArray
 
 from fem_deepest.data.arrays import read_arrays
 from fem_deepest.data.dataset import DataSet
 from fem_deepest.data.delimited import Sheet
+from fem_deepest.data.hdf5 import open_hdf5
 from fem_deepest.data.labels import number_classes, unique_labels
 from fem_deepest.errors import InputError
 
@@ -21,6 +23,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Columns = Sequence[str | int] | str | int | None
 
+ENDINGS = (".h5", ".hdf5")
 KINDS = ("classification", "regression")
 TEXT = (".csv", ".tsv", ".txt")
 
@@ -35,26 +38,26 @@ def read_file(
 
     CSV (``.csv``, ``.tsv``, ``.txt``): columns separated by comma, semicolon or tab, UTF-8, with
     or without a header; see `Sheet`. NPZ: arrays ``inputs`` and ``targets``, or ``x`` and ``y``,
-    or ``X`` and ``y``. Class labels are whole numbers or text; the classes are sorted (numbers by
-    value) and keep their labels.
+    or ``X`` and ``y``. HDF5 (``.h5``, ``.hdf5``): see :func:`.open_hdf5`. Class labels are whole
+    numbers or text; the classes are sorted (numbers by value) and keep their labels.
 
     Args:
         path: The file.
-        target: CSV only: the target column by name or number (from 1), or several of them for
-            regression; None takes the last column.
+        target: CSV: the target column by name or number (from 1), or several of them for
+            regression; None takes the last column. HDF5: name of the data set.
         kind: "classification" or "regression".
-        inputs: CSV only: the input columns; None takes all that are not a target.
+        inputs: CSV: the input columns; None takes all that are not a target. HDF5: name of the
+            data set.
 
     Raises:
         InputError: The file cannot be read as such a data set; the sentence names the file and,
             where there is one, the row (numbered as in the file) and the column.
     """
-    path = _existing(path)
-    if kind not in KINDS:
-        near = difflib.get_close_matches(str(kind), KINDS, n=1, cutoff=0.0)[0]
-        raise InputError(
-            f"kind is '{kind}'; did you mean '{near}'? Expected {' or '.join(map(repr, KINDS))}."
-        )
+    path = existing(path)
+    require_kind(kind)
+    if path.suffix.lower() in ENDINGS:
+        source = open_hdf5(path, kind, MPI.COMM_SELF, inputs, target)
+        return DataSet(source.name, *source.read(0, source.samples), source.classes, source.columns)
     if path.suffix.lower() == ".npz":
         if target is not None or inputs is not None:
             raise InputError(
@@ -68,7 +71,7 @@ def read_file(
         return DataSet(path.name, x, indices, classes)
 
     sheet = Sheet.open(path)
-    wanted, chosen = _choose(sheet, target, kind, inputs)
+    wanted, chosen = choose(sheet, target, kind, inputs)
     columns = tuple(sheet.name(c) for c in chosen)
     if kind == "regression":
         values, _, _ = sheet.read([*chosen, *wanted])
@@ -96,7 +99,7 @@ def read_inputs(path: str | Path, columns: tuple[str, ...], features: int) -> Fl
     Raises:
         InputError: As for `read_file`, or the columns are not those of the model.
     """
-    path = _existing(path)
+    path = existing(path)
     if path.suffix.lower() == ".npz":
         values, _ = read_arrays(path, targets=False)
         if values.shape[1] != features:
@@ -130,22 +133,44 @@ def read_inputs(path: str | Path, columns: tuple[str, ...], features: int) -> Fl
     return sheet.read(range(features))[0]
 
 
-def _existing(path: str | Path) -> Path:
+def existing(path: str | Path) -> Path:
+    """A file that is there and has a known ending.
+
+    Raises:
+        InputError: There is none, or it has another ending.
+    """
     path = Path(path)
-    known = f"expected {', '.join(TEXT)} or .npz"
+    known = f"expected {', '.join(TEXT)}, .npz, {' or '.join(ENDINGS)}"
     if path.is_dir():
         raise InputError(f"{path}: this is a directory; give a file, {known}.")
     if not path.is_file():
         raise InputError(f"{path}: there is no such file; check the path, {known}.")
-    if path.suffix.lower() not in (*TEXT, ".npz"):
+    if path.suffix.lower() not in (*TEXT, ".npz", *ENDINGS):
         raise InputError(f"{path}: the ending '{path.suffix}' is not known, {known}.")
     return path
 
 
-def _choose(
+def require_kind(kind: str) -> None:
+    """Refuse an unknown kind of targets.
+
+    Raises:
+        InputError: It is unknown.
+    """
+    if kind not in KINDS:
+        near = difflib.get_close_matches(str(kind), KINDS, n=1, cutoff=0.0)[0]
+        raise InputError(
+            f"kind is '{kind}'; did you mean '{near}'? Expected {' or '.join(map(repr, KINDS))}."
+        )
+
+
+def choose(
     sheet: Sheet, target: Columns, kind: str, inputs: Sequence[str | int] | None
 ) -> tuple[list[int], list[int]]:
-    """Positions of the target columns and of the input columns."""
+    """Positions of the target columns and of the input columns.
+
+    Raises:
+        InputError: There are no such columns, or too many or too few of them.
+    """
     if target is None:
         target = sheet.width
     wanted = [sheet.find(c) for c in ([target] if isinstance(target, (str, int)) else target)]
