@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from fem_deepest.data.dataset import DataSet
 from fem_deepest.data.deal import Deal
 from fem_deepest.data.source import Source
-from fem_deepest.errors import InputError
+from fem_deepest.data.window import Window
+from fem_deepest.errors import InputError, NumericalFailure
 
 __all__ = ["Rows", "Samples"]
 
@@ -38,6 +39,7 @@ class Samples:
     Attributes:
         name: See :class:`.Source`, as the others.
         samples: ``K`` of this part.
+        window: Ranges that are asked for again and again.
 
     Not collective but where it is said.
     """
@@ -49,6 +51,7 @@ class Samples:
         self.comm, self.memory = comm, memory
         self.name, self.samples, self.features = source.name, deal.size(test), source.features
         self.outputs, self.classes, self.columns = source.outputs, source.classes, source.columns
+        self.window = Window(self.read, memory, source.concurrent)
 
     @property
     def is_classification(self) -> bool:
@@ -138,6 +141,8 @@ class Rows:
         self, samples: Samples, which: int, shape: tuple[int, ...], maps: tuple[Map, ...] = ()
     ) -> None:
         self.samples, self.which, self.shape, self._maps = samples, which, shape, maps
+        whole = which == 1 and samples.is_classification and not maps
+        self.dtype = np.dtype(np.int64 if whole else np.float64)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -149,19 +154,8 @@ class Rows:
 
     def map(self, change: Map) -> Rows:
         """These rows changed by a function that treats each for itself, (k, ...) to (k, ...)."""
-        one = change(self.finish(np.zeros((1, *self._stored), self._type)))
+        one = change(np.zeros((1, *self.shape[1:]), self.dtype))
         return Rows(self.samples, self.which, (len(self), *one.shape[1:]), (*self._maps, change))
-
-    @property
-    def _stored(self) -> tuple[int, ...]:
-        samples = self.samples
-        if self.which == 0:
-            return (samples.features,)
-        return () if samples.is_classification else (samples.outputs,)
-
-    @property
-    def _type(self) -> Any:
-        return np.int64 if self.which and self.samples.is_classification else np.float64
 
     def finish(self, rows: NDArray[Any]) -> NDArray[Any]:
         """What is made of rows that were read."""
@@ -170,6 +164,14 @@ class Rows:
         return rows
 
     def __getitem__(self, key: slice) -> NDArray[Any]:
+        """Rows of a range, from the window of the data set.
+
+        Raises:
+            NumericalFailure: They cannot be read; so that a sum over samples ends on all ranks.
+        """
         first, last, step = key.indices(len(self))
-        rows = self.finish(self.samples.read(first, max(first, last))[self.which])
+        try:
+            rows = self.finish(self.samples.window(first, max(first, last))[self.which])
+        except InputError as error:
+            raise NumericalFailure(f"samples could not be read again: {error}") from None
         return rows[::step] if step != 1 else rows
