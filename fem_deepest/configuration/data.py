@@ -73,8 +73,8 @@ class Data(Section):
     )
     memory: Positive | None = Field(
         default=None,
-        description="MiB of the data that a rank keeps if it reads its own part; default: an eighth of its "
-        "share of the free memory",
+        description="MiB of the data that a rank keeps if it reads its own part; default: an eighth of "
+        "its share of the free memory",
     )
 
     @model_validator(mode="after")
