@@ -27,6 +27,7 @@ except ImportError as error:
         sys.exit(f"fem-deepest: {_message}")
     raise ImportError(_message) from None
 
+from fem_deepest import _ranks
 from fem_deepest.configuration.anneal import AnnealConfig
 from fem_deepest.runs.anneal import Annealed
 from fem_deepest.cli.anneal import anneal
@@ -56,6 +57,8 @@ from fem_deepest.runs.sample import Sampled
 from fem_deepest.runs.flow import Flowed
 from fem_deepest.runs.train import Run
 from fem_deepest.studies.run import StudyRun
+
+_ranks.install()  # an exception on one rank ends all of them
 
 __all__ = [
     "AnnealConfig",

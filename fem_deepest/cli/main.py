@@ -13,6 +13,7 @@ from mpi4py import MPI
 from rich.console import Console
 from rich.table import Table
 
+from fem_deepest._ranks import Ending
 from fem_deepest.cli.anneal import anneal
 from fem_deepest.cli.export import counts, export, summary
 from fem_deepest.cli.flow import flow
@@ -218,35 +219,26 @@ def _info() -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command and exit; an error on one rank ends all ranks."""
+    """Run the command and exit; an error on one rank ends all ranks, see :class:`.Ending`."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if "--" in words:
         words = words[: words.index("--")]
-    comm = MPI.COMM_WORLD
+    ending = Ending(MPI.COMM_WORLD)
+    sys.exit(ending(*_call(words)))
+
+
+def _call(words: list[str]) -> tuple[int, str]:
+    """Exit code of the command with these words on this rank, and what went wrong."""
     try:
         code = app(words, standalone_mode=False, prog_name="fem-deepest")
-        sys.exit(code if isinstance(code, int) else 0)
+        return (code if isinstance(code, int) else 0), ""
     except FemDeepestError as error:
-        _leave(f"fem-deepest: {error}", error.exit_code)
+        return error.exit_code, f"fem-deepest: {error}"
     except typer.Exit as request:
-        sys.exit(request.exit_code)
-    except typer.Abort:
-        _leave("fem-deepest: interrupted", 130)
-    except KeyboardInterrupt:
-        _leave("fem-deepest: interrupted", 130)
+        return request.exit_code, ""
+    except (typer.Abort, KeyboardInterrupt):
+        return 130, "fem-deepest: interrupted"
     except Exception as error:
         if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # click's own
-            _leave(f"fem-deepest: {error.format_message()}", 2)
-        traceback.print_exc()
-        if comm.size > 1:
-            sys.stderr.flush()
-            comm.Abort(1)
-        sys.exit(1)
-
-
-def _leave(message: str, code: int) -> Any:
-    """Say why on rank 0 and exit with the code on all ranks, which all come here."""
-    if MPI.COMM_WORLD.rank == 0:
-        print(message, file=sys.stderr)
-    sys.stdout.flush()
-    sys.exit(code)
+            return 2, f"fem-deepest: {error.format_message()}"
+        return 1, traceback.format_exc()

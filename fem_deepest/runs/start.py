@@ -14,6 +14,7 @@ from fem_deepest.configuration.train import Config
 from fem_deepest.runs.network import initial_parameters
 from fem_deepest.solve.nested import NestedIteration
 from fem_deepest.solve.schedule import Search
+from fem_deepest.spaces import SlabSpace
 
 Array = NDArray[np.float64]
 
@@ -22,7 +23,9 @@ def random_start(action: NetworkAction, config: Config) -> PETSc.Vec:
     """The start of a training: random weights, no readout. Collective."""
     u = action.create()
     array = u.array_w
-    if action.grid.owner:
+    if isinstance(action.space, SlabSpace):
+        action.space.start(array, lambda one: initial_parameters(action.network, one, config))
+    elif action.space.has_parameters:
         initial_parameters(action.network, action.space.parameters(array), config)
     return u
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.network.action import NetworkAction
+from fem_deepest.action.slab.action import SlabAction
 from fem_deepest.errors import NumericalFailure
 from fem_deepest.solve.adaptivity import Indicators, estimate
 from fem_deepest.solve.lmvm import Iterate, minimise
@@ -24,9 +25,11 @@ from fem_deepest.solve.outcome import Outcome
 from fem_deepest.solve.schedule import Schedule, Search, Stage
 from fem_deepest.spaces import Resolution, prolong
 
+LevelAction = NetworkAction | SlabAction
+
 
 def prolongation(
-    coarse: NetworkAction, fine: NetworkAction, *, same_index: bool
+    coarse: LevelAction, fine: LevelAction, *, same_index: bool
 ) -> Callable[[PETSc.Vec], PETSc.Vec]:
     """The interpolation of controls from one action to another, see :func:`.prolong`.
 
@@ -67,13 +70,13 @@ class NestedIteration:
     Collective: every method.
     """
 
-    problem: Callable[[Resolution], NetworkAction]
+    problem: Callable[[Resolution], LevelAction]
     schedule: Schedule
-    on_step: Callable[[Search, NetworkAction, Iterate], None] = lambda *_: None
-    on_stage: Callable[[Search, NetworkAction, Stage], None] = lambda *_: None
-    _actions: dict[Resolution, NetworkAction] = field(default_factory=dict, init=False)
+    on_step: Callable[[Search, LevelAction, Iterate], None] = lambda *_: None
+    on_stage: Callable[[Search, LevelAction, Stage], None] = lambda *_: None
+    _actions: dict[Resolution, LevelAction] = field(default_factory=dict, init=False)
 
-    def action(self, level: Resolution) -> NetworkAction:
+    def action(self, level: Resolution) -> LevelAction:
         """Action of a level; made once, and only the newest two are kept."""
         if level not in self._actions:
             self._actions = dict(list(self._actions.items())[-1:])
@@ -88,8 +91,8 @@ class NestedIteration:
 
     def begin(
         self,
-        start: Callable[[NetworkAction], PETSc.Vec],
-        improve: Callable[[NetworkAction, PETSc.Vec], None] = lambda *_: None,
+        start: Callable[[LevelAction], PETSc.Vec],
+        improve: Callable[[LevelAction, PETSc.Vec], None] = lambda *_: None,
     ) -> Search:
         """Search at the start of the coarsest level.
 
@@ -132,7 +135,7 @@ class NestedIteration:
             gradient = [0.0]
 
             def monitor(
-                iterate: Iterate, action: NetworkAction = action, gradient: list[float] = gradient
+                iterate: Iterate, action: LevelAction = action, gradient: list[float] = gradient
             ) -> None:
                 repeated = search.own[0] > 0 and iterate.iteration == search.iteration
                 search.iteration, gradient[0] = iterate.iteration, iterate.gradient
@@ -161,7 +164,7 @@ class NestedIteration:
         return stages
 
     def _solve(
-        self, search: Search, action: NetworkAction, monitor: Callable[[Iterate], None]
+        self, search: Search, action: LevelAction, monitor: Callable[[Iterate], None]
     ) -> Outcome:
         schedule = self.schedule
         tolerance = schedule.goal(search) * search.reference
@@ -174,13 +177,14 @@ class NestedIteration:
             return schedule.sgd.minimise(action, search.u, number=search.stage, **common)
         return minimise(action, search.u, search.memory, iterations=schedule.iterations, **common)
 
-    def _estimate(self, search: Search, action: NetworkAction) -> Indicators | None:
+    def _estimate(self, search: Search, action: LevelAction) -> Indicators | None:
         """Where the error is at the end of a stage, if that is asked for."""
-        return None if self.schedule.place is None else estimate(action, search.u)
+        if self.schedule.place is None:
+            return None
+        assert isinstance(action, NetworkAction)  # sharded weights do not adapt
+        return estimate(action, search.u)
 
-    def _advance(
-        self, search: Search, action: NetworkAction, indicators: Indicators | None
-    ) -> bool:
+    def _advance(self, search: Search, action: LevelAction, indicators: Indicators | None) -> bool:
         """Stand at the beginning of the next stage, if there is one."""
         if search.method == "newton":
             return False

@@ -15,6 +15,7 @@ Array = NDArray[np.float64]
 
 BLOCKS = 12  # divisible by 1, 2, 3, 4, 6 and 12 ranks
 FEW = 64  # narrower blocks would spend their time between the matrix products
+TILE = 256  # samples whose states through the depth stay in the cache together
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ class SampleBlocks:
     Attributes:
         local: Range of the global sample numbers of this rank.
         own: For every block of this rank its range in the local sample numbers.
+        tiles: For every block of this rank the ranges of its tiles, of ``TILE`` samples or less.
 
     The number of blocks does not depend on the number of ranks up to 12 of them (6 for few
     samples); with more ranks there are more blocks, and sums are equal only to rounding.
@@ -124,6 +126,10 @@ class SampleBlocks:
         self.own = [
             slice(self.edges[b] - self.local.start, self.edges[b + 1] - self.local.start)
             for b in range(self._first, last)
+        ]
+        self.tiles = [
+            [slice(lo, min(lo + TILE, block.stop)) for lo in range(block.start, block.stop, TILE)]
+            for block in self.own
         ]
         self._spare: dict[int, list[Array]] = {}
 

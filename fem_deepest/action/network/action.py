@@ -10,13 +10,14 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from fem_deepest._petsc import PETSc
+from fem_deepest.action.network.ends import COMMON, SCALARS, check_scalings
 from fem_deepest.action.network.prior import Prior
-from fem_deepest.action.network.tiles import COMMON, SCALARS, Point, Sums, Tiles
+from fem_deepest.action.network.tiles import Point, Sums, Tiles
 from fem_deepest.data.rows import Rows
 from fem_deepest.data.tiles import sample_tiles
 from fem_deepest.errors import InputError
 from fem_deepest.network.loss import Loss
-from fem_deepest.network.network import TILE, Network
+from fem_deepest.network.network import Network
 from fem_deepest.spaces import ControlSpace, ProcessGrid, SampleBlocks
 
 Array = NDArray[np.float64]
@@ -95,15 +96,7 @@ class NetworkAction:
         input_precision: float = np.inf,
         blocks: int | None = None,
     ) -> None:
-        positive = {"lambda": strength, "kappa": kappa}
-        positive |= {"R_f": model_precision, "R_0": input_precision}
-        for name, value in positive.items():
-            if not value > 0.0:
-                raise InputError(f"{name} must be positive, got {value}")
-        if not 0.0 <= ell < np.inf:
-            raise InputError(f"ell must be finite and not negative, got {ell}")
-        if len(inputs) == 0:
-            raise InputError("the action needs at least one sample, got none")
+        check_scalings(strength, kappa, ell, model_precision, input_precision, len(inputs))
         parts = 1 if network.index.comm is None else network.index.comm.size
         if parts != grid.index.size:
             raise InputError(
@@ -114,13 +107,9 @@ class NetworkAction:
         self.samples = len(inputs)
         self.model_precision, self.input_precision = model_precision, input_precision
         self.blocks = SampleBlocks(self.samples, grid.data, blocks)
-        slices = [
-            [slice(lo, min(lo + TILE, block.stop)) for lo in range(block.start, block.stop, TILE)]
-            for block in self.blocks.own
-        ]
         # The tiles of block b are first[b], ..., first[b + 1] - 1.
-        self._first = np.concatenate([[0], np.cumsum([len(block) for block in slices])])
-        flat = [tile for block in slices for tile in block]
+        self._first = np.concatenate([[0], np.cumsum([len(block) for block in self.blocks.tiles])])
+        flat = [tile for block in self.blocks.tiles for tile in block]
         self.rows: tuple[Rows, Rows] | None = None
         if isinstance(inputs, Rows) and isinstance(targets, Rows):
             self.rows = inputs, targets
