@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from fem_deepest.action.dealt import DealtAction
 from fem_deepest.network.network import Network
 from fem_deepest.runs.model import Problem
 from fem_deepest.runs.train import Run
 from fem_deepest.runs.training import Training
-from fem_deepest.solve.nested import LevelAction
 from fem_deepest.solve.schedule import Stage
 
 
@@ -33,7 +33,7 @@ def description(training: Training, network: Network) -> str:
 
 
 def entry(
-    stage: Stage, action: LevelAction, R_f: float, reference: float, seconds: float
+    stage: Stage, action: DealtAction, R_f: float, reference: float, seconds: float
 ) -> dict[str, Any]:
     """A stage for ``run.json``.
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from fem_deepest.action.network.action import NetworkAction
+from fem_deepest.action.dealt import DealtAction, whole
 from fem_deepest.action.network.numbering import Numbering
 from fem_deepest.cli.interrupt import Interrupt
 from fem_deepest.cli.progress import Progress, Reporter, Silent
@@ -23,7 +23,7 @@ from fem_deepest.runs.start import begin, check_start
 from fem_deepest.runs.train import Run
 from fem_deepest.runs.training import Training
 from fem_deepest.solve.lmvm import Iterate
-from fem_deepest.solve.nested import LevelAction, NestedIteration
+from fem_deepest.solve.nested import NestedIteration
 from fem_deepest.solve.schedule import Search, Stage
 
 _BETWEEN_STAGES = 10.0  # seconds since the last checkpoint after which a stage ends with one
@@ -114,8 +114,7 @@ class TrainSession:
         """The search with noise that comes first, if it is wanted. Collective."""
         if not self.config.search.steps:
             return None
-        action = self.nested.action(self.schedule.levels[0])
-        assert isinstance(action, NetworkAction)  # sharded weights have no search with noise
+        action = whole(self.nested.action(self.schedule.levels[0]), "a search with noise")
         return NoisyStart(
             self.config, action, self.directory, self.interrupt, self.reporter, self._seconds
         )
@@ -133,7 +132,7 @@ class TrainSession:
     def _seconds(self) -> float:
         return self.earlier + time.monotonic() - self.begun
 
-    def _step(self, search: Search, action: LevelAction, iterate: Iterate) -> None:
+    def _step(self, search: Search, action: DealtAction, iterate: Iterate) -> None:
         parts, name, cells = action.parts, search.method, action.network.depth.cells
         evaluations = search.evaluations + search.own[0]
         self.directory.append(
@@ -173,7 +172,7 @@ class TrainSession:
         if flags[1]:
             self._save(search)
 
-    def _stage(self, search: Search, action: LevelAction, stage: Stage) -> None:
+    def _stage(self, search: Search, action: DealtAction, stage: Stage) -> None:
         reference = search.reference or 1.0
         seconds = self._seconds() - self.stage_begun
         self.stages.append(entry(stage, action, self.config.action.R_f, reference, seconds))
@@ -199,7 +198,7 @@ class TrainSession:
 
     def _finish(self, search: Search, status: str) -> Run:
         action = self.nested.action(search.level)
-        metrics = self.training.metrics(action, search.u, search.level)
+        metrics, model = self.training.results(action, search.u, search.level)
         values = self._write(status, metrics, search.evaluations + search.own[0])
         run = Run(
             self.directory.path,
@@ -208,7 +207,7 @@ class TrainSession:
             self.stages,
             metrics,
             values["seconds"],
-            self.training.model(action, search.u, search.level),
+            model,
         )
         if status != "interrupted":
             self._draw(run)

@@ -114,8 +114,6 @@ def lacking(config: Config) -> str | None:
         return "solve.method = 'sgd'; take 'lmvm'"
     if config.solve.adapt != "none":
         return f"solve.adapt = '{config.solve.adapt}'; take 'none'"
-    if config.solve.neurons is not None:
-        return "levels with other neurons; take no solve.neurons"
     if config.search.steps:
         return "a search with noise; take search.steps = 0"
     if config.network.start_readout == "regression":

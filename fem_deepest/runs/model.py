@@ -197,7 +197,7 @@ class Problem:
             targets = np.eye(data.outputs)[targets]
         return loss, self.inputs.apply(data.inputs), targets
 
-    def strengths(self) -> dict[str, float]:
+    def strengths(self) -> dict[str, Any]:
         """Numbers of an action: strength and lengths of the prior, precisions."""
         section = self.config.action
         return {

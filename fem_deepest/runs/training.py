@@ -8,12 +8,12 @@ import numpy as np
 from mpi4py import MPI
 
 from fem_deepest._petsc import PETSc
+from fem_deepest.action.dealt import DealtAction
 from fem_deepest.action.slab.action import SlabAction
 from fem_deepest.data import DataSet
 from fem_deepest.runs import memory_estimate
 from fem_deepest.runs.layout import Layout, make_layout
 from fem_deepest.runs.model import Model, Problem
-from fem_deepest.solve.nested import LevelAction
 from fem_deepest.spaces import ProcessGrid, Resolution
 
 
@@ -49,7 +49,7 @@ class Training:
         else:
             self.grid = self._in_slabs(self.layout.slabs)
 
-    def action(self, level: Resolution) -> LevelAction:
+    def action(self, level: Resolution) -> DealtAction:
         """The action on a level.
 
         Raises:
@@ -74,24 +74,29 @@ class Training:
             else:
                 self.problem.check([level], self.grid)
 
-    def metrics(self, action: LevelAction, u: PETSc.Vec, level: Resolution) -> dict[str, float]:
-        """The action, and the scores of training and test part: ``train_accuracy`` or ``train_rmse``."""
-        problem, found = self.problem, {"action": action.value(u)}
-        model = self.model(action, u, level)
-        for part, data in (("train", problem.train), ("test", problem.test)):
-            if data is not None:
-                if model is not None:
-                    name, score = model.score(data)
-                else:
-                    name, score = self._score(action, u, data)
-                found[f"{part}_{name}"] = score
-        return found
+    def results(
+        self, action: DealtAction, u: PETSc.Vec, level: Resolution
+    ) -> tuple[dict[str, float], Model | None]:
+        """What has come out.
 
-    def model(self, action: LevelAction, u: PETSc.Vec, level: Resolution) -> Model | None:
-        """The network of a control on every rank; none of sharded weights, which no rank has."""
-        if isinstance(action, SlabAction):
-            return None
-        return self.problem.trained(action, u, level)
+        Returns:
+            The action, and the scores of training and test part, ``train_accuracy`` or ``train_rmse``; and
+            the network, on every rank, or none of sharded weights, which no rank has.
+        """
+        problem, model = self.problem, None
+        metrics = {"action": action.value(u)}
+        if not isinstance(action, SlabAction):
+            model = problem.trained(action, u, level)
+        for part, data in (("train", problem.train), ("test", problem.test)):
+            if data is None:
+                continue
+            if isinstance(action, SlabAction):
+                name, score = self._score(action, u, data)
+            else:
+                assert model is not None
+                name, score = model.score(data)
+            metrics[f"{part}_{name}"] = score
+        return metrics, model
 
     def _score(self, action: SlabAction, u: PETSc.Vec, data: DataSet) -> tuple[str, float]:
         """What :meth:`.Model.score` gives, by a sweep of all ranks."""

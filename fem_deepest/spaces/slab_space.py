@@ -89,6 +89,18 @@ class SlabSpace:
         self._offsets = self.parameter_size + per_sample * edges
         self.local_size = int(self._offsets[-1])
 
+    def on(self, grid: ProcessGrid) -> SlabSpace:
+        """The same space on a grid of another shape. Not collective."""
+        return SlabSpace(
+            grid,
+            self._shapes,
+            self._count,
+            len(self.tiles),
+            initial=self._soft,
+            forced=bool(self._forced[0]),
+            blocks=self._blocks,
+        )
+
     def create(self) -> PETSc.Vec:
         """Zero vector of this space. Collective on the grid."""
         return PETSc.Vec().createMPI((self.local_size, PETSc.DETERMINE), comm=self.grid.comm)
