@@ -251,6 +251,7 @@ def test_scripts_pass_shellcheck():
         RUN,
         *(DOCKER / name for name in ("rootfs", "install-packages")),
         *(DOCKER / "bin").iterdir(),
+        *(DOCKER / "slurm").iterdir(),
     ]
     scripts += Path(__file__).parent.glob("*.sh")
     try:
