@@ -23,6 +23,7 @@ from fem_deepest.cli.plan import summary as plan_summary
 from fem_deepest.cli.plot import plot
 from fem_deepest.cli.predict import predict
 from fem_deepest.cli.progress import Printer
+from fem_deepest.cli.ranks import warn
 from fem_deepest.cli.sample import sample_posterior
 from fem_deepest.cli.study import study
 from fem_deepest.cli.train import train
@@ -66,6 +67,7 @@ def _run(
     verb: Callable[..., Any], config: Path, *, settings: list[str] | None, **options: Any
 ) -> NoReturn:
     """Run a verb, rank 0 telling how it goes, and exit with its code."""
+    warn()
     reporter = Printer() if MPI.COMM_WORLD.rank == 0 else None
     run = verb(config, settings=settings or (), reporter=reporter, **options)
     raise typer.Exit(run.exit_code)
