@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from fem_deepest.action.network.action import NetworkAction
+from fem_deepest.action.dealt import DealtAction
 from fem_deepest.action.network.numbering import Numbering
 from fem_deepest.configuration.train import Config
 from fem_deepest.data import DataSet
@@ -141,7 +141,7 @@ def _whole(path: Path, wanted: Mapping[str, Any], comm: MPI.Intracomm) -> dict[s
 
 
 def restore(
-    path: Path, meta: Mapping[str, Any], action: NetworkAction, size: int, comm: MPI.Intracomm
+    path: Path, meta: Mapping[str, Any], action: DealtAction, size: int, comm: MPI.Intracomm
 ) -> Search:
     """The search of a checkpoint. Collective.
 
