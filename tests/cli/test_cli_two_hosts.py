@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,12 @@ class Hosts:
         return self
 
     def __exit__(self, *_: object) -> None:
+        networks = {self._network(number) for number in self._ids.values()}
+        networks -= {None, self._network(os.getpid())}
+        for entry in Path("/proc").iterdir():  # what a run that hung has left
+            if entry.name.isdigit() and self._network(int(entry.name)) in networks:
+                with suppress(ProcessLookupError):
+                    os.kill(int(entry.name), signal.SIGKILL)
         self._stack.close()
 
     def mpirun(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
@@ -97,6 +105,14 @@ class Hosts:
         table = Path(f"/proc/{self._ids['west']}/net/dev").read_text()
         fields = table.partition("wire:")[2].split()
         return int(fields[0]), int(fields[8])
+
+    @staticmethod
+    def _network(number: int) -> str | None:
+        """Network namespace of a process, if it is still there."""
+        try:
+            return os.readlink(f"/proc/{number}/ns/net")
+        except OSError:
+            return None
 
     def _at(self, name: str, *words: str) -> list[str]:
         return ["nsenter", "--target", str(self._ids[name]), "--net", "--uts", *words]
