@@ -71,21 +71,21 @@ def test_a_start_has_the_bits_of_one_rank(coupling: str, slabs: int) -> None:
 
 
 @pytest.mark.parametrize("slabs", SLABS)
-@pytest.mark.parametrize("cells", [(4, 8), (5, 7), (9, 4)])
 @pytest.mark.parametrize(
-    ("coupling", "neurons", "R_f", "R_0"),
+    ("coupling", "neurons", "cells", "R_f", "R_0"),
     [
-        ("dense", (3, 3), 5.0, 4.0),
-        ("dense", (3, 5), 5.0, np.inf),
-        ("low rank", (3, 5), np.inf, 4.0),
+        ("dense", (3, 3), (4, 8), np.inf, np.inf),
+        ("dense", (3, 3), (5, 7), 5.0, 4.0),
+        ("dense", (3, 5), (9, 4), 5.0, np.inf),
+        ("low rank", (3, 5), (5, 7), np.inf, 4.0),
     ],
 )
 def test_prolongation_is_that_of_one_rank(
     coupling: str,
     neurons: tuple[int, int],
+    cells: tuple[int, int],
     R_f: float,
     R_0: float,
-    cells: tuple[int, int],
     slabs: int,
 ) -> None:
     """The same bits in depth; along the index products of matrices of at most 6 x 6, twice."""
