@@ -35,6 +35,7 @@ from fem_deepest.cli.export import export
 from fem_deepest.cli.flow import flow
 from fem_deepest.cli.generate import GeneratedFile, generate
 from fem_deepest.cli.info import info
+from fem_deepest.cli.plan import plan
 from fem_deepest.cli.plot import plot
 from fem_deepest.cli.predict import predict
 from fem_deepest.cli.sample import sample_posterior
@@ -56,6 +57,7 @@ from fem_deepest.runs.annealed_flow import AnnealedFlowed
 from fem_deepest.runs.contour import Contoured
 from fem_deepest.runs.sample import Sampled
 from fem_deepest.runs.flow import Flowed
+from fem_deepest.runs.plan import Plan
 from fem_deepest.runs.train import Run
 from fem_deepest.studies.run import StudyRun
 
@@ -77,6 +79,7 @@ __all__ = [
     "NetworkAnnealConfig",
     "NotConverged",
     "NumericalFailure",
+    "Plan",
     "PosteriorConfig",
     "Run",
     "SampleConfig",
@@ -88,6 +91,7 @@ __all__ = [
     "generate",
     "info",
     "load",
+    "plan",
     "plot",
     "predict",
     "sample_posterior",
