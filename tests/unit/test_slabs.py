@@ -107,5 +107,5 @@ def test_what_cannot_be_dealt_out(monkeypatch: pytest.MonkeyPatch) -> None:
         Slabs(grid, 4)
     monkeypatch.setattr("fem_deepest.spaces.slab_space._MOST", 60 + 5 * 4 * 3)
     assert SlabSpace(_grids(2, 1)[0], shapes, 5, 1, initial=True, forced=True).has_forcings
-    with pytest.raises(InputError, match="a network of 121 unknowns .* end at 120"):
+    with pytest.raises(InputError, match=r"a network of 121 unknowns .* end at 120"):
         SlabSpace(_grids(2, 1)[0], shapes._replace(readout=(1, 1)), 5, 1, initial=True, forced=True)
