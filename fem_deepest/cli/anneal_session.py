@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fem_deepest.cli.anneal_report import entry, summary, tell
-from fem_deepest.cli.interrupt import Interrupt
+from fem_deepest.cli.interrupt import SharedInterrupt
 from fem_deepest.cli.levels import draw_levels, write_tables
 from fem_deepest.cli.progress import Reporter, Silent
 from fem_deepest.cli.record import write_run
@@ -40,7 +40,7 @@ class AnnealSession:
         self.config, self.search, self.directory = config, search, directory
         self.comm = directory.comm
         self.reporter: Reporter = reporter if self.comm.rank == 0 else Silent()
-        self.interrupt = Interrupt()
+        self.interrupt = SharedInterrupt(self.comm)
         self.failure = self.unwritten = ""
         self.batches = directory.path / "batches"
 
@@ -63,7 +63,8 @@ class AnnealSession:
                 self._climb(batch)
                 if self.interrupt.asked or self.failure or self.unwritten:
                     break
-        return self._finish(begun)
+            self.interrupt.meet()
+            return self._finish(begun)
 
     def _open(self, resume: bool) -> None:
         """Make place for the batches. Rank 0 alone."""

@@ -184,25 +184,29 @@ class Problem:
 
     def action_of(self, network: Network, grid: ProcessGrid) -> NetworkAction:
         """The action of a network. As :meth:`action`, which makes it."""
-        data, section = self.train, self.config.action
+        return NetworkAction(grid, network, *self.samples(), **self.strengths())
+
+    def samples(self) -> tuple[Loss, Array, NDArray]:
+        """Loss, inputs and targets of an action, scaled."""
+        data = self.train
         loss = make_loss(self.config, data.is_classification)
         targets = data.targets
         if not data.is_classification:
             targets = self.targets.apply(targets)
         elif isinstance(loss, LeastSquares):
             targets = np.eye(data.outputs)[targets]
-        return NetworkAction(
-            grid,
-            network,
-            loss,
-            self.inputs.apply(data.inputs),
-            targets,
-            strength=section.strength,
-            kappa=section.kappa,
-            ell=section.ell,
-            model_precision=section.R_f,
-            input_precision=section.R_0,
-        )
+        return loss, self.inputs.apply(data.inputs), targets
+
+    def strengths(self) -> dict[str, Any]:
+        """Numbers of an action: strength and lengths of the prior, precisions."""
+        section = self.config.action
+        return {
+            "strength": section.strength,
+            "kappa": section.kappa,
+            "ell": section.ell,
+            "model_precision": section.R_f,
+            "input_precision": section.R_0,
+        }
 
     def check(self, levels: Iterable[Resolution], grid: ProcessGrid) -> None:
         """Find now what would be wrong on a level later, however long the ones before it take.
@@ -216,13 +220,21 @@ class Problem:
             self._network(level, grid)
 
     def _network(self, level: Resolution, grid: ProcessGrid) -> Network:
-        memory_estimate.require_index(self.config, level, grid.comm)
-        comm = grid.index if self.config.network.spread else None
-        network = make_network(
-            self.config, self.train.features, self.train.outputs, level, comm=comm
-        )
+        network = self.network(level, grid)
         memory_estimate.require(network, self.config, self.train.samples, grid.comm)
         return network
+
+    def network(self, level: Resolution, grid: ProcessGrid) -> Network:
+        """The network on a level, however large its weights.
+
+        Raises:
+            InputError: Data and network do not fit each other, or the mesh of the index into memory.
+
+        Collective on the grid.
+        """
+        memory_estimate.require_index(self.config, level, grid.comm)
+        comm = grid.index if self.config.network.spread else None
+        return make_network(self.config, self.train.features, self.train.outputs, level, comm=comm)
 
     def trained(self, action: NetworkAction, u: PETSc.Vec, level: Resolution) -> Model:
         """The network of a control as a model, all of it on every rank. Collective."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ class Run:
         stages: One dictionary a solve: cells, action and its parts, gradient, iterations, ...
         metrics: Accuracies or root mean square errors, and the action.
         seconds: Wall time, that of resumed parts included.
-        model: The trained network.
+        trained: The trained network, where it is at hand; see :attr:`model`.
     """
 
     directory: Path
@@ -42,7 +43,21 @@ class Run:
     stages: list[dict[str, Any]]
     metrics: dict[str, float]
     seconds: float
-    model: Model = field(repr=False)
+    trained: Model | None = field(default=None, repr=False)
+
+    @cached_property
+    def model(self) -> Model:
+        """The trained network; read from the checkpoint where it is not at hand. Not collective.
+
+        Raises:
+            InputError: There is no checkpoint any more.
+        """
+        return self.trained or stored_model(self.directory, self.config)
+
+    @property
+    def fields(self) -> Path:
+        """Folder of the fields for ParaView."""
+        return self.directory / "fields"
 
     @property
     def exit_code(self) -> int:
@@ -66,9 +81,7 @@ class Run:
         """
         path = Path(directory)
         values = RunDirectory(path, ProcessGrid.create().comm).read_json()
-        meta = checkpoint.read_meta(path / "checkpoint.h5")
         config = configuration(values["config"])
-        flat = checkpoint.read_array(path / "checkpoint.h5", "control")
         return cls(
             path,
             values["status"],
@@ -76,8 +89,20 @@ class Run:
             values["stages"],
             values["metrics"],
             values["seconds"],
-            Model.restore(config, level_of(meta), flat, meta["model"]),
+            stored_model(path, config),
         )
+
+
+def stored_model(directory: Path, config: Config) -> Model:
+    """The model in the checkpoint of a run directory. Not collective.
+
+    Raises:
+        InputError: There is no checkpoint.
+    """
+    path = directory / "checkpoint.h5"
+    meta = checkpoint.read_meta(path)
+    flat = checkpoint.read_array(path, "control")
+    return Model.restore(config, level_of(meta), flat, meta["model"])
 
 
 def configuration(values: dict[str, Any]) -> Config:

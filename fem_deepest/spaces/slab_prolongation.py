@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.spaces.common_order import CommonOrder
+from fem_deepest.errors import InputError
 from fem_deepest.spaces.depth import DepthMesh
 from fem_deepest.spaces.prolongation import along, with_constant
 from fem_deepest.spaces.slab_space import SlabSpace
@@ -36,24 +36,18 @@ def prolong_slabs(
     """The same as :func:`.prolong` for sharded weights, which says what the arguments are.
 
     Every slab receives the nodes of the old level around its own; of another neuron index all rows at
-    one node after the other, so that no rank has more than its part and one node. If the two levels are
-    on grids of different shapes, as where the old one has fewer cells than there are slabs, the result
-    is made on the old grid, and then dealt out on the new one.
+    one node after the other, so that no rank has more than its part and one node.
 
     Raises:
-        InputError: The old grid has more slabs than the new level has cells.
+        InputError: The two spaces are on grids of different shapes.
 
     Collective.
     """
     if coarse.grid.shape != fine.grid.shape:
-        here = fine.on(coarse.grid)
-        options = {"states": states, "rows": rows, "columns": columns}
-        v = prolong_slabs(coarse, here, source, target, u, **options)
-        common = CommonOrder(here.create(), here.numbers).common(v)
-        result = CommonOrder(fine.create(), fine.numbers).control(common)
-        v.destroy()
-        common.destroy()
-        return result
+        raise InputError(
+            f"a control on a grid of {coarse.grid} ranks was to be prolonged to one of {fine.grid}, "
+            "expected the same; take one grid for all levels"
+        )
     result = fine.create()
     old, new = u.array_r, result.array_w
     a, b = coarse.parameters(old), fine.parameters(new)

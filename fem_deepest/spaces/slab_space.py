@@ -99,18 +99,14 @@ class SlabSpace:
         self.local_size = int(self._offsets[-1])
 
     def on(self, grid: ProcessGrid) -> SlabSpace:
-        """The same unknowns on another grid, in as many chunks. Not collective.
-
-        Raises:
-            InputError: There are more slabs than cells.
-        """
+        """The same space on a grid of another shape. Not collective."""
         return SlabSpace(
             grid,
             self._shapes,
             self._count,
             len(self.tiles),
             initial=self._soft,
-            forced=self._forced[0] > 0,
+            forced=bool(self._forced[0]),
             blocks=self._blocks,
         )
 

@@ -23,7 +23,7 @@ from fem_deepest.network.coupling.protocol import Coupling
 from fem_deepest.network.network import Network
 from fem_deepest.runs.network import initial_parameters
 from fem_deepest.runs.start import random_start
-from fem_deepest.solve.nested import prolongation
+from fem_deepest.solve.prolongation import prolongation
 from fem_deepest.spaces import NeuronSpace, ProcessGrid, SlabSpace
 
 WORLD = MPI.COMM_WORLD

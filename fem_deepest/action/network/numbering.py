@@ -11,11 +11,14 @@ from math import prod
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
+from fem_deepest._petsc import PETSc
 from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.spaces import ControlSpace, SlabSpace
-from fem_deepest.spaces.common_order import CommonOrder, Integers
 from fem_deepest.spaces.spread import SpreadSpace
+
+Integers = NDArray[np.int64]
 
 
 class Dealt(Protocol):
@@ -26,20 +29,70 @@ class Dealt(Protocol):
         """Layout of the unknowns."""
 
 
-class Numbering(CommonOrder):
-    """Where the entries of a control are in the vector of the same action on one rank."""
+class Numbering:
+    """Where the entries of a control are in the vector of the same action on one rank.
+
+    Args:
+        template: A control; it is kept.
+        entries: Number there of every entry of this rank.
+
+    Attributes:
+        entries: These numbers.
+        size: Entries of all ranks.
+
+    Collective on the ranks of the control: the construction and every method.
+    """
+
+    def __init__(self, template: PETSc.Vec, entries: Integers) -> None:
+        self._template, self.entries = template, entries
+        self.size: int = template.getSize()
 
     @classmethod
     def of(cls, action: Dealt) -> Numbering | None:
-        """That of an action with sharded weights, or with an index that is spread; none for others.
-
-        Collective.
-        """
+        """That of an action with sharded weights, or with an index that is spread; none for others."""
         if isinstance(action.space, SlabSpace):
             return cls(action.space.create(), action.space.numbers)
         if isinstance(action, NetworkAction) and isinstance(action.network.index, SpreadSpace):
             return cls(action.create(), _spread(action, action.network.index))
         return None
+
+    def gather(self, u: PETSc.Vec) -> NDArray[np.float64]:
+        """The entries of the control ``u`` in the common order, all of them on every rank."""
+        v = self.common(u)
+        parts = v.getComm().tompi4py().allgather(v.array_r.copy())
+        v.destroy()
+        return np.concatenate(parts)
+
+    def create(self) -> PETSc.Vec:
+        """Zero vector in the common order."""
+        return PETSc.Vec().createMPI((PETSc.DECIDE, self.size), comm=self._template.getComm())
+
+    def common(self, u: PETSc.Vec) -> PETSc.Vec:
+        """New vector in the common order with the entries of the control ``u``."""
+        v = self.create()
+        scatter, places = self._scatter(v)
+        scatter.scatter(u, v)
+        scatter.destroy()
+        places.destroy()
+        return v
+
+    def control(self, v: PETSc.Vec) -> PETSc.Vec:
+        """New control, the inverse of :meth:`common`."""
+        u = self._template.duplicate()
+        scatter, places = self._scatter(v)
+        scatter.scatter(v, u, mode=PETSc.ScatterMode.REVERSE)
+        scatter.destroy()
+        places.destroy()
+        return u
+
+    def _scatter(self, v: PETSc.Vec) -> tuple[PETSc.Scatter, PETSc.IS]:
+        comm = self._template.getComm()
+        places = PETSc.IS().createGeneral(self.entries.astype(PETSc.IntType), comm=comm)
+        first, last = self._template.getOwnershipRange()
+        mine = PETSc.IS().createStride(last - first, first, 1, comm=comm)
+        scatter = PETSc.Scatter().create(self._template, mine, v, places)
+        mine.destroy()
+        return scatter, places
 
 
 def _spread(action: NetworkAction, index: SpreadSpace) -> Integers:
