@@ -33,7 +33,9 @@ from fem_deepest.runs.anneal import Annealed
 from fem_deepest.cli.anneal import anneal
 from fem_deepest.cli.export import export
 from fem_deepest.cli.flow import flow
+from fem_deepest.cli.generate import GeneratedFile, generate
 from fem_deepest.cli.info import info
+from fem_deepest.cli.plan import plan
 from fem_deepest.cli.plot import plot
 from fem_deepest.cli.predict import predict
 from fem_deepest.cli.sample import sample_posterior
@@ -55,6 +57,7 @@ from fem_deepest.runs.annealed_flow import AnnealedFlowed
 from fem_deepest.runs.contour import Contoured
 from fem_deepest.runs.sample import Sampled
 from fem_deepest.runs.flow import Flowed
+from fem_deepest.runs.plan import Plan
 from fem_deepest.runs.train import Run
 from fem_deepest.studies.run import StudyRun
 
@@ -71,10 +74,12 @@ __all__ = [
     "FemDeepestError",
     "FlowConfig",
     "Flowed",
+    "GeneratedFile",
     "InputError",
     "NetworkAnnealConfig",
     "NotConverged",
     "NumericalFailure",
+    "Plan",
     "PosteriorConfig",
     "Run",
     "SampleConfig",
@@ -83,8 +88,10 @@ __all__ = [
     "anneal",
     "export",
     "flow",
+    "generate",
     "info",
     "load",
+    "plan",
     "plot",
     "predict",
     "sample_posterior",

@@ -55,7 +55,7 @@ class TrainSession:
         noise = self._noise()
         meta = None
         if resume:
-            meta = find(self.directory.checkpoint, self._signature(), self.comm)
+            meta = find(self.directory.checkpoint, self._signature(), self.comm, self.reporter.note)
             if noise is not None and not meta:
                 self.earlier = noise.find(self._signature())
         self.directory.prepare(resume=resume, force=force)
@@ -71,22 +71,22 @@ class TrainSession:
         self._describe(search, resumed=meta is not None)
         self._write("interrupted", {}, search.evaluations + search.own[0])
         status = "interrupted"
-        try:
-            with self.interrupt:
+        with self.interrupt:  # to the end: a signal must not end what writes the results
+            try:
                 if noise is not None and not meta:
                     self._shake(noise, search)
                 stages = self.nested.run(search)
-            status = "converged" if stages[-1].outcome.converged else "not_converged"
-        except Interrupted:
-            self.reporter.note(
-                f"Interrupted; the checkpoint is in {self.directory.path}, go on with --resume."
-            )
-        except NumericalFailure as error:
-            status = "failed"
-            self.reporter.note(f"Numerical failure: {error}. The last good iterate is kept.")
-        if noise is None or self.shaken:
-            self._save(search)
-        return self._finish(search, status)
+                status = "converged" if stages[-1].outcome.converged else "not_converged"
+            except Interrupted:
+                self.reporter.note(
+                    f"Interrupted; the checkpoint is in {self.directory.path}, go on with --resume."
+                )
+            except NumericalFailure as error:
+                status = "failed"
+                self.reporter.note(f"Numerical failure: {error}. The last good iterate is kept.")
+            if noise is None or self.shaken:
+                self._save(search)
+            return self._finish(search, status)
 
     # Begin --------------------------------------------------------------------------------------
 
