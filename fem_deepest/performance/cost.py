@@ -26,10 +26,12 @@ from fem_deepest.performance.machine import NUMBER, Placement
 from fem_deepest.performance.workload import Sweep
 
 _REDUCTIONS = 16  # sums over all ranks in an iteration
-_VECTORS = 30  # passes over vectors in an iteration beside those over the pairs
+_VECTORS = 50  # passes over vectors in an iteration beside those over the pairs
 _SOLVES = 3  # of the prior in an iteration: direction, norm of the gradient, its change
 _ELIMINATION = 12  # passes over a vector in a solve
-_PAIRS = 6  # vectors read for each pair: three in the products and sums of the direction, three in a push
+_PAIRS = 14  # passes over vectors for each pair: ten in the direction, four in a push
+_STEPS = 100  # calls of a chunk in a cell there and back, beside those of the sweeps themselves
+_PRODUCT = 23  # passes of the product with the prior, and over the gradient
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def iteration(layout: Layout, place: Placement) -> Cost:
 
 
 def _solve(layout: Layout, place: Placement, sweep: Sweep) -> Cost:
-    """A solve with the prior: two recurrences through the slabs, in pieces of a node one after the other."""
+    """A solve with the prior: recurrences through the slabs and back, a node in pieces."""
     w, seconds = layout.workload, _eliminate(layout, sweep) * place.slower(place.here)
     if layout.slabs == 1:
         return Cost(seconds, 0.0, 0.0)
@@ -93,7 +95,7 @@ def _solve(layout: Layout, place: Placement, sweep: Sweep) -> Cost:
 def _sharded(layout: Layout, place: Placement) -> Cost:
     w, m = layout.workload, place.machine
     sweep, k, slabs = Sweep(w, m, place.stream), layout.width, layout.slabs
-    compute = layout.cells * (sweep.forward(k) + sweep.backward(k))
+    compute = layout.cells * (sweep.forward(k) + sweep.backward(k) + _STEPS * m.call)
     ends = sweep.enter(k) + sweep.leave(k) if slabs == 1 else max(sweep.enter(k), sweep.leave(k))
     compute += ends
     node = place.collective(NUMBER * w.node, layout.data)
@@ -111,17 +113,12 @@ def _sharded(layout: Layout, place: Placement) -> Cost:
     slow += (steps - 2 * (full - 1)) * place.slower(place.here * full / slabs)
     total = (compute + transfer - hidden) * slow
     work = layout.chunks * place.slower(place.here * full / slabs)
-    after = _after(layout, sweep) * place.slower(place.here)
+    after = sweep.vectors(layout.control, _PRODUCT) * place.slower(place.here)
     return Cost(
         compute * work + after,
         total - (compute + transfer - hidden) * work,
         (transfer - hidden) * work + place.reduction(2),
     )
-
-
-def _after(layout: Layout, sweep: Sweep) -> float:
-    """Product with the prior, and the passes over the own part of the gradient."""
-    return sweep.vectors(layout.control, 12)
 
 
 def _eliminate(layout: Layout, sweep: Sweep) -> float:

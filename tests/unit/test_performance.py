@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from math import ceil
 
+import numpy as np
 import pytest
 
 from fem_deepest.errors import InputError
@@ -148,7 +150,7 @@ def test_memory_of_sharded_weights_falls_with_the_ranks() -> None:
     sizes = [memory.bytes_of_rank(Layout.of_width(large, 1, d, 32)) for d in (1, 2, 4, 8)]
     slabs = [memory.bytes_of_rank(Layout.of_width(large, s, 1, 32)) for s in (1, 2, 4, 8)]
     for column in (sizes, slabs):
-        assert all(b < 0.7 * a for a, b in zip(column, column[1:], strict=False))
+        assert all(b < 0.7 * a for a, b in pairwise(column))
     copies = memory.bytes_of_rank(Layout(large, 1, 8, 1, sharded=False))
     assert copies > sizes[0] / 2
     # 75 vectors of the own part: 17 nodes on one rank.
@@ -156,21 +158,20 @@ def test_memory_of_sharded_weights_falls_with_the_ranks() -> None:
     assert sizes[0] == pytest.approx(vectors, rel=0.25)
 
 
-def test_a_deep_narrow_network_of_few_samples_is_cut_in_depth_and_many_samples_are_dealt_out() -> (
-    None
-):
+def test_slabs_are_for_weights_that_are_dear_to_gather_and_data_ranks_for_all_else() -> None:
     nodes = machine(cores=8)
-    # Two samples on eight ranks: data ranks beyond two have nothing to do.
-    deep = replace(WORK, cells=512, neurons=16, rows=16, columns=17, samples=2)
-    assert best_grid(deep, nodes, 8).layout.slabs > 1
-    # 1e5 samples: no pipeline to fill, and gathers that are nothing beside the products.
-    many = replace(WORK, samples=100_000)
-    found = best_grid(many, nodes, 8)
-    assert (found.layout.slabs, found.layout.data) == (1, 8)
-    # A network that is dear to gather, on slow links: the states of slabs are a thousandth of it.
+    # 1e5 samples of a small network: no pipeline to fill, and gathers that are nothing beside the products.
+    found = best_grid(replace(WORK, samples=100_000), nodes, 8).layout
+    assert (found.slabs, found.data) == (1, 8)
+    # Data ranks send a node of 8 MB three times for each chunk, slabs the 8 kB of a state twice for each
+    # sample, 4096 of them: on slow links slabs win, if the chunks are many enough to fill the pipeline.
     wide = replace(WORK, neurons=1024, rows=1024, columns=1025, samples=4096)
-    slow = machine(cores=8, flops=1e11, link=1e8, node_stream=8e10)
-    assert best_grid(wide, slow, 8).layout.slabs == 8
+    slow = machine(cores=8, flops=1e11, link=1e7, node_stream=8e10)
+    assert (
+        gradient(Layout(wide, 8, 1, 64), slow).seconds
+        < gradient(Layout(wide, 1, 8, 1), slow).seconds
+    )
+    assert best_grid(wide, slow, 8).layout.slabs > 1
 
 
 def test_grids_are_all_factorisations_with_a_cell_in_each_slab() -> None:
@@ -247,12 +248,10 @@ def test_a_node_file_is_read_as_it_was_written(tmp_path) -> None:
 
 def test_constants_are_fitted_to_times_of_products() -> None:
     call, flops, stream = 2e-6, 3e10, 1e10
-    rows = [[1.0, 2.0 * n * n * k, 8.0 * n * n] for n in (64, 256) for k in (8, 64, 256)]
-    times = [call + row[1] / flops + row[2] / stream for row in rows]
-    import numpy as np
-
-    found = calibration._fit(np.array(rows), np.array(times))
-    assert found == pytest.approx((call, flops, stream), rel=1e-6)
+    sizes = np.array([(n, k) for n in (64, 256) for k in (8, 64, 256)])
+    n, k = sizes.T
+    times = call + 2.0 * n * n * k / flops + 8.0 * n * n / stream
+    assert calibration._fit(sizes, times, call, stream) == pytest.approx(flops, rel=1e-9)
 
 
 def test_an_implicit_stage_takes_its_turns() -> None:
