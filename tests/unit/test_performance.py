@@ -160,7 +160,7 @@ def test_memory_of_sharded_weights_falls_with_the_ranks() -> None:
 
 def test_slabs_are_for_weights_that_are_dear_to_gather_and_data_ranks_for_all_else() -> None:
     nodes = machine(cores=8)
-    # 1e5 samples of a small network: no pipeline to fill, and gathers that are nothing beside the products.
+    # 1e5 samples of a small network: no pipeline to fill, and gathers are nothing beside the products.
     found = best_grid(replace(WORK, samples=100_000), nodes, 8).layout
     assert (found.slabs, found.data) == (1, 8)
     # Data ranks send a node of 8 MB three times for each chunk, slabs the 8 kB of a state twice for each
