@@ -27,11 +27,13 @@ except ImportError as error:
         sys.exit(f"fem-deepest: {_message}")
     raise ImportError(_message) from None
 
+from fem_deepest import _ranks
 from fem_deepest.configuration.anneal import AnnealConfig
 from fem_deepest.runs.anneal import Annealed
 from fem_deepest.cli.anneal import anneal
 from fem_deepest.cli.export import export
 from fem_deepest.cli.flow import flow
+from fem_deepest.cli.generate import GeneratedFile, generate
 from fem_deepest.cli.info import info
 from fem_deepest.cli.plan import plan
 from fem_deepest.cli.plot import plot
@@ -59,6 +61,8 @@ from fem_deepest.runs.plan import Plan
 from fem_deepest.runs.train import Run
 from fem_deepest.studies.run import StudyRun
 
+_ranks.install()  # an exception on one rank ends all of them
+
 __all__ = [
     "AnnealConfig",
     "Annealed",
@@ -70,6 +74,7 @@ __all__ = [
     "FemDeepestError",
     "FlowConfig",
     "Flowed",
+    "GeneratedFile",
     "InputError",
     "NetworkAnnealConfig",
     "NotConverged",
@@ -83,6 +88,7 @@ __all__ = [
     "anneal",
     "export",
     "flow",
+    "generate",
     "info",
     "load",
     "plan",
