@@ -12,6 +12,7 @@ from fem_deepest.errors import InputError
 from fem_deepest.network.network import Network
 from fem_deepest.performance.calibration import cores_here
 from fem_deepest.performance.choose import Estimate, best_grid, estimates
+from fem_deepest.performance.layout import Layout
 from fem_deepest.performance.machine import Machine
 from fem_deepest.performance.presets import PRESETS
 from fem_deepest.performance.workload import Workload
@@ -74,8 +75,22 @@ def make_workload(network: Network, config: Config, samples: int) -> Workload:
         initial=math.isfinite(section.R_0),
         forced=math.isfinite(section.R_f),
         mixed=section.ell > 0.0,
-        coarsest=config.depth_levels[0],
     )
+
+
+def planned(
+    network: Network, config: Config, samples: int, grid: ProcessGrid, width: int
+) -> Layout:
+    """A training with sharded weights on a process grid, as the model sees it. Not collective.
+
+    Args:
+        network: The network.
+        config: Configuration.
+        samples: ``K``.
+        grid: Process grid.
+        width: Samples of a chunk.
+    """
+    return Layout.of_width(make_workload(network, config, samples), *grid.shape, width)
 
 
 def planned_workload(
@@ -152,8 +167,3 @@ def choose(
     """
     workload, machine = make_workload(network, config, samples), host(comm)
     return best_grid(workload, machine, comm.size, weights=weights, width=config.parallel.chunk)
-
-
-def make_grid(estimate: Estimate, comm: MPI.Intracomm) -> ProcessGrid:
-    """The process grid of an estimate. Collective on ``comm``."""
-    return ProcessGrid.create(comm, depth=estimate.layout.slabs)
