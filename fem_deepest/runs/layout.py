@@ -12,6 +12,7 @@ from fem_deepest.configuration.train import Config
 from fem_deepest.errors import InputError
 from fem_deepest.network.network import Network
 from fem_deepest.runs import memory_estimate
+from fem_deepest.runs.auto_grid import choose
 
 # Bytes of parameters from which on several ranks share them. A sweep takes some sixteen times as many of
 # whole weights on every rank, see `memory_estimate`: a gigabyte.
@@ -104,7 +105,8 @@ def make_layout(
     if not wanted:
         return Layout(1, ranks, False, 0, large)
     if shape is None:
-        shape = (1, ranks)
+        found = choose(finest, config, samples, comm).layout
+        shape = found.slabs, found.data
     return Layout(shape[0], shape[1], True, section.chunk, large)
 
 
