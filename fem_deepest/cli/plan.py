@@ -69,7 +69,7 @@ def plan(
     if ranks < 1:
         raise InputError(f"a plan for {ranks} ranks was asked for, expected at least one")
     settled = load(config, settings)
-    workload = planned_workload(settled, samples=samples, inputs=inputs, outputs=outputs)
+    workload = planned_workload(settled, samples=samples, inputs=inputs, outputs=outputs, comm=comm)
     machine = _machine(node, comm)
     if save is not None:
         on_root(lambda: calibration.save(machine, save), comm)

@@ -11,7 +11,7 @@ from fem_deepest.configuration.train import Config
 from fem_deepest.errors import InputError
 from fem_deepest.network.network import Network
 from fem_deepest.runs import memory_estimate
-from fem_deepest.runs.plan import choose
+from fem_deepest.runs.auto_grid import choose
 
 # Bytes of parameters from which on several ranks share them. A sweep takes some sixteen times as many of
 # whole weights on every rank, see `memory_estimate`: a gigabyte.
