@@ -16,6 +16,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from fem_deepest.errors import InputError
+from fem_deepest.io.succession import forget
 from fem_deepest.spaces.tasks import on_root
 
 COLUMNS = (
@@ -95,10 +96,13 @@ class RunDirectory:
                     f"may not write into the directory {self.path}; give another --out"
                 )
             if force and not resume:
-                for stale in (self.checkpoint, self._history, self.path / "run.json"):
+                forget(self.checkpoint)
+                for stale in (self._history, self.path / "run.json"):
                     stale.unlink(missing_ok=True)
                 for folder in (self.figures, self.fields):
                     shutil.rmtree(folder, ignore_errors=True)
+            for stale in self.path.glob("*.h5.part"):  # of a run that was killed
+                stale.unlink(missing_ok=True)
 
         on_root(
             open_it,
@@ -193,5 +197,8 @@ def _plain(value: Any) -> Any:
 def write_text(path: Path, text: str) -> None:
     """Write a file as a whole: to a temporary name, then renamed. Not collective."""
     temporary = path.with_name(path.name + ".part")
-    temporary.write_text(text)
+    with temporary.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(temporary, path)

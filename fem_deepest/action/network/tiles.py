@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,8 +90,8 @@ class Tiles:
         self,
         network: Network,
         loss: Loss,
-        inputs: list[Array],
-        targets: list[NDArray],
+        inputs: Sequence[Array],
+        targets: Sequence[NDArray],
         model_precision: float,
         input_precision: float,
     ) -> None:
