@@ -68,8 +68,9 @@ def sample_posterior(
         missing = f"{path} holds no chains; begin without --resume"
         check_signature(path / BATCHES / "signature.json", signature, missing, comm)
         told = check_chains(path / BATCHES, settled.chains.draws * settled.chains.thin, comm)
-        for sentence in told:
-            (reporter if reporter is not None and comm.rank == 0 else Silent()).note(sentence)
+        if reporter is not None and comm.rank == 0:
+            for sentence in told:
+                reporter.note(sentence)
     directory.prepare(resume=resume, force=force)
     if comm.rank == 0:
         for stale in _OWN:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from fem_deepest.action.network.action import NetworkAction
+from fem_deepest.action.dealt import DealtAction, whole
 from fem_deepest.action.network.numbering import Numbering
 from fem_deepest.cli.interrupt import Interrupt
 from fem_deepest.cli.progress import Progress, Reporter, Silent
@@ -21,10 +21,10 @@ from fem_deepest.io.search import find, level_of, restore, save, signature
 from fem_deepest.runs.model import Problem, make_schedule
 from fem_deepest.runs.start import begin, check_start
 from fem_deepest.runs.train import Run
+from fem_deepest.runs.training import Training
 from fem_deepest.solve.lmvm import Iterate
 from fem_deepest.solve.nested import NestedIteration
 from fem_deepest.solve.schedule import Search, Stage
-from fem_deepest.spaces import ProcessGrid
 
 _BETWEEN_STAGES = 10.0  # seconds since the last checkpoint after which a stage ends with one
 
@@ -37,12 +37,10 @@ class TrainSession:
     ) -> None:
         self.problem, self.config, self.directory = problem, problem.config, directory
         self.comm = comm
-        self.grid = ProcessGrid.create(comm, comm.size if self.config.network.spread else 1)
+        self.training = Training(problem, comm)
         self.reporter: Reporter = reporter if comm.rank == 0 else Silent()
         self.schedule = make_schedule(self.config)
-        self.nested = NestedIteration(
-            lambda level: problem.action(level, self.grid), self.schedule, self._step, self._stage
-        )
+        self.nested = NestedIteration(self.training.action, self.schedule, self._step, self._stage)
         self.stages: list[dict[str, Any]] = []
         self.shaken = 0  # stages with noise: the first of all, if there is one
         self.earlier = 0.0
@@ -53,7 +51,7 @@ class TrainSession:
         # Everything that can be wrong with the input is found before the directory is touched.
         self.nested.prepare()
         check_start(self.nested.action(self.schedule.levels[0]), self.config)
-        self.problem.check(self.schedule.levels[1:], self.grid)
+        self.training.check(self.schedule.levels[1:])
         noise = self._noise()
         meta = None
         if resume:
@@ -105,7 +103,7 @@ class TrainSession:
 
     def _describe(self, search: Search, resumed: bool) -> None:
         network = self.nested.action(self.schedule.levels[-1]).network
-        self.reporter.note(description(self.problem, network, self.grid))
+        self.reporter.note(description(self.training, network))
         if resumed:
             self.reporter.note(
                 f"resuming at {search.evaluations + search.own[0]} gradients, in stage "
@@ -116,7 +114,7 @@ class TrainSession:
         """The search with noise that comes first, if it is wanted. Collective."""
         if not self.config.search.steps:
             return None
-        action = self.nested.action(self.schedule.levels[0])
+        action = whole(self.nested.action(self.schedule.levels[0]), "a search with noise")
         return NoisyStart(
             self.config, action, self.directory, self.interrupt, self.reporter, self._seconds
         )
@@ -134,7 +132,7 @@ class TrainSession:
     def _seconds(self) -> float:
         return self.earlier + time.monotonic() - self.begun
 
-    def _step(self, search: Search, action: NetworkAction, iterate: Iterate) -> None:
+    def _step(self, search: Search, action: DealtAction, iterate: Iterate) -> None:
         parts, name, cells = action.parts, search.method, action.network.depth.cells
         evaluations = search.evaluations + search.own[0]
         self.directory.append(
@@ -174,7 +172,7 @@ class TrainSession:
         if flags[1]:
             self._save(search)
 
-    def _stage(self, search: Search, action: NetworkAction, stage: Stage) -> None:
+    def _stage(self, search: Search, action: DealtAction, stage: Stage) -> None:
         reference = search.reference or 1.0
         seconds = self._seconds() - self.stage_begun
         self.stages.append(entry(stage, action, self.config.action.R_f, reference, seconds))
@@ -200,23 +198,35 @@ class TrainSession:
 
     def _finish(self, search: Search, status: str) -> Run:
         action = self.nested.action(search.level)
-        value = action.value(search.u)
-        model = self.problem.trained(action, search.u, search.level)
-        metrics = {"action": value}
-        for part, samples in (("train", self.problem.train), ("test", self.problem.test)):
-            if samples is not None:
-                name, score = model.score(samples)
-                metrics[f"{part}_{name}"] = score
+        metrics, model = self.training.results(action, search.u, search.level)
         values = self._write(status, metrics, search.evaluations + search.own[0])
         run = Run(
-            self.directory.path, status, self.config, self.stages, metrics, values["seconds"], model
+            self.directory.path,
+            status,
+            self.config,
+            self.stages,
+            metrics,
+            values["seconds"],
+            model,
         )
-        if self.comm.rank == 0 and status != "interrupted":
-            draw(run, self.problem)
+        if status != "interrupted":
+            self._draw(run)
         self.comm.barrier()
         scores = ", ".join(f"{k.replace('_', ' ')} {v:.6g}" for k, v in metrics.items())
         self.reporter.note(f"{status.replace('_', ' ')}: {scores}; {self.directory.path}")
         return run
+
+    def _draw(self, run: Run) -> None:
+        """Figures and fields by rank 0, which reads sharded weights for it, unless they are too many."""
+        layout, output = self.training.layout, self.config.output
+        late = layout.sharded and layout.large
+        if self.comm.rank == 0:
+            draw(run, self.problem, history_alone=late)
+        if late and (output.figures or output.fields):
+            self.reporter.note(
+                "The weights are too many for one rank to draw them now; "
+                f"fem-deepest plot {run.directory} does."
+            )
 
     def _write(self, status: str, metrics: dict[str, float], evaluations: int) -> dict[str, Any]:
         return write_run(
@@ -227,6 +237,7 @@ class TrainSession:
             self._seconds(),
             stages=self.stages,
             metrics=metrics,
-            grid=str(self.grid),
+            grid=str(self.training.grid),
+            parallel=self.training.layout.to_dict(),
             evaluations=evaluations,
         )

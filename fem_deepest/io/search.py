@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from fem_deepest.action.network.action import NetworkAction
+from fem_deepest.action.dealt import DealtAction
 from fem_deepest.action.network.numbering import Numbering
 from fem_deepest.configuration.train import Config
-from fem_deepest.data import DataSet
+from fem_deepest.data import DataSet, Samples
 from fem_deepest.errors import InputError
 from fem_deepest.io import checkpoint
 from fem_deepest.io.recovery import recover
@@ -26,7 +26,7 @@ from fem_deepest.spaces import Resolution
 from fem_deepest.spaces.tasks import on_root
 
 
-def signature(config: Config, data: DataSet) -> dict[str, Any]:
+def signature(config: Config, data: DataSet | Samples) -> dict[str, Any]:
     """What a checkpoint and a configuration with its training data must agree in, in plain types.
 
     Tolerances and limits are left out: a run may be resumed with others.
@@ -41,10 +41,12 @@ def signature(config: Config, data: DataSet) -> dict[str, Any]:
     if solve["method"] == "sgd":
         values |= {name: solve[name] for name in ("eta", "nu", "batch", "gradient")}
     values["samples"] = data.samples
-    content = (
-        np.ascontiguousarray(data.inputs).tobytes() + np.ascontiguousarray(data.targets).tobytes()
-    )
-    values["checksum of the data"] = zlib.crc32(content)
+    values["data"].pop("memory")
+    if isinstance(data, Samples):
+        values["checksum of the data"] = data.checksum
+    else:
+        x, y = np.ascontiguousarray(data.inputs), np.ascontiguousarray(data.targets)
+        values["checksum of the data"] = zlib.crc32(x.tobytes() + y.tobytes())
     for name in ("mesh", "depth_mesh"):
         if (file := getattr(config.network, name)) is not None:
             values[f"checksum of {name}"] = zlib.crc32(Path(file).read_bytes())
@@ -128,7 +130,7 @@ def _whole(path: Path, wanted: Mapping[str, Any], comm: MPI.Intracomm) -> dict[s
 
 
 def restore(
-    path: Path, meta: Mapping[str, Any], action: NetworkAction, size: int, comm: MPI.Intracomm
+    path: Path, meta: Mapping[str, Any], action: DealtAction, size: int, comm: MPI.Intracomm
 ) -> Search:
     """The search of a checkpoint. Collective.
 

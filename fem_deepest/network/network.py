@@ -18,10 +18,9 @@ from fem_deepest.network.readout import Readout
 from fem_deepest.network.scheme import Scheme
 from fem_deepest.network.variation import Variation
 from fem_deepest.spaces import DepthMesh, NeuronSpace, Parameters, Shapes
+from fem_deepest.spaces.grid import TILE as TILE
 
 Array = NDArray[np.float64]
-
-TILE = 256  # samples whose states through the depth stay in the cache together
 
 
 @dataclass(frozen=True)

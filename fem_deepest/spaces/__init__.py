@@ -6,6 +6,8 @@ from fem_deepest.spaces.grid import ProcessGrid, SampleBlocks
 from fem_deepest.spaces.neurons import NeuronSpace
 from fem_deepest.spaces.prolongation import prolong
 from fem_deepest.spaces.resolution import Resolution
+from fem_deepest.spaces.slab_space import SlabSpace
+from fem_deepest.spaces.slabs import Slabs
 
 __all__ = [
     "ControlSpace",
@@ -16,5 +18,7 @@ __all__ = [
     "Resolution",
     "SampleBlocks",
     "Shapes",
+    "SlabSpace",
+    "Slabs",
     "prolong",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from typing import NamedTuple
@@ -84,6 +85,8 @@ class ControlSpace:
 
     Attributes:
         has_forcings: Whether there is any of these.
+        cells: Cells of the depth whose forcings are here.
+        has_parameters: Whether this rank has the parameters.
     """
 
     def __init__(
@@ -102,7 +105,8 @@ class ControlSpace:
         self._initial: tuple[int, ...] = (neurons,) if initial else (0,)
         self._forced: tuple[int, ...] = (cells, neurons) if forced else (0, neurons)
         self.has_forcings = initial or forced
-        self.tiles = tiles
+        self.has_parameters = grid.owner
+        self.tiles, self.cells = tiles, range(cells)
         per_sample = prod(self._initial) + prod(self._forced)
         own = self.parameter_size if grid.owner else 0
         self._offsets = own + per_sample * np.concatenate([[0], np.cumsum(tiles)]).astype(np.int64)
@@ -124,6 +128,16 @@ class ControlSpace:
             array[start:middle].reshape(*self._initial, k),
             array[middle : self._offsets[tile + 1]].reshape(*self._forced, k),
         )
+
+    def start(self, array: Array, fill: Callable[[Parameters], None]) -> None:
+        """Parameters that are constant in depth into this rank's array. Not collective.
+
+        Args:
+            array: Array of this rank.
+            fill: Writes them; called where there are any.
+        """
+        if self.has_parameters:
+            fill(self.parameters(array))
 
     def share(self, u: PETSc.Vec) -> Array:
         """Copy of the parameters of ``u`` on every rank of the slab. Collective.

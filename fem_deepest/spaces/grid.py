@@ -15,6 +15,7 @@ Array = NDArray[np.float64]
 
 BLOCKS = 12  # divisible by 1, 2, 3, 4, 6 and 12 ranks
 FEW = 64  # narrower blocks would spend their time between the matrix products
+TILE = 256  # samples whose states through the depth stay in the cache together
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ class SampleBlocks:
     Attributes:
         local: Range of the global sample numbers of this rank.
         own: For every block of this rank its range in the local sample numbers.
+        tiles: For every block of this rank the ranges of its tiles, of ``TILE`` samples or less.
 
     The number of blocks does not depend on the number of ranks up to 12 of them (6 for few
     samples); with more ranks there are more blocks, and sums are equal only to rounding.
@@ -118,12 +120,16 @@ class SampleBlocks:
         self.samples, self.comm, self.count = samples, comm, blocks
         self.edges = [b * samples // blocks for b in range(blocks + 1)]
         deal = [blocks * r // comm.size for r in range(comm.size + 1)]
-        self._roots = [list(_subtrees(0, blocks, deal[r], deal[r + 1])) for r in range(comm.size)]
+        self._roots = [list(subtrees(0, blocks, deal[r], deal[r + 1])) for r in range(comm.size)]
         self._first, last = deal[comm.rank], deal[comm.rank + 1]
         self.local = slice(self.edges[self._first], self.edges[last])
         self.own = [
             slice(self.edges[b] - self.local.start, self.edges[b + 1] - self.local.start)
             for b in range(self._first, last)
+        ]
+        self.tiles = [
+            [slice(lo, min(lo + TILE, block.stop)) for lo in range(block.start, block.stop, TILE)]
+            for block in self.own
         ]
         self._spare: dict[int, list[Array]] = {}
 
@@ -201,7 +207,7 @@ def _middle(lo: int, hi: int) -> int:
     return (lo + hi + 1) // 2
 
 
-def _subtrees(lo: int, hi: int, first: int, last: int) -> Iterator[tuple[int, int]]:
+def subtrees(lo: int, hi: int, first: int, last: int) -> Iterator[tuple[int, int]]:
     """Largest nodes of the tree over [lo, hi) that lie in [first, last), left to right."""
     if last <= lo or hi <= first:
         return
@@ -209,5 +215,5 @@ def _subtrees(lo: int, hi: int, first: int, last: int) -> Iterator[tuple[int, in
         yield lo, hi
         return
     middle = _middle(lo, hi)
-    yield from _subtrees(lo, middle, first, last)
-    yield from _subtrees(middle, hi, first, last)
+    yield from subtrees(lo, middle, first, last)
+    yield from subtrees(middle, hi, first, last)

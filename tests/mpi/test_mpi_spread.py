@@ -123,6 +123,13 @@ def network_action(
     )  # fmt: skip
 
 
+def numbering_of(action: NetworkAction) -> Numbering:
+    """The order of one rank."""
+    numbering = Numbering.of(action)
+    assert numbering is not None
+    return numbering
+
+
 def control(action: NetworkAction, numbering: Numbering, seed: int) -> PETSc.Vec:
     """The random control of :func:`random_control` on one rank."""
     v = numbering.create()
@@ -144,7 +151,7 @@ def close(a: np.ndarray, b: np.ndarray) -> None:
 @pytest.mark.parametrize(("name", "kind"), CASES)
 def test_the_action_and_its_derivatives_are_those_of_one_rank(name: str, kind: str) -> None:
     parallel, serial = both(name, **OPTIONS[kind])
-    numbering = Numbering(parallel)
+    numbering = numbering_of(parallel)
     u, d = (control(parallel, numbering, seed) for seed in (1, 2))
     v, e = (random_control(serial, seed, 0.1) for seed in (1, 2))
     close(gathered(numbering, u), v.array_r)
@@ -176,7 +183,7 @@ def test_samples_and_neurons_are_dealt_out_together() -> None:
     parallel, serial = both("rectangle", parts=parts, **OPTIONS["weak"])
     assert parallel.grid.index.size == parts
     assert parallel.grid.data.size == WORLD.size // parts
-    numbering = Numbering(parallel)
+    numbering = numbering_of(parallel)
     u, v = control(parallel, numbering, 1), random_control(serial, 1, 0.1)
     g, alone = parallel.create(), serial.create()
     assert parallel.gradient(u, g) == pytest.approx(serial.gradient(v, alone), rel=1e-12)
@@ -187,7 +194,7 @@ def test_samples_and_neurons_are_dealt_out_together() -> None:
 def test_taylor_remainders(name: str) -> None:
     """Orders 2 and 3; halving from 1/8, the next terms change the slopes by a few hundredths."""
     action, _ = both(name, **OPTIONS["weak"])
-    numbering = Numbering(action)
+    numbering = numbering_of(action)
     u, d = (control(action, numbering, seed) for seed in (1, 2))
     w, g, h = u.copy(), action.create(), action.create()
     value = action.gradient(u, g)

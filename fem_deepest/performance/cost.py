@@ -1,0 +1,161 @@
+"""Seconds of an evaluation and of an iteration on a grid slabs x data.
+
+Sharded weights: a slab takes ``t = t_forward + t_backward`` for a chunk of samples, with the gathers and
+reductions of its cells, and the pipeline of ``P_t`` slabs and ``C`` chunks ``(C + P_t - 1) t``: what is
+beyond ``C t`` is the wait for the pipeline to fill and to drain. A gather and the computation beside it
+take together
+
+    max(computation, transfer) + (1 - overlap) min(computation, transfer).
+
+Whole weights: every rank does its samples, then the sums go to the first rank, which alone has prior and
+vectors.
+
+Where more ranks than cores are at work on a node, each is slower by their ratio; a rank that waits does
+not count (it yields its core).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, log2
+
+from fem_deepest.network.network import TILE
+from fem_deepest.performance import traffic
+from fem_deepest.performance.layout import Layout
+from fem_deepest.performance.machine import NUMBER, Placement
+from fem_deepest.performance.workload import Sweep
+
+_REDUCTIONS = 12  # sums over all ranks in an iteration beside those of the pairs
+_VECTORS = 30  # passes over vectors in an iteration beside those over the pairs
+_SOLVES = 3  # of the prior in an iteration: direction, norm of the gradient, its change
+_PAIRS = (
+    6  # vectors read for each pair: three in the products of the direction and of the push each
+)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Where the seconds of the slowest rank go.
+
+    Attributes:
+        compute: Products, activations, vectors, prior.
+        waiting: For the pipeline to fill and drain, or for the first rank.
+        transfer: Messages, as far as they are not behind the computation.
+    """
+
+    compute: float
+    waiting: float
+    transfer: float
+
+    @property
+    def seconds(self) -> float:
+        """All of it."""
+        return self.compute + self.waiting + self.transfer
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            self.compute + other.compute,
+            self.waiting + other.waiting,
+            self.transfer + other.transfer,
+        )
+
+
+def gradient(layout: Layout, place: Placement) -> Cost:
+    """A gradient, its product with the prior included."""
+    return _sharded(layout, place) if layout.sharded else _whole(layout, place)
+
+
+def iteration(layout: Layout, place: Placement) -> Cost:
+    """An iteration of the quasi-Newton method with all its pairs, one gradient in it."""
+    memory, reductions = layout.workload.memory, _REDUCTIONS + 4
+    sweep = Sweep(layout.workload, place.machine, _stream(layout, place))
+    passes = sweep.vectors(layout.control, _VECTORS + _PAIRS * memory)
+    passes += _SOLVES * _prior(layout, sweep)
+    transfer = place.reduction(reductions)
+    if not layout.sharded:
+        return gradient(layout, place) + Cost(passes, 0.0, transfer)
+    passes *= place.slower(place.here)
+    # The prior is eliminated from slab to slab and substituted back.
+    hop = place.point(NUMBER * layout.parameters / max(layout.cells, 1), layout.data)
+    waiting = _SOLVES * 2 * (layout.slabs - 1) * hop
+    return gradient(layout, place) + Cost(passes, waiting, transfer)
+
+
+def _sharded(layout: Layout, place: Placement) -> Cost:
+    w, m = layout.workload, place.machine
+    sweep, k, slabs = Sweep(w, m, place.stream), layout.width, layout.slabs
+    compute = layout.cells * (sweep.forward(k) + sweep.backward(k))
+    ends = sweep.enter(k) + sweep.leave(k) if slabs == 1 else max(sweep.enter(k), sweep.leave(k))
+    compute += ends
+    node = place.collective(NUMBER * w.node, layout.data)
+    # The slab in the middle of its sweeps gathers least; the first one does not turn while it fills.
+    gathered = max(traffic.gathers_of_slab(layout, s) for s in {0, slabs - 1}) / layout.chunks
+    reduced = traffic.nodes_of_slab(layout, layout.cells)[0] if layout.data > 1 else 0
+    compute += sweep.vectors(w.node, 3 * reduced)
+    transfer = (gathered + reduced) * node
+    hop = place.point(NUMBER * w.neurons * k, layout.data) if slabs > 1 else 0.0
+    transfer += 2.0 * hop
+    hidden = m.overlap * min(compute, transfer)
+    # Steps of the pipeline: so many slabs are at work, each with all its data ranks.
+    steps = layout.chunks + slabs - 1
+    busy = [min(i + 1, slabs, layout.chunks, steps - i) for i in range(min(steps, 2 * slabs))]
+    full = min(slabs, layout.chunks)
+    slow = sum(place.slower(place.here * b / slabs) for b in busy)
+    slow += (steps - len(busy)) * place.slower(place.here * full / slabs)
+    total = (compute + transfer - hidden) * slow
+    work = layout.chunks * place.slower(place.here * full / slabs)
+    after = _after(layout, sweep) * place.slower(place.here)
+    return Cost(
+        compute * work + after,
+        total - (compute + transfer - hidden) * work,
+        (transfer - hidden) * work + place.reduction(2),
+    )
+
+
+def _after(layout: Layout, sweep: Sweep) -> float:
+    """Product with the prior, and the passes over the own part of the gradient."""
+    return sweep.vectors(layout.control, 12)
+
+
+def _prior(layout: Layout, sweep: Sweep) -> float:
+    """A solve with the prior on the own part."""
+    w = layout.workload
+    seconds = sweep.vectors(layout.control, 6)
+    if w.mixed:
+        nodes = layout.parameters / max(w.columns, 1)
+        seconds += 4.0 * w.columns * w.columns * nodes / sweep.machine.flops
+        seconds += 4.0 * w.rows * layout.parameters / sweep.machine.flops
+    return seconds
+
+
+def _whole(layout: Layout, place: Placement) -> Cost:
+    w, m, data = layout.workload, place.machine, layout.data
+    sweep = Sweep(w, m, place.stream)
+    blocks = traffic.blocks(w.samples, data)
+    wide = w.samples / blocks
+    tiles = max(ceil(wide / TILE), 1)
+    k = wide / tiles
+    own = ceil(blocks / data)
+    compute = own * tiles * w.cells * (sweep.forward(k) + sweep.backward(k))
+    compute += own * tiles * (sweep.enter(k) + sweep.leave(k))
+    sums = w.cells * w.slots * w.node
+    # The sums of blocks are added in pairs; the parameters are copied, and stages made of them.
+    compute += sweep.vectors(sums, 3 * own) + sweep.vectors(w.parameters, 4)
+    compute *= place.slower(place.here)
+    alone = Sweep(w, m, m.stream)
+    first = alone.vectors(w.parameters, 12)
+    if data == 1:
+        return Cost(compute + first, 0.0, 0.0)
+    roots, received = vars(traffic.trees(layout)).values()
+    transfer = (NUMBER * w.parameters * min(2.0, log2(data)) + received) / place.link
+    if place.nodes > 1:
+        outside = received * (1.0 - place.here / data)
+        transfer += (NUMBER * w.parameters + outside) / m.node_link
+    transfer += (roots + log2(data)) * m.node_latency
+    waiting = first + alone.vectors(sums, 3 * roots)
+    return Cost(compute, waiting, transfer + place.reduction(2))
+
+
+def _stream(layout: Layout, place: Placement) -> float:
+    """Bytes/s of the vectors of the solver: all ranks read at once, or the first one alone."""
+    return place.stream if layout.sharded else place.machine.stream
