@@ -99,15 +99,20 @@ def open_hdf5(
                 f"{path}: cannot be opened as an HDF5 file ({error}); it is truncated, damaged or of "
                 "another kind: copy or write it again."
             ) from None
-        there = list[str]()
-        file.visititems(lambda name, item: there.append(name) if _is_data(item) else None)
-        names = _names(path, there, _name(path, inputs), _name(path, target))
-        beside = {
-            key: tuple(map(str, file[key].asstr()[:]))
-            for key in ("classes", "columns")
-            if key in there and key not in names and h5py.check_string_dtype(file[key].dtype)
-        }
-        found = tuple(stored(file, name, path) for name in names)
+        found = list[Stored]()
+        try:
+            there = list[str]()
+            file.visititems(lambda name, item: there.append(name) if _is_data(item) else None)
+            names = _names(path, there, _name(path, inputs), _name(path, target))
+            beside = {
+                key: tuple(map(str, file[key].asstr()[:]))
+                for key in ("classes", "columns")
+                if key in there and key not in names and h5py.check_string_dtype(file[key].dtype)
+            }
+            found += [stored(file, name, path) for name in names]
+        finally:
+            if not any(isinstance(one, Table) for one in found):
+                file.close()
         return names, found[0], found[1], beside
 
     names, x, y, beside = on_all(look, comm)
