@@ -86,7 +86,9 @@ def test_what_is_missing_or_has_another_shape_is_named(tmp_path: Path) -> None:
         file["cube"] = np.ones((4, 2, 2))
     with pytest.raises(InputError, match="holds cube, inputs, values; expected 'inputs' and"):
         open_file(path)
-    with pytest.raises(InputError, match="no data set 'labels'; the file holds cube, inputs"):
+    with pytest.raises(
+        InputError, match="holds cube, inputs, values; expected 'inputs' and 'labels'"
+    ):
         open_file(path, "labels")
     with pytest.raises(InputError, match=r"4 rows of inputs but targets 'values' of shape \(3,\)"):
         open_file(path, "values", "regression")
