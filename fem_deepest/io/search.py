@@ -17,9 +17,9 @@ from fem_deepest.configuration.train import Config
 from fem_deepest.data import DataSet, Samples
 from fem_deepest.errors import InputError
 from fem_deepest.io import checkpoint
+from fem_deepest.io.recovery import recover
 from fem_deepest.io.rundir import jsonable
-from fem_deepest.io.seal import Damaged, Table, fingerprint, read_table
-from fem_deepest.io.succession import previous, step_back
+from fem_deepest.io.seal import Table, fingerprint, read_table
 from fem_deepest.solve.memory import LimitedMemory
 from fem_deepest.solve.schedule import Search
 from fem_deepest.spaces import Resolution
@@ -105,22 +105,9 @@ def find(
 
     Collective.
     """
-    before = previous(path)
-    try:
-        found = _whole(path, wanted, comm)
-        if found or not on_root(before.exists, comm):
-            return found
-        broken = f"there is no {path}"
-    except Damaged as error:
-        if not on_root(before.exists, comm):
-            raise
-        broken = error.what
-    try:
-        found = _whole(before, wanted, comm)
-    except InputError as error:
-        raise InputError(f"{broken}; and the one before: {error}") from None
-    on_root(lambda: step_back(path), comm)
-    note(f"{broken}; going on from the one before it, {before}")
+    found, told = recover(path, lambda at: _whole(at, wanted, comm), comm)
+    if told:
+        note(told)
     return found
 
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
-from launch import DEMOS, environment, timeless
+from launch import DEMOS, environment, history, record, timeless
 from mpi4py import MPI
 
 import fem_deepest
 
 SUBNET, ADDRESSES = "10.77.0.0/24", {"west": "10.77.0.1/24", "east": "10.77.0.2/24"}
-SETTINGS = ["network.cells=2", "solve.iterations=20", "output.figures=false", "output.fields=false"]
+SETTINGS = ["network.cells=2", "solve.iterations=10", "output.figures=false", "output.fields=false"]
 
 # What mpirun takes for ssh: HOST COMMAND... runs the command on that host.
 AGENT = """\
@@ -71,6 +72,12 @@ class Hosts:
         return self
 
     def __exit__(self, *_: object) -> None:
+        networks = {self._network(number) for number in self._ids.values()}
+        networks -= {None, self._network(os.getpid())}
+        for entry in Path("/proc").iterdir():  # what a run that hung has left
+            if entry.name.isdigit() and self._network(int(entry.name)) in networks:
+                with suppress(ProcessLookupError):
+                    os.kill(int(entry.name), signal.SIGKILL)
         self._stack.close()
 
     def mpirun(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
@@ -99,6 +106,14 @@ class Hosts:
         fields = table.partition("wire:")[2].split()
         return int(fields[0]), int(fields[8])
 
+    @staticmethod
+    def _network(number: int) -> str | None:
+        """Network namespace of a process, if it is still there."""
+        try:
+            return os.readlink(f"/proc/{number}/ns/net")
+        except OSError:
+            return None
+
     def _at(self, name: str, *words: str) -> list[str]:
         return ["nsenter", "--target", str(self._ids[name]), "--net", "--uts", *words]
 
@@ -119,22 +134,42 @@ def test_ranks_are_on_two_hosts(hosts):
     assert "['west', 'east']" in done.stdout
 
 
-def test_the_main_job_across_two_hosts(hosts, tmp_path):
-    alone = fem_deepest.train(DEMOS / "digits.toml", out=tmp_path / "alone", settings=SETTINGS)
-    words = [word for setting in SETTINGS for word in ("--set", setting)]
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    out = tmp_path_factory.mktemp("alone") / "out"
+    return fem_deepest.train(DEMOS / "digits.toml", out=out, settings=SETTINGS)
+
+
+def across(hosts, out, *settings):
+    """Evaluations of a run on both hosts, and the bytes that west received and sent."""
+    words = [word for setting in (*SETTINGS, *settings) for word in ("--set", setting)]
     before = hosts.crossed()
-    done = hosts.mpirun(
-        "-m", "fem_deepest", "train", DEMOS / "digits.toml", "--out", tmp_path / "two", *words
-    )
+    done = hosts.mpirun("-m", "fem_deepest", "train", DEMOS / "digits.toml", "--out", out, *words)
     received, sent = (after - first for first, after in zip(before, hosts.crossed(), strict=True))
-    assert done.returncode == 3, done  # 20 iterations do not suffice
-    assert timeless(tmp_path / "two") == timeless(alone.directory)
-    values = json.loads((tmp_path / "two" / "run.json").read_text())
-    assert values["grid"] == "1x2"
-    assert values["metrics"] == alone.metrics
+    assert done.returncode == 3, done  # so few iterations do not suffice
+    return record(out)["evaluations"], received, sent
+
+
+def test_samples_on_two_hosts(hosts, alone, tmp_path):
+    evaluations, received, sent = across(hosts, tmp_path / "out")
+    assert record(tmp_path / "out")["grid"] == "1x2"
+    assert timeless(tmp_path / "out") == timeless(alone.directory)
+    assert record(tmp_path / "out")["metrics"] == alone.metrics
     # For each gradient the weights cross, and what the samples of the other host say of them comes
     # back: not of the last node, which layers of Euler's scheme do not read.
-    weights = values["evaluations"] * alone.model.flat.nbytes
+    weights = evaluations * alone.model.flat.nbytes
     assert weights > 1e6
     assert sent > weights
     assert received > weights / 2
+
+
+def test_depth_on_two_hosts(hosts, alone, tmp_path):
+    evaluations, received, sent = across(hosts, tmp_path / "out", "parallel.grid=2x1")
+    assert record(tmp_path / "out")["grid"] == "2x1"
+    # Sums in another order: rounding, which ten iterations multiply.
+    for row, expected in zip(history(tmp_path / "out"), history(alone.directory), strict=True):
+        for name in ("action", "misfit", "prior", "gradient", "score"):
+            assert float(row[name]) == pytest.approx(float(expected[name]), rel=1e-10)
+    # For each gradient the states of all samples cross, and the adjoints come back.
+    states = evaluations * 8 * 1437 * 64
+    assert min(sent, received) > states > 5e6
