@@ -69,7 +69,7 @@ def plan(
     if ranks < 1:
         raise InputError(f"a plan for {ranks} ranks was asked for, expected at least one")
     settled = load(config, settings)
-    workload = planned_workload(settled, samples=samples, inputs=inputs, outputs=outputs)
+    workload = planned_workload(settled, samples=samples, inputs=inputs, outputs=outputs, comm=comm)
     machine = _machine(node, comm)
     if save is not None:
         on_root(lambda: calibration.save(machine, save), comm)
@@ -204,11 +204,6 @@ def summary(found: Plan, most: int = 10) -> tuple[Table, list[str]]:
         f"{found.ranks} ranks on {place.nodes} x '{found.machine.name}', {place.here} on each",
         f"best: parallel.{how}" + (f", chunk = {best.width}" if best.sharded else ""),
     ]
-    if w.most_slabs < min(w.cells, found.ranks):
-        lines.append(
-            f"at most {w.most_slabs} slabs: solve.levels begins with as many cells, and the grid serves "
-            "all levels"
-        )
     return table, [*lines, assumptions(found)]
 
 

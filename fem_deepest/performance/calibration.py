@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 from fem_deepest.network.activation import Activation, tanh
 from fem_deepest.performance.machine import NUMBER, Machine
@@ -45,7 +44,8 @@ def measure(
     Collective on ``comm``.
     """
     clock = _Clock(comm, seconds / 24.0)
-    call, flops, stream = _products(clock)
+    call, stream = _memory(clock)
+    flops = _products(clock, call, stream)
     passing, sigma = _elementwise(clock, activation or tanh(), call)
     latency, link = (1e-6, 5e9) if comm.size == 1 else _messages(comm)
     cores = comm.bcast(cores_here())
@@ -89,7 +89,10 @@ def save(machine: Machine, path: str | Path) -> Path:
 
 
 class _Clock:
-    """Shortest CPU time of a call, the longest of all ranks'."""
+    """CPU time of a call, the median of several and the longest of all ranks'.
+
+    CPU time, as what others do on the machine is not its speed; the median, as that of a long run.
+    """
 
     def __init__(self, comm: MPI.Intracomm, seconds: float) -> None:
         self.comm, self.seconds = comm, seconds
@@ -97,20 +100,31 @@ class _Clock:
     def __call__(self, call: Callable[[], object]) -> float:
         call()
         self.comm.barrier()
-        best, end = np.inf, time.perf_counter() + self.seconds
-        while time.perf_counter() < end:
-            begun = time.process_time()  # others on the machine are not its speed
+        times, end = list[float](), time.perf_counter() + self.seconds
+        while not times or time.perf_counter() < end:
+            begun = time.process_time()
             call()
-            best = min(best, time.process_time() - begun)
-        return float(self.comm.allreduce(best, op=MPI.MAX))
+            times.append(time.process_time() - begun)
+        return float(self.comm.allreduce(np.median(times), op=MPI.MAX))
 
 
-def _products(clock: _Clock) -> tuple[float, float, float]:
-    """``call``, ``flops``, ``stream`` that fit forward, adjoint and gradient products best."""
-    rows, times, rng = [], [], np.random.default_rng(0)
+def _memory(clock: _Clock) -> tuple[float, float]:
+    """``call``, seconds of an operation on next to nothing, and ``stream`` of a sum of long vectors."""
+    one, two = np.ones((2, 2)), np.empty((2, 2))
+    a, b = np.ones(_TOGETHER // NUMBER), np.ones(_TOGETHER // NUMBER)
+
+    def start() -> None:
+        for _ in range(100):
+            np.matmul(one, one, out=two)
+
+    return clock(start) / 100.0, 3.0 * a.nbytes / clock(lambda: np.add(a, b, out=a))
+
+
+def _products(clock: _Clock, call: float, stream: float) -> float:
+    """``flops`` that fits the times of forward, adjoint and gradient products best."""
+    sizes, times, rng = [], [], np.random.default_rng(0)
     for n in _NEURONS:
-        count = max(_TOGETHER // (NUMBER * n * n), 2)
-        count = min(count, 64)
+        count = min(max(_TOGETHER // (NUMBER * n * n), 2), 64)
         matrices = rng.standard_normal((count, n, n + 1))
         for k in _WIDTHS:
             x, v = rng.standard_normal((n + 1, k)), rng.standard_normal((n, k))
@@ -124,20 +138,18 @@ def _products(clock: _Clock) -> tuple[float, float, float]:
                     np.matmul(matrix[:, :-1].T, v, out=z)
                     np.matmul(v, x.T, out=sums)
 
-            rows.append([1.0, 2.0 * n * n * k, NUMBER * n * n])
+            sizes.append((n, k))
             times.append(clock(turn) / (3 * count))
-    return _fit(np.array(rows), np.array(times))
+    return _fit(np.array(sizes), np.array(times), call, stream)
 
 
-def _fit(rows: Array, times: Array) -> tuple[float, float, float]:
-    """Constants ``a`` with ``rows a ~ times``, none negative, errors relative."""
-    start, inverse_flops, inverse_stream = nnls(rows / times[:, None], np.ones(times.size))[0]
-    fastest = 1.0 / np.max(rows[:, 2] / times)
-    return (
-        float(max(start, 1e-7)),
-        float(1.0 / inverse_flops),
-        float(1.0 / max(inverse_stream, 0.01 * fastest)),
-    )
+def _fit(sizes: Array, times: Array, call: float, stream: float) -> float:
+    """The speed with ``call + 2 n^2 k / flops + 8 n^2 / stream ~ times``, errors relative."""
+    n, k = sizes.T
+    seconds = (times - call - NUMBER * n * n / stream) / times
+    operations = 2.0 * n * n * k / times
+    # No slower than if the products were all there is.
+    return float(max(operations @ operations / max(seconds @ operations, 1e-300), operations.max()))
 
 
 def _elementwise(clock: _Clock, activation: Activation, call: float) -> tuple[float, float]:
@@ -159,10 +171,10 @@ def _messages(comm: MPI.Intracomm) -> tuple[float, float]:
     partner = comm.rank ^ 1
     partner = MPI.PROC_NULL if partner >= comm.size else partner
     found = []
-    for size, repeats in ((_SMALL, 2000), (_LARGE, 40)):
+    for size, repeats in ((_SMALL, 50), (_LARGE, 3)):
         out, back = np.zeros(size, dtype=np.uint8), np.zeros(size, dtype=np.uint8)
         best = np.inf
-        for _ in range(5):
+        for _ in range(60):
             comm.barrier()
             begun = time.perf_counter()
             for _ in range(repeats):

@@ -165,4 +165,13 @@ def node(source: str | Path | Mapping[str, Any] | Machine, known: Mapping[str, M
             f"--node got '{source}', expected 'this', one of {', '.join(known)}, or a TOML file of a node "
             "(fem-deepest plan --save writes one)"
         )
-    return validate(Machine, read(source))
+    values, fields = read(source), Machine.model_fields
+    missing = [key for key, field in fields.items() if field.is_required() and key not in values]
+    filled = {key: "" if fields[key].annotation is str else 1 for key in missing}
+    machine = validate(Machine, filled | values)  # says first which keys there are not
+    if missing:
+        raise InputError(
+            f"the node {source} lacks {', '.join(missing)}; give all constants (fem-deepest plan --save "
+            "writes a file to begin with)"
+        )
+    return machine
