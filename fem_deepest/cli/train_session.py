@@ -201,7 +201,7 @@ class TrainSession:
         meta = {
             "signature": self._signature(),
             "stages": jsonable(self.stages[: search.stage + self.shaken]),
-            "rows": self.directory.rows,
+            "rows": self.directory.sync(),
             "seconds": self._seconds(),
             "model": self.problem.model(action.network, np.empty(0)).scaling(),
         }
