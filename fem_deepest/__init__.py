@@ -33,6 +33,7 @@ from fem_deepest.runs.anneal import Annealed
 from fem_deepest.cli.anneal import anneal
 from fem_deepest.cli.export import export
 from fem_deepest.cli.flow import flow
+from fem_deepest.cli.generate import GeneratedFile, generate
 from fem_deepest.cli.info import info
 from fem_deepest.cli.plan import plan
 from fem_deepest.cli.plot import plot
@@ -73,6 +74,7 @@ __all__ = [
     "FemDeepestError",
     "FlowConfig",
     "Flowed",
+    "GeneratedFile",
     "InputError",
     "NetworkAnnealConfig",
     "NotConverged",
@@ -86,6 +88,7 @@ __all__ = [
     "anneal",
     "export",
     "flow",
+    "generate",
     "info",
     "load",
     "plan",

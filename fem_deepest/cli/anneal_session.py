@@ -17,7 +17,7 @@ from fem_deepest.cli.record import write_run
 from fem_deepest.configuration.anneal import AnnealConfig
 from fem_deepest.configuration.network_anneal import NetworkAnnealConfig
 from fem_deepest.errors import InputError, Interrupted, NumericalFailure
-from fem_deepest.io.batches import read_batch, write_batch
+from fem_deepest.io.batches import read_batch, settle_batch, write_batch
 from fem_deepest.io.rundir import RunDirectory, jsonable, write_text
 from fem_deepest.io.search import check_signature
 from fem_deepest.runs.anneal import Annealed
@@ -80,14 +80,19 @@ class AnnealSession:
 
     def _kept(self, begun: list[Batch]) -> list[Batch]:
         """What is kept of the batches of this rank. Collective: all ranks refuse, or none."""
-        problem = ""
+        problem, told = "", list[str]()
         try:
-            begun = [read_batch(self.batches, int(b.numbers[0])) or b for b in begun]
+            for k, first in enumerate(int(b.numbers[0]) for b in begun):
+                told.append(settle_batch(self.batches, first))
+                begun[k] = read_batch(self.batches, first) or begun[k]
         except InputError as error:
             problem = str(error)
-        problem = next(filter(None, self.comm.allgather(problem)), "")
+        found = self.comm.allgather((problem, told))
+        problem = next((refused for refused, _ in found if refused), "")
         if problem:
             raise InputError(problem)
+        for sentence in (s for _, told in found for s in told if s):
+            self.reporter.note(sentence)
         return begun
 
     def _climb(self, batch: Batch) -> None:

@@ -17,6 +17,7 @@ from fem_deepest._ranks import Ending
 from fem_deepest.cli.anneal import anneal
 from fem_deepest.cli.export import counts, export, summary
 from fem_deepest.cli.flow import flow
+from fem_deepest.cli.generate import generate
 from fem_deepest.cli.info import info, version
 from fem_deepest.cli.plan import plan
 from fem_deepest.cli.plan import summary as plan_summary
@@ -142,6 +143,50 @@ def _study(
     Exit code 0 converged as expected, 2 wrong input, 3 not as expected, 4 numerical failure.
     """
     _run(study, config, out=out, force=force, settings=settings)
+
+
+@app.command("generate")
+def _generate(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="a toy set, 'teacher', or a file to convert")
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE.h5", help="HDF5 file to write")],
+    samples: Annotated[int, typer.Option(metavar="K", help="number of samples")] = 1000,
+    features: Annotated[int, typer.Option(metavar="D", help="inputs of a teacher's set")] = 2,
+    outputs: Annotated[
+        int, typer.Option(metavar="M", help="classes or values of a teacher's set")
+    ] = 2,
+    noise: Annotated[
+        float | None, typer.Option(help="standard deviation; default: that of the set")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="seed of the generator")] = 0,
+    kind: Annotated[
+        str, typer.Option(metavar="KIND", help="classification or regression: teacher, file")
+    ] = "classification",
+    target: Annotated[
+        list[str] | None, typer.Option(help="target column or data set of a file")
+    ] = None,
+    inputs: Annotated[
+        list[str] | None, typer.Option(help="input column or data set of a file")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="write over an existing file")] = False,
+) -> None:
+    """A synthetic data set of any size, or a file, written to HDF5 by all ranks."""
+    made = generate(
+        name,
+        out=out,
+        samples=samples,
+        features=features,
+        outputs=outputs,
+        noise=noise,
+        seed=seed,
+        kind=kind,
+        target=target,
+        inputs=inputs,
+        force=force,
+    )
+    if MPI.COMM_WORLD.rank == 0:
+        print(made)
 
 
 @app.command("predict")

@@ -13,7 +13,7 @@ from fem_deepest.data import DataSet
 from fem_deepest.io.fields import write_fields
 from fem_deepest.io.rundir import RunDirectory
 from fem_deepest.network.coupling.operators import OperatorCoupling
-from fem_deepest.runs.train import Run, load_data
+from fem_deepest.runs.train import Run, open_data
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,7 +40,9 @@ def plot(directory: str | Path) -> list[Path]:
     if values.get("verb") == "sample":
         return chains.redraw(place.path, values)
     run = Run.load(directory)
-    train, test = load_data(run.config)
+    found = open_data(run.config, MPI.COMM_SELF)
+    train, test = (None if part is None else part.shown() for part in found)
+    assert train is not None
     if run.config.output.fields and not run.fields.is_dir():  # left out for weights on many ranks
         write_fields(run.fields, run.model, train)
     return draw(run, train, test)

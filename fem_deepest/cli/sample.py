@@ -67,7 +67,10 @@ def sample_posterior(
     if resume:
         missing = f"{path} holds no chains; begin without --resume"
         check_signature(path / BATCHES / "signature.json", signature, missing, comm)
-        check_chains(path / BATCHES, settled.chains.draws * settled.chains.thin, comm)
+        told = check_chains(path / BATCHES, settled.chains.draws * settled.chains.thin, comm)
+        if reporter is not None and comm.rank == 0:
+            for sentence in told:
+                reporter.note(sentence)
     directory.prepare(resume=resume, force=force)
     if comm.rank == 0:
         for stale in _OWN:

@@ -87,10 +87,12 @@ def draw(run: Run, problem: Problem, *, history_alone: bool = False) -> None:
     from fem_deepest.cli import plot
     from fem_deepest.io.fields import write_fields
 
+    train = problem.train.shown()
+    test = None if problem.test is None else problem.test.shown()
     if run.config.output.figures:
         if history_alone:
             plot.draw_history(run)
         else:
-            plot.draw(run, problem.train, problem.test)
+            plot.draw(run, train, test)
     if run.config.output.fields and not history_alone:
-        write_fields(run.fields, run.model, problem.train)
+        write_fields(run.fields, run.model, train)

@@ -40,6 +40,7 @@ class Samples:
         name: See :class:`.Source`, as the others.
         samples: ``K`` of this part.
         window: Ranges that are asked for again and again.
+        checksum: Of inputs and targets, after :func:`.survey`.
 
     Not collective but where it is said.
     """
@@ -52,6 +53,7 @@ class Samples:
         self.name, self.samples, self.features = source.name, deal.size(test), source.features
         self.outputs, self.classes, self.columns = source.outputs, source.classes, source.columns
         self.window = Window(self.read, memory, source.concurrent)
+        self.checksum: int | None = None
 
     @property
     def is_classification(self) -> bool:

@@ -77,6 +77,7 @@ def _own(comm: MPI.Intracomm) -> tuple[int, int]:
 def _lay_out(source: Source, path: Path) -> list[Extent]:
     """A file with room for all rows, and where they go."""
     plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plan.set_obj_track_times(False)  # the same file whenever it is written
     plan.set_layout(h5py.h5d.CONTIGUOUS)
     plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     plan.set_fill_time(h5py.h5d.FILL_TIME_NEVER)

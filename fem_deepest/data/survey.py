@@ -35,12 +35,10 @@ class Survey:
     Attributes:
         inputs: Mean and deviation of the inputs.
         targets: Those of the targets of a regression; of classes nothing.
-        checksum: Of inputs and targets, in their order.
     """
 
     inputs: Standardiser
     targets: Standardiser | None
-    checksum: int
 
 
 def sum_over(
@@ -85,7 +83,7 @@ def sum_over(
 
 
 def survey(samples: Samples) -> Survey:
-    """Look at all samples of a training part.
+    """Look at all samples of a part, and leave their checksum with it.
 
     Mean and deviation are those of differences from a value near the mean, that of the first samples: one
     pass, without cancellation.
@@ -119,7 +117,8 @@ def survey(samples: Samples) -> Survey:
         _scaling(*pair, shift, samples.samples)
         for pair, shift in zip(parts(sums), first, strict=True)
     ]
-    return Survey(found[0], found[1] if regression else None, int(sums[0]))
+    samples.checksum = int(sums[0])
+    return Survey(found[0], found[1] if regression else None)
 
 
 def _near(samples: Samples) -> list[Array]:

@@ -65,7 +65,7 @@ def fingerprint(signature: Any) -> str:
 
 
 def seal(file: BinaryIO, made: Layout, sums: Mapping[str, int], signature: str) -> None:
-    """Write the table after the end of the file. Not collective.
+    """Write the table after the end of the file, sealed. Not collective.
 
     Args:
         file: Open for reading and writing.
@@ -82,8 +82,7 @@ def seal(file: BinaryIO, made: Layout, sums: Mapping[str, int], signature: str) 
     }
     text = json.dumps(table).encode() + b"\n"
     file.seek(made.length)
-    file.write(text)
-    file.write(_end(text))
+    file.write(sealed(text))
 
 
 def read_table(path: Path) -> Table:
@@ -104,7 +103,43 @@ def read_table(path: Path) -> Table:
         raise Damaged(path, str(error)) from None
 
 
+def sealed(content: bytes) -> bytes:
+    """Content with a last line that tells whether it is whole. Not collective."""
+    return content + _end(content)
+
+
+def unsealed(path: Path) -> bytes:
+    """The content of a file that was sealed as a whole. Not collective.
+
+    Raises:
+        Damaged: It is not what was sealed, or cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            content, before = _sealed_part(path, file)
+    except OSError as error:
+        raise Damaged(path, str(error)) from None
+    if before:
+        raise Damaged(path, "something stands before it")
+    return content
+
+
 def _read(path: Path, file: BinaryIO) -> Table:
+    text, length = _sealed_part(path, file)
+    table = json.loads(text)
+    if table["length"] != length:
+        raise Damaged(path, f"it has {length} bytes and had {table['length']}")
+    vectors = {name: Place(*place[:2]) for name, place in table["vectors"].items()}
+    if _rest(file, vectors.values(), length) != table["rest"]:
+        raise Damaged(path, "its meta data or its HDF5 structure have changed")
+    file.seek(table["meta"][0])
+    meta = json.loads(file.read(table["meta"][1]))
+    sums = {name: place[2] for name, place in table["vectors"].items()}
+    return Table(vectors, sums, table["signature"], meta)
+
+
+def _sealed_part(path: Path, file: BinaryIO) -> tuple[bytes, int]:
+    """What the last line is about, and how many bytes stand before it."""
     size = file.seek(0, 2)
     file.seek(max(size - _END, 0))
     end = file.read()
@@ -122,21 +157,12 @@ def _read(path: Path, file: BinaryIO) -> Table:
     file.seek(start)
     text = file.read(int(told[1]))
     if _end(text) != end:
-        raise Damaged(path, "its table has changed")
-    table = json.loads(text)
-    if table["length"] != start:
-        raise Damaged(path, f"it has {start} bytes and had {table['length']}")
-    vectors = {name: Place(*place[:2]) for name, place in table["vectors"].items()}
-    if _rest(file, vectors.values(), start) != table["rest"]:
-        raise Damaged(path, "its meta data or its HDF5 structure have changed")
-    file.seek(table["meta"][0])
-    meta = json.loads(file.read(table["meta"][1]))
-    sums = {name: place[2] for name, place in table["vectors"].items()}
-    return Table(vectors, sums, table["signature"], meta)
+        raise Damaged(path, "what its last line tells of has changed")
+    return text, start
 
 
 def _end(text: bytes) -> bytes:
-    """The last line: a hash of the table, its length, what this is."""
+    """The last line: a hash of what it is about, its length, what this is."""
     line = f" {_MARK} {_VERSION}\n"
     digest = hashlib.sha256(text).hexdigest()[:20]
     return f"{digest}{len(text):{_END - len(digest) - len(line)}d}{line}".encode()

@@ -14,19 +14,19 @@ from mpi4py import MPI
 from fem_deepest.action.dealt import DealtAction
 from fem_deepest.action.network.numbering import Numbering
 from fem_deepest.configuration.train import Config
-from fem_deepest.data import DataSet
+from fem_deepest.data import DataSet, Samples
 from fem_deepest.errors import InputError
 from fem_deepest.io import checkpoint
+from fem_deepest.io.recovery import recover
 from fem_deepest.io.rundir import jsonable
-from fem_deepest.io.seal import Damaged, Table, fingerprint, read_table
-from fem_deepest.io.succession import previous, step_back
+from fem_deepest.io.seal import Table, fingerprint, read_table
 from fem_deepest.solve.memory import LimitedMemory
 from fem_deepest.solve.schedule import Search
 from fem_deepest.spaces import Resolution
 from fem_deepest.spaces.tasks import on_root
 
 
-def signature(config: Config, data: DataSet) -> dict[str, Any]:
+def signature(config: Config, data: DataSet | Samples) -> dict[str, Any]:
     """What a checkpoint and a configuration with its training data must agree in, in plain types.
 
     Tolerances and limits are left out: a run may be resumed with others.
@@ -41,10 +41,12 @@ def signature(config: Config, data: DataSet) -> dict[str, Any]:
     if solve["method"] == "sgd":
         values |= {name: solve[name] for name in ("eta", "nu", "batch", "gradient")}
     values["samples"] = data.samples
-    content = (
-        np.ascontiguousarray(data.inputs).tobytes() + np.ascontiguousarray(data.targets).tobytes()
-    )
-    values["checksum of the data"] = zlib.crc32(content)
+    values["data"].pop("memory")
+    if isinstance(data, Samples):
+        values["checksum of the data"] = data.checksum
+    else:
+        x, y = np.ascontiguousarray(data.inputs), np.ascontiguousarray(data.targets)
+        values["checksum of the data"] = zlib.crc32(x.tobytes() + y.tobytes())
     for name in ("mesh", "depth_mesh"):
         if (file := getattr(config.network, name)) is not None:
             values[f"checksum of {name}"] = zlib.crc32(Path(file).read_bytes())
@@ -103,22 +105,9 @@ def find(
 
     Collective.
     """
-    before = previous(path)
-    try:
-        found = _whole(path, wanted, comm)
-        if found or not on_root(before.exists, comm):
-            return found
-        broken = f"there is no {path}"
-    except Damaged as error:
-        if not on_root(before.exists, comm):
-            raise
-        broken = error.what
-    try:
-        found = _whole(before, wanted, comm)
-    except InputError as error:
-        raise InputError(f"{broken}; and the one before: {error}") from None
-    on_root(lambda: step_back(path), comm)
-    note(f"{broken}; going on from the one before it, {before}")
+    found, told = recover(path, lambda at: _whole(at, wanted, comm), comm)
+    if told:
+        note(told)
     return found
 
 

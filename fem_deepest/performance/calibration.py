@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import time
@@ -80,10 +81,7 @@ def cores_here() -> int:
 
 def save(machine: Machine, path: str | Path) -> Path:
     """Write a node file, which ``--node`` reads. Not collective."""
-    values = machine.model_dump()
-    words = [
-        f"{k} = {v!r}" if not isinstance(v, str) else f'{k} = "{v}"' for k, v in values.items()
-    ]
+    words = [f"{key} = {json.dumps(value)}" for key, value in machine.model_dump().items()]
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(words) + "\n", encoding="utf-8")

@@ -115,6 +115,14 @@ def available() -> int:
     return min(known) if known else 2**62
 
 
+def share(comm: MPI.Intracomm) -> int:
+    """Bytes of :func:`available` for each of the ranks on this host. Collective on ``comm``."""
+    node = comm.Split_type(MPI.COMM_TYPE_SHARED)
+    here = node.size
+    node.Free()
+    return available() // here
+
+
 def _kilobytes(name: str) -> list[int]:
     """The entry of ``/proc/meminfo``, if there is one."""
     try:

@@ -13,7 +13,9 @@ from fem_deepest._petsc import PETSc
 from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.action.network.numbering import Numbering
 from fem_deepest.configuration.train import Config
-from fem_deepest.data import DataSet, Standardiser
+from fem_deepest.data import DataSet, Samples, Standardiser
+from fem_deepest.data.rows import Rows
+from fem_deepest.data.survey import sum_over, survey
 from fem_deepest.errors import InputError
 from fem_deepest.network.loss import CrossEntropy, LeastSquares, Loss, softmax
 from fem_deepest.network.network import Network
@@ -106,12 +108,30 @@ class Model:
         """States at all depth nodes, (n + 1, N, K), of raw inputs ``z`` (K, d)."""
         return self.network.states(self.parameters, self.inputs.apply(z).T)
 
-    def score(self, data: DataSet) -> tuple[str, float]:
-        """("accuracy", fraction right) or ("rmse", root mean square error in the data's units)."""
+    def score(self, data: DataSet | Samples) -> tuple[str, float]:
+        """("accuracy", fraction right) or ("rmse", root mean square error in the data's units).
+
+        Collective on the ranks of the data where each reads its part.
+        """
+        if isinstance(data, Samples):
+            return self._score_of_parts(data)
         y = self.predict(data.inputs)
         if self.classes is not None:
             return "accuracy", float(np.mean(y.argmax(axis=1) == data.targets))
         return "rmse", float(np.sqrt(np.mean((y - data.targets) ** 2)))
+
+    def _score_of_parts(self, data: Samples) -> tuple[str, float]:
+        def add(x: Array, target: NDArray, total: Array, _: int) -> None:
+            y = self.predict(x)
+            if self.classes is not None:
+                total += np.count_nonzero(y.argmax(axis=1) == target)
+            else:
+                total += np.sum((y - target) ** 2)
+
+        total = float(sum_over(data, add, 1)[0])
+        if self.classes is not None:
+            return "accuracy", total / data.samples
+        return "rmse", float(np.sqrt(total / (data.samples * data.outputs)))
 
     def scaling(self) -> dict[str, Any]:
         """Everything but network and parameters, in plain types for a checkpoint."""
@@ -156,15 +176,38 @@ class Problem:
     """
 
     config: Config
-    train: DataSet
-    test: DataSet | None
+    train: DataSet | Samples
+    test: DataSet | Samples | None
     inputs: Standardiser
     targets: Standardiser
 
+    @property
+    def training_set(self) -> DataSet:
+        """The training part in memory.
+
+        Raises:
+            InputError: Every rank reads its part of it.
+        """
+        return _in_memory(self.train)
+
+    @property
+    def test_set(self) -> DataSet | None:
+        """The test part in memory, or none. As :attr:`training_set`."""
+        return None if self.test is None else _in_memory(self.test)
+
     @classmethod
-    def create(cls, config: Config, train: DataSet, test: DataSet | None) -> Problem:
-        """Fit the scalings. Not collective."""
+    def create(
+        cls, config: Config, train: DataSet | Samples, test: DataSet | Samples | None
+    ) -> Problem:
+        """Fit the scalings. Collective on the ranks of the data, where each reads its part."""
         scale = config.data.scaled
+        if isinstance(train, Samples):
+            found = survey(train)
+            if isinstance(test, Samples):
+                survey(test)  # finds what is wrong with it before the training
+            inputs = found.inputs if scale else Standardiser.identity(train.features)
+            targets = (scale and found.targets) or Standardiser.identity(train.outputs)
+            return cls(config, train, test, inputs, targets)
         inputs = Standardiser.fit(train.inputs) if scale else Standardiser.identity(train.features)
         if scale and not train.is_classification:
             targets = Standardiser.fit(train.targets)
@@ -186,15 +229,19 @@ class Problem:
         """The action of a network. As :meth:`action`, which makes it."""
         return NetworkAction(grid, network, *self.samples(), **self.strengths())
 
-    def samples(self) -> tuple[Loss, Array, NDArray]:
+    def samples(self) -> tuple[Loss, Array | Rows, NDArray | Rows]:
         """Loss, inputs and targets of an action, scaled."""
         data = self.train
         loss = make_loss(self.config, data.is_classification)
-        targets = data.targets
+        targets: NDArray | Rows = data.targets
         if not data.is_classification:
             targets = self.targets.apply(targets)
         elif isinstance(loss, LeastSquares):
-            targets = np.eye(data.outputs)[targets]
+            indicators = np.eye(data.outputs)
+            if isinstance(targets, Rows):
+                targets = targets.map(lambda numbers: indicators[numbers])
+            else:
+                targets = indicators[targets]
         return loss, self.inputs.apply(data.inputs), targets
 
     def strengths(self) -> dict[str, Any]:
@@ -248,3 +295,12 @@ class Problem:
         """The network with these parameters as a model."""
         data = self.train
         return Model(network, flat, self.inputs, self.targets, data.classes, data.columns)
+
+
+def _in_memory(data: DataSet | Samples) -> DataSet:
+    if isinstance(data, Samples):
+        raise InputError(
+            f"all samples of {data.name} were asked for, of which each rank reads its part; set "
+            "data.stream = false"
+        )
+    return data

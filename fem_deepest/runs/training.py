@@ -10,11 +10,13 @@ from mpi4py import MPI
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.dealt import DealtAction
 from fem_deepest.action.slab.action import SlabAction
-from fem_deepest.data import DataSet
+from fem_deepest.data import DataSet, Samples
 from fem_deepest.runs import memory_estimate
 from fem_deepest.runs.layout import Layout, make_layout
 from fem_deepest.runs.model import Model, Problem
 from fem_deepest.spaces import ProcessGrid, Resolution
+
+_PIECE = 2**14  # samples whose targets are read at once
 
 
 class Training:
@@ -98,15 +100,20 @@ class Training:
             metrics[f"{part}_{name}"] = score
         return metrics, model
 
-    def _score(self, action: SlabAction, u: PETSc.Vec, data: DataSet) -> tuple[str, float]:
+    def _score(
+        self, action: SlabAction, u: PETSc.Vec, data: DataSet | Samples
+    ) -> tuple[str, float]:
         """What :meth:`.Model.score` gives, by a sweep of all ranks."""
         own, y = action.outputs(u, self.problem.inputs.apply(data.inputs))
-        seen = data.targets[own.start : own.stop]
-        if data.is_classification:
-            wrong = (y.argmax(axis=1) != seen) if len(own) else np.zeros(0)
-        else:
-            wrong = (self.problem.targets.undo(y) - seen) ** 2
-        total = self.comm.allreduce(float(np.sum(wrong)))
+        total = 0.0
+        for low in range(0, len(own), _PIECE):
+            some = slice(low, min(low + _PIECE, len(own)))
+            seen, found = data.targets[own.start + some.start : own.start + some.stop], y[some]
+            if data.is_classification:
+                total += float(np.sum(found.argmax(axis=1) != seen))
+            else:
+                total += float(np.sum((self.problem.targets.undo(found) - seen) ** 2))
+        total = self.comm.allreduce(total)
         if data.is_classification:
             return "accuracy", 1.0 - total / data.samples
         return "rmse", float(np.sqrt(total / (data.samples * data.outputs)))

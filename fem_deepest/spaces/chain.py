@@ -56,8 +56,13 @@ class Chain:
         padded = np.concatenate([[0.0], values[: self.edges[-1] - 1], [0.0]])
         return padded[self.nodes.start : self.nodes.stop + 1]
 
-    def banded(self, a: Array, *bands: Bands) -> list[Array]:
-        """Products of ``a`` with symmetric tridiagonal matrices, given by all their entries."""
+    def banded(self, a: Array, *products: tuple[Bands, Array]) -> None:
+        """Products of ``a`` with symmetric tridiagonal matrices.
+
+        Args:
+            a: Field (own nodes, ...).
+            products: Diagonal and off-diagonal at all nodes, and the field for their product with ``a``.
+        """
         ghosts = {rank: np.empty(a.shape[1:]) for rank in (self.before, self.after)}
         requests = list[MPI.Request]()
         for rank, end in ((self.before, 0), (self.after, -1)):
@@ -65,20 +70,27 @@ class Chain:
                 requests.append(self.comm.Irecv(ghosts[rank], rank, _GHOST))
                 requests.append(self.comm.Isend(a[end], rank, _GHOST))
                 self._tally.add(a[end].size)
-        each, images = (-1, *[1] * (a.ndim - 1)), list[Array]()
-        for diagonal, off in bands:
-            image, between = self.own(diagonal).reshape(each) * a, self.beside(off).reshape(each)
-            image[:-1] += between[1:-1] * a[1:]
-            images.append(image)
+        last, product = len(a) - 1, np.empty(a.shape[1:])
+
+        def add(out: Array, coefficient: float, b: Array) -> None:
+            np.add(out, np.multiply(b, coefficient, out=product), out=out)
+
+        def row(bands: Bands, out: Array, i: int, after: Array | None) -> None:
+            between = self.beside(bands[1])
+            np.multiply(a[i], self.own(bands[0])[i], out=out[i])
+            if after is not None:
+                add(out[i], between[i + 1], after)
+            if i:
+                add(out[i], between[i], a[i - 1])
+
+        for bands, out in products:
+            for i in range(last):
+                row(bands, out, i, a[i + 1])
         MPI.Request.Waitall(requests)
-        for image, (_, off) in zip(images, bands, strict=True):
-            between = self.beside(off).reshape(each)
-            if self.after is not None:
-                image[-1] += between[-1] * ghosts[self.after]
-            image[1:] += between[1:-1] * a[:-1]
+        for bands, out in products:
+            row(bands, out, last, None if self.after is None else ghosts[self.after])
             if self.before is not None:
-                image[0] += between[0] * ghosts[self.before]
-        return images
+                add(out[0], self.beside(bands[1])[0], ghosts[self.before])
 
     def sweep(self, x: Array, step: Step, *, upward: bool = True) -> None:
         """A recurrence in depth, node after node, pipelined through the slabs in pieces of a node.

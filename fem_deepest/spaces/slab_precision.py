@@ -74,27 +74,31 @@ class SlabPrecision:
 
     @cached_property
     def measure(self) -> Array:
-        """Lumped ``M_r (x) M_c`` of the own rows, (own rows, C), or a number where it is one."""
-        rows, columns = self.rows.uniform, self.columns.uniform
-        if rows is not None and columns is not None:
-            return np.array(rows * columns)
+        """Lumped ``M_r (x) M_c`` of the own rows, (own rows, C)."""
         return self._weights * self.columns.weights
+
+    @cached_property
+    def _unit(self) -> bool:
+        return self._lumped and bool(np.all(self.measure == 1.0))
 
     def apply(self, a: Array, out: Array) -> None:
         """``out = P a``."""
         if self._idle(a):
             return
-        image, *rest = self.chain.banded(a, self.depth, *([self._along] if self.mixed else []))
-        columns = self.columns
+        columns, b = self.columns, np.empty_like(a) if self.mixed else None
+        products = [(self.depth, out)] if b is None else [(self.depth, out), (self._along, b)]
+        self.chain.banded(a, *products)
         if self._lumped:
-            np.multiply(image, self.measure, out=out)
+            if not self._unit:
+                out *= self.measure
         else:
-            out[...] = self._row_mass(columns.apply_mass(image, -1))
-        for b in rest:
-            if self.rows.has_stiffness:
-                out += self._on_rows(self.rows.apply_stiffness, columns.apply_mass(b, -1))
-            if columns.has_stiffness:
-                out += self._row_mass(columns.apply_stiffness(b, -1))
+            out[...] = self._row_mass(columns.apply_mass(out, -1))
+        if b is None:
+            return
+        if self.rows.has_stiffness:
+            out += self._on_rows(self.rows.apply_stiffness, columns.apply_mass(b, -1))
+        if columns.has_stiffness:
+            out += self._row_mass(columns.apply_stiffness(b, -1))
 
     def solve(self, r: Array, out: Array) -> None:
         """``out = P^{-1} r``."""
@@ -108,7 +112,8 @@ class SlabPrecision:
         out[...] = r
         self._eliminate(out)
         if self._lumped:
-            out /= self.measure
+            if not self._unit:
+                out /= self.measure
         else:
             x = self.columns.solve_mass(out, -1) if out.size else out
             out[...] = self._on_rows(self.rows.solve_mass, x)

@@ -286,7 +286,7 @@ def test_any_bit_that_flips_is_noticed(pair):
         "the vector control has changed",
         "the vector s0 has changed",
         "its meta data or its HDF5 structure have changed",
-        "its table has changed",
+        "what its last line tells of has changed",
         "its end is missing",
     }
 

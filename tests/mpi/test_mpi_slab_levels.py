@@ -71,21 +71,21 @@ def test_a_start_has_the_bits_of_one_rank(coupling: str, slabs: int) -> None:
 
 
 @pytest.mark.parametrize("slabs", SLABS)
-@pytest.mark.parametrize("cells", [(4, 8), (5, 7), (9, 4)])
 @pytest.mark.parametrize(
-    ("coupling", "neurons", "R_f", "R_0"),
+    ("coupling", "neurons", "cells", "R_f", "R_0"),
     [
-        ("dense", (3, 3), 5.0, 4.0),
-        ("dense", (3, 5), 5.0, np.inf),
-        ("low rank", (3, 5), np.inf, 4.0),
+        ("dense", (3, 3), (4, 8), np.inf, np.inf),
+        ("dense", (3, 3), (5, 7), 5.0, 4.0),
+        ("dense", (3, 5), (9, 4), 5.0, np.inf),
+        ("low rank", (3, 5), (5, 7), np.inf, 4.0),
     ],
 )
 def test_prolongation_is_that_of_one_rank(
     coupling: str,
     neurons: tuple[int, int],
+    cells: tuple[int, int],
     R_f: float,
     R_0: float,
-    cells: tuple[int, int],
     slabs: int,
 ) -> None:
     """The same bits in depth; along the index products of matrices of at most 6 x 6, twice."""
@@ -110,13 +110,22 @@ def test_prolongation_is_that_of_one_rank(
     np.testing.assert_allclose(found, expected.array_r, rtol=0.0, atol=atol)
 
 
-@pytest.mark.skipif(WORLD.size == 1, reason="needs two grids of the same ranks")
-def test_levels_have_one_grid() -> None:
-    old, new = (
-        Sharded(network(cells=WORLD.size), slabs, 1, np.inf, np.inf) for slabs in (1, WORLD.size)
-    )
-    with pytest.raises(InputError, match=f"{old.space.grid} ranks was to be prolonged"):
-        prolongation(old, new, same_index=True)(old.create())
+@pytest.mark.parametrize("slabs", [(1, WORLD.size), (WORLD.size, 1)])
+def test_levels_may_have_different_grids(slabs: tuple[int, int]) -> None:
+    """As where the first level has fewer cells than there are ranks: with the bits of one grid."""
+    options: dict[str, Any] = {"lift": "linear", "count": SAMPLES, "R_f": 5.0, "R_0": 4.0}
+    serial = [network_action(cells=cells, **options) for cells in (slabs[0], 5)]
+    a = serial[0].create()
+    a.array[...] = np.random.default_rng(3).standard_normal(a.getSize())
+    shards = [
+        Sharded(action.network, parts, 2, 5.0, 4.0)
+        for action, parts in zip(serial, slabs, strict=True)
+    ]
+    b = shards[0].create()
+    b.array[...] = a.array_r[shards[0].space.numbers]
+    found = shards[1].gathered(prolongation(*shards, same_index=True)(b))
+    expected = prolongation(*serial, same_index=True)(a)
+    np.testing.assert_array_equal(found, expected.array_r)
 
 
 def test_a_slab_has_a_cell() -> None:

@@ -20,7 +20,14 @@ from fem_deepest.network.coupling.differential import local
 from fem_deepest.network.coupling.lowrank import LowRank
 from fem_deepest.network.coupling.protocol import Coupling
 from fem_deepest.noise.philox import normals
-from fem_deepest.spaces import NeuronSpace, ProcessGrid, SlabSpace
+from fem_deepest.spaces import DepthMesh, NeuronSpace, ProcessGrid, Slabs, SlabSpace
+from fem_deepest.spaces.chain import Chain
+from fem_deepest.spaces.factor import Factor
+from fem_deepest.spaces.separable import SeparablePrecision
+from fem_deepest.spaces.slab_precision import SlabPrecision
+from fem_deepest.spaces.slab_sparse import SlabSparsePrecision
+from fem_deepest.spaces.sparse_precision import SparsePrecision
+from fem_deepest.spaces.transposition import Tally
 
 WORLD = MPI.COMM_WORLD
 SLABS = [slabs for slabs in range(1, WORLD.size + 1) if WORLD.size % slabs == 0]
@@ -122,3 +129,29 @@ def test_long_nodes_go_through_the_slabs_in_pieces(
     neighbours = (not prior.space.slabs.first) + (not prior.space.slabs.last)
     assert prior.tally.bytes == 8 * node * neighbours
     assert prior.tally.messages == pieces * neighbours
+
+
+@pytest.mark.parametrize("slabs", SLABS)
+@pytest.mark.parametrize("stiff", ["rows", "columns"])
+def test_one_factor_with_a_stiffness(stiff: str, slabs: int) -> None:
+    """Rows and columns of any weights, of which one has a stiffness: sparse solves, and modes."""
+    grid, random = ProcessGrid.create(WORLD, depth=slabs), np.random.default_rng(4)
+    depth = DepthMesh.graded(1.5, 4, 1.3)
+    along = NeuronSpace.interval(5, "P1", "lumped").factor
+    factors = along, Factor(random.uniform(1.0, 2.0, 4))
+    rows, columns = factors if stiff == "rows" else factors[::-1]
+    A, B = (tuple(k + m for k, m in zip(depth.stiffness, depth.mass, strict=True)), depth.mass)
+    parts = Slabs(grid, 4)
+    own = np.ix_(parts.nodes, parts.share(rows.size))
+    values = random.standard_normal((5, rows.size, columns.size))
+    for one, many in ((SeparablePrecision, SlabPrecision), (SparsePrecision, SlabSparsePrecision)):
+        serial = one(A, B, rows, columns)
+        chain = Chain(grid.depth, parts.node_edges, Tally())
+        sharded = many(chain, grid.data, A, B, rows, columns, Tally())
+        for name in ("apply", "solve", "inverse_root"):
+            expected, found = np.empty_like(values), np.empty_like(values[own])
+            getattr(serial, name)(values, expected)
+            getattr(sharded, name)(values[own], found)
+            np.testing.assert_allclose(
+                found, expected[own], rtol=0.0, atol=1e-12 * np.abs(expected).max()
+            )

@@ -58,9 +58,9 @@ def test_few_weights_are_whole_in_one_slab(
 
 def test_many_weights_are_sharded_on_several_ranks() -> None:
     # 9 x 970 x 971 numbers: just over 64 MiB.
-    assert 8 * 9 * 970 * 971 > layout.FEW > 8 * 9 * 965 * 966
+    assert 8 * 9 * 970 * 971 > layout.FEW > 8 * 9 * 960 * 961
     assert laid_out(2, config({}, 970)).weights == "sharded"
-    assert laid_out(2, config({}, 965)).weights == "whole"
+    assert laid_out(2, config({}, 960)).weights == "whole"
     assert laid_out(1, config({}, 970)).weights == "whole"
     assert laid_out(2, config({"weights": "whole"}, 970)).weights == "whole"
     # What is not made for them keeps whole ones.
