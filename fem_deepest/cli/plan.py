@@ -206,11 +206,6 @@ def summary(found: Plan, most: int = 10) -> tuple[Table, list[str]]:
         f"{found.ranks} ranks on {place.nodes} x '{found.machine.name}', {place.here} on each",
         f"best: parallel.{how}" + (f", chunk = {best.width}" if best.sharded else ""),
     ]
-    if w.most_slabs < min(w.cells, found.ranks):
-        lines.append(
-            f"at most {w.most_slabs} slabs: solve.levels begins with as many cells, and the grid serves "
-            "all levels"
-        )
     return table, [*lines, assumptions(found)]
 
 

@@ -35,7 +35,6 @@ class Workload:
         forced: Whether there are forcings in depth.
         mixed: Whether the prior smooths along the neuron index (``ell > 0``).
         memory: Pairs of the quasi-Newton method.
-        coarsest: Cells of the coarsest level, which the same grid has to serve; 0: there is one level.
     """
 
     cells: int
@@ -53,7 +52,6 @@ class Workload:
     forced: bool = False
     mixed: bool = False
     memory: int = 20
-    coarsest: int = 0
 
     @classmethod
     def of(
@@ -65,7 +63,6 @@ class Workload:
         initial: bool = False,
         forced: bool = False,
         mixed: bool = False,
-        coarsest: int = 0,
     ) -> Self:
         """The workload of a network on so many samples. Not collective."""
         rows, columns = network.coupling.shape
@@ -85,22 +82,11 @@ class Workload:
             forced=forced,
             mixed=mixed,
             memory=memory,
-            coarsest=coarsest,
         )
 
     def with_sizes(self, *, cells: int | None = None, samples: int | None = None) -> Self:
-        """The same with another depth of one level, or with other samples."""
-        return replace(
-            self,
-            cells=cells or self.cells,
-            coarsest=0 if cells else self.coarsest,
-            samples=samples or self.samples,
-        )
-
-    @property
-    def most_slabs(self) -> int:
-        """Slabs that there can be."""
-        return self.coarsest or self.cells
+        """The same with another depth, or with other samples."""
+        return replace(self, cells=cells or self.cells, samples=samples or self.samples)
 
     @property
     def node(self) -> int:

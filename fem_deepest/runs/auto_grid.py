@@ -10,10 +10,12 @@ from fem_deepest.configuration.train import Config
 from fem_deepest.network.network import Network
 from fem_deepest.performance.calibration import cores_here
 from fem_deepest.performance.choose import Estimate, best_grid
+from fem_deepest.performance.layout import Layout
 from fem_deepest.performance.machine import Machine
 from fem_deepest.performance.presets import PRESETS
 from fem_deepest.performance.workload import Workload
 from fem_deepest.runs import memory_estimate
+from fem_deepest.spaces import ProcessGrid
 
 _HOST = PRESETS["xeon"]  # rates of a host of which only the sizes are known
 
@@ -28,8 +30,22 @@ def make_workload(network: Network, config: Config, samples: int) -> Workload:
         initial=math.isfinite(section.R_0),
         forced=math.isfinite(section.R_f),
         mixed=section.ell > 0.0,
-        coarsest=config.depth_levels[0],
     )
+
+
+def planned(
+    network: Network, config: Config, samples: int, grid: ProcessGrid, width: int
+) -> Layout:
+    """A training with sharded weights on a process grid, as the model sees it. Not collective.
+
+    Args:
+        network: The network.
+        config: Configuration.
+        samples: ``K``.
+        grid: Process grid.
+        width: Samples of a chunk.
+    """
+    return Layout.of_width(make_workload(network, config, samples), *grid.shape, width)
 
 
 def host(comm: MPI.Intracomm) -> Machine:

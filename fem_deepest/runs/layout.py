@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from mpi4py import MPI
 
@@ -41,10 +40,6 @@ class Layout:
     def weights(self) -> str:
         """What every rank has of them: "whole" or "sharded"."""
         return "sharded" if self.sharded else "whole"
-
-    def to_dict(self) -> dict[str, Any]:
-        """For ``run.json``."""
-        return {"weights": self.weights, "chunk": self.chunk if self.sharded else None}
 
 
 def make_layout(
@@ -105,9 +100,9 @@ def make_layout(
     if not wanted:
         return Layout(1, ranks, False, 0, large)
     if shape is None:
-        found = choose(finest, config, samples, comm).layout
-        shape = found.slabs, found.data
-    return Layout(shape[0], shape[1], True, section.chunk, large)
+        best = choose(finest, config, samples, comm).layout
+        shape = best.slabs, best.data
+    return Layout(*shape, True, section.chunk, large)
 
 
 def lacking(config: Config) -> str | None:

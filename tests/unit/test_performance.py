@@ -182,9 +182,6 @@ def test_grids_are_all_factorisations_with_a_cell_in_each_slab() -> None:
     assert factorisations(12) == [(1, 12), (2, 6), (3, 4), (4, 3), (6, 2), (12, 1)]
     shapes = {e.layout.slabs for e in estimates(replace(WORK, cells=4), machine(), 12)}
     assert shapes == {1, 2, 3, 4}
-    # Nested levels: the grid has to serve the coarsest.
-    shapes = {e.layout.slabs for e in estimates(replace(WORK, coarsest=2), machine(), 12)}
-    assert shapes == {1, 2}
     with pytest.raises(InputError, match="17 slabs were asked for of a depth of 16 cells"):
         Layout(WORK, 17, 1, 1)
     with pytest.raises(InputError, match="2 slabs were asked for with a copy"):

@@ -83,7 +83,7 @@ class Costs:
         return cls(widths, seconds, node, (start, byte))
 
     def cell(self, width: int) -> float:
-        """``t(w)``: linear between the measured widths and through the origin beyond the last one."""
+        """``t(w)``: linear between the measured widths; less than the first cost as much as the first."""
         if width >= self.widths[-1]:
             return self.times[-1] * width / self.widths[-1]
         return float(np.interp(width, self.widths, self.times))
