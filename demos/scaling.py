@@ -9,9 +9,9 @@
 #   other: of $C + P_t - 1$ steps a slab works in $C$. With $w$ samples in a chunk $C = K / (P_d w)$: many
 #   slabs want narrow chunks, and narrow products are slow.
 # * **Messages.** The weights of a layer are dealt out over its data ranks. They gather them for each chunk
-#   on the way there and on the way back, and reduce the gradient: three times $8 N^2$ bytes for $w$ samples.
-#   A slab of two layers keeps them, and only reduces. Slabs send the state of a sample down and its costate
-#   up, $16 N$ bytes.
+#   on the way there and on the way back, and reduce the gradient: three times $8 N^2$ bytes for $w$
+#   samples. A slab of two layers keeps them, and only reduces. Slabs send the state of a sample down and
+#   its costate up, $16 N$ bytes.
 #
 # `fem-deepest plan` weighs them for a machine. Here is what it says of `large.toml`, a network of 1024
 # neurons and 256 layers with a million samples, on nodes of 128 cores:
