@@ -28,10 +28,10 @@ from fem_deepest.performance.workload import Sweep
 _REDUCTIONS = 16  # sums over all ranks in an iteration
 _VECTORS = 50  # passes over vectors in an iteration beside those over the pairs
 _SOLVES = 3  # of the prior in an iteration: direction, norm of the gradient, its change
-_ELIMINATION = 12  # passes over a vector in a solve
-_PAIRS = 14  # passes over vectors for each pair: ten in the direction, four in a push
+_ELIMINATION = 7  # passes over a vector in a solve
+_PAIRS = 9  # passes over vectors for each pair: seven in the direction, two in a push
 _STEPS = 100  # calls of a chunk in a cell there and back, beside those of the sweeps themselves
-_PRODUCT = 23  # passes of the product with the prior, and over the gradient
+_PRODUCT = 10  # passes of the product with the prior, and over the gradient
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def _whole(layout: Layout, place: Placement) -> Cost:
     compute += sweep.vectors(sums, 3 * own) + sweep.vectors(w.parameters, 4)
     compute *= place.slower(place.here)
     alone = Sweep(w, m, m.stream)
-    first = alone.vectors(w.parameters, 12)
+    first = alone.vectors(w.parameters, 20)
     if data == 1:
         return Cost(compute + first, 0.0, 0.0)
     roots, received = vars(traffic.trees(layout)).values()

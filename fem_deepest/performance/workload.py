@@ -162,7 +162,7 @@ class Sweep:
         """The same cell and samples backward: for each stage two products and the sums."""
         w, m = self.workload, self.machine
         numbers, s = w.neurons * width, w.scheme.stages
-        seconds = (2 * s + _implicit(w) * TURNS) * self._product(width)
+        seconds = (s + _implicit(w) * TURNS) * self._product(width) + s * self._outer(width)
         sums = 2 * _entries(w.scheme.a) + 5 * s + 5 * _implicit(w) * TURNS + 3 * s * w.forced
         seconds += m.passes(numbers, sums) + self.vectors(w.node, 3 * s)
         return seconds + NUMBER * w.stored * width / self.stream
@@ -179,7 +179,9 @@ class Sweep:
         """The derivative of backward along it: two products for each stage, of the exact one four."""
         w, m = self.workload, self.machine
         numbers, s = w.neurons * width, w.scheme.stages
-        seconds = ((4 if exact else 2) * s + _implicit(w) * TURNS) * self._product(width)
+        each = 2 if exact else 1
+        seconds = (each * s + _implicit(w) * TURNS) * self._product(width)
+        seconds += each * s * self._outer(width)
         sums = 2 * _entries(w.scheme.a) + (14 if exact else 7) * s + 5 * _implicit(w) * TURNS
         seconds += m.passes(numbers, sums) + self.vectors(w.node, 6 * s)
         return seconds + 2.0 * NUMBER * w.stored * width / self.stream
@@ -207,6 +209,12 @@ class Sweep:
         if w.products:
             return self._matmul(w.rows, w.columns, width)
         return m.passes(w.neurons * width, 2 * w.columns)
+
+    def _outer(self, width: float) -> float:
+        w = self.workload
+        if not w.products:
+            return self._product(width)
+        return self.machine.outer(w.rows, w.columns, width, self.stream)
 
     def _matmul(self, rows: int, columns: int, width: float) -> float:
         return self.machine.product(rows, columns, width, self.stream)

@@ -132,7 +132,7 @@ def main() -> int:
     options = parser.parse_args()
     root = MPI.COMM_WORLD.rank == 0
     if options.calibrate:
-        machine = calibration.measure()
+        machine = calibration.measure(neurons=64 if options.quick else NEURONS)
         if root:
             calibration.save(machine, options.calibrate)
         return 0

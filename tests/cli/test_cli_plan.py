@@ -82,7 +82,7 @@ def test_the_function_gives_the_same_plan_of_sizes_without_data(tiny):
 
 def test_this_machine_is_measured_and_kept_in_a_file(command, tiny, tmp_path, monkeypatch):
     measured = PRESETS["xeon"].model_copy(update={"name": "this", "cores": 2, "nodes": 1})
-    monkeypatch.setattr(calibration, "measure", lambda comm: measured)
+    monkeypatch.setattr(calibration, "measure", lambda comm, neurons: measured)
     file = tmp_path / "node.toml"
     first = command("plan", tiny, "--ranks", "2", "--node", "this", "--save", file)
     assert first.code == 0

@@ -34,6 +34,7 @@ def machine(**changes) -> Machine:
         "flops": 1e9,
         "stream": 1e10,
         "node_stream": 4e10,
+        "packing": 1e-9,
         "call": 1e-6,
         "passing": 1e-9,
         "sigma": 1e-8,
@@ -48,6 +49,7 @@ def machine(**changes) -> Machine:
 
 # No messages, no memory, no calls: what is left are the products.
 BARE = machine(
+    packing=1e-30,
     call=1e-30,
     passing=1e-30,
     sigma=1e-30,
@@ -79,7 +81,7 @@ def test_products_alone_take_their_operations_times_the_filling_of_the_pipeline(
 
 
 def test_stages_and_products_of_a_cell_by_hand() -> None:
-    one = Sweep(WORK, machine(call=1e-30, passing=1e-30, sigma=1e-30, stream=1e30), 1e30)
+    one = Sweep(WORK, BARE, 1e30)
     product = 2.0 * 64 * 65 * 10 / 1e9
     assert one.forward(10) == pytest.approx(product)
     assert one.backward(10) == pytest.approx(2 * product)
@@ -87,9 +89,11 @@ def test_stages_and_products_of_a_cell_by_hand() -> None:
     assert one.second_adjoint(10) == pytest.approx(4 * product)
     four = Sweep(replace(WORK, scheme=RK4), one.machine, 1e30)
     assert four.forward(10) == pytest.approx(4 * product)
-    # Narrow products are slow: a matrix is read for one sample as for many.
-    slow = Sweep(WORK, machine(stream=1e8), 1e8)
-    assert slow.forward(1) > slow.forward(64) / 10
+    # Narrow products are slow: a matrix is packed for one sample as for many, or waited for.
+    some = machine(flops=1e10, packing=3e-9)
+    assert some.product(10, 20, 5, 1e10) == pytest.approx(1e-6 + 200 * (1e-9 + 3e-9))
+    assert some.product(10, 20, 5, 1e9) == pytest.approx(1e-6 + 200 * (1e-9 + 8e-9))
+    assert some.outer(10, 20, 5, 1e10) == pytest.approx(1e-6 + 200 * (1e-9 + 0.8e-9))
 
 
 def test_one_rank_sends_nothing() -> None:
@@ -244,11 +248,12 @@ def test_a_node_file_is_read_as_it_was_written(tmp_path) -> None:
 
 
 def test_constants_are_fitted_to_times_of_products() -> None:
-    call, flops, stream = 2e-6, 3e10, 1e10
-    sizes = np.array([(n, k) for n in (64, 256) for k in (8, 64, 256)])
-    n, k = sizes.T
-    times = call + 2.0 * n * n * k / flops + 8.0 * n * n / stream
-    assert calibration._fit(sizes, times, call, stream) == pytest.approx(flops, rel=1e-9)
+    call, flops, stream, packing = 2e-6, 3e10, 1e10, 2e-9
+    n, k = 100, np.array([8, 64, 256])
+    outer = call + 2.0 * n * n * k / flops + 8.0 * n * n / stream
+    times = np.stack([call + 2.0 * n * n * k / flops + packing * n * n, outer], axis=1)
+    found = calibration._fit(n, k, times, call, stream)
+    assert found == pytest.approx((flops, packing), rel=1e-9)
 
 
 def test_an_implicit_stage_takes_its_turns() -> None:
