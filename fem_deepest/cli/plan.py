@@ -135,7 +135,7 @@ def _leave(directory: Path, found: Plan) -> None:
         [e.layout.name for e in one.best],
         {
             "one problem": one.efficiency,
-            "samples grow with the ranks": samples.efficiency,
+            f"samples grow, {samples.best[0].layout.samples} a rank": samples.efficiency,
             f"depth grows, {CELLS} cells a rank": depth.efficiency,
         },
         {
