@@ -179,7 +179,7 @@ class AnnealedSession:
         meta = {
             "signature": self._signature(),
             "exchange": getattr(self.flow, "exchange", None),
-            "rows": self.directory.rows,
+            "rows": self.directory.sync(),
             "seconds": self._seconds(),
         }
         names, dealt = self.setup.names, self.setup.dealt

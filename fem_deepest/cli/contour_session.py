@@ -154,7 +154,7 @@ class ContourSession:
             "signature": self._signature(),
             "frame": self.frame,
             "row": self.row,
-            "rows": self.directory.rows,
+            "rows": self.directory.sync(),
             "seconds": self._seconds(),
         }
         save_flow(self.directory.checkpoint, self.flow.state, self.names, meta, self.comm, False)

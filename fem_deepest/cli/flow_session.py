@@ -197,7 +197,7 @@ class FlowSession:
             "step": step,
             "frame": self.frame,
             "row": self.row,
-            "rows": self.directory.rows,
+            "rows": self.directory.sync(),
             "seconds": self._seconds(),
         }
         save_state(self.directory.checkpoint, self.kept, meta)

@@ -129,7 +129,8 @@ class _Session:
         path, sampling = self.directory.path, self.sampling
         self.reporter.note(sampling.title)
         try:
-            files = ChainFiles(path / BATCHES, lambda: self.interrupt.asked)
+            minutes = self.config.output.checkpoint_minutes
+            files = ChainFiles(path / BATCHES, lambda: self.interrupt.asked, minutes)
             told = sampling.prepare(path / BATCHES, self.comm, lambda: self.interrupt.asked)
             if told:
                 self.reporter.note(told)

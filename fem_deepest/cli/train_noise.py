@@ -130,7 +130,7 @@ class NoisyStart:
             comm.Allreduce(MPI.IN_PLACE, flags, op=MPI.MAX)
             if flags.any():
                 saved = now
-                kept = {"signature": signature, "rows": self.directory.rows}
+                kept = {"signature": signature, "rows": self.directory.sync()}
                 kept["seconds"] = self.seconds()
                 save_flow(self.path, flow.state, names, kept, comm, dealt=False)
             if flags[0]:

@@ -31,11 +31,11 @@ class ChainFiles:
     Args:
         folder: Where they are; it exists.
         asked: Whether the run has been asked to stop.
-        interval: Seconds between two writes of a batch that is not done.
+        minutes: Time between two writes of a batch that is not done.
     """
 
-    def __init__(self, folder: Path, asked: Callable[[], bool], interval: float = 10.0) -> None:
-        self.folder, self._asked, self._interval = folder, asked, interval
+    def __init__(self, folder: Path, asked: Callable[[], bool], minutes: float) -> None:
+        self.folder, self._asked, self._interval = folder, asked, 60.0 * minutes
         self._last = time.monotonic()
 
     @property
@@ -70,7 +70,7 @@ class ChainFiles:
             raise InputError(_broken(path, error)) from None
 
     def save(self, first: int, kept: Kept, done: bool) -> None:
-        """Write a batch as a whole, if it is done or some seconds have passed since the last one."""
+        """Write a batch as a whole, if it is done or its time has come."""
         if not done and time.monotonic() - self._last < self._interval:
             return
         named = {_VALUE + name: x for name, x in kept.values.items()}

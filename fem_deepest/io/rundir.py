@@ -128,6 +128,16 @@ class RunDirectory:
                     writer.writeheader()
                 writer.writerow({k: _plain(row[k]) for k in self._columns})
 
+    def sync(self) -> int:
+        """Bring the history to the disk, before a checkpoint that tells of its rows; their number.
+
+        Rank 0 writes.
+        """
+        if self.comm.rank == 0 and self._history.exists():
+            with self._history.open("rb") as file:
+                os.fsync(file.fileno())
+        return self.rows
+
     def history(self) -> dict[str, NDArray]:
         """Columns of the history. Not collective."""
         with self._history.open(newline="") as file:

@@ -20,7 +20,7 @@ from fem_deepest.runs.train import Run
 KILLS = 20
 SOON = 20.0  # seconds; what is seen is below two, but the machine may be busy
 SETTINGS = ["network.cells=2", "solve.tolerance=1e-5"]
-EVERY_STEP = "output.checkpoint_minutes=0"
+EVERY_STEP, EVERY_HOUR = "output.checkpoint_minutes=0", "output.checkpoint_minutes=60"
 
 # The command; each rank says where it is.
 NAMED = """\
@@ -45,12 +45,12 @@ def lines(path: Path) -> int:
 class Job:
     """A training under mpirun, which goes on with what is there."""
 
-    def __init__(self, folder: Path, out: Path, ranks: int) -> None:
+    def __init__(self, folder: Path, out: Path, ranks: int, *settings: str) -> None:
         self.out, self.ranks, self.begun = out, ranks, time.monotonic()
         self.named = folder / f"pid{time.monotonic_ns()}"
         self.log = self.named.with_suffix(".log")
         words = [folder / "tiny.toml", "--out", out, "--resume"]
-        words += [word for setting in [*SETTINGS, EVERY_STEP] for word in ("--set", setting)]
+        words += [word for setting in settings for word in ("--set", setting)]
         mpirun = shutil.which("mpirun") or pytest.skip("mpirun is missing")
         command = [mpirun, "-n", ranks, sys.executable, "-c", NAMED, self.named, "train", *words]
         with self.log.open("w") as log:
@@ -82,6 +82,21 @@ class Job:
         return time.monotonic() - begun
 
 
+@pytest.mark.timeout(200)
+def test_mpirun_passes_on_the_signal_of_a_batch_system(tmp_path: Path) -> None:
+    """SLURM's --signal=B:USR1@300 reaches mpirun alone; elsewhere the ranks hear of it twice."""
+    (tmp_path / "tiny.toml").write_text(TINY)
+    out = tmp_path / "out"
+    job = Job(tmp_path, out, 2, "network.cells=64", "solve.tolerance=1e-12", EVERY_HOUR)
+    assert job.wait_for(lambda: lines(out / "history.csv") > 5), job.log.read_text()
+    for _ in range(2):
+        job.process.send_signal(signal.SIGUSR1)
+    assert job.process.wait(SOON) == 130, job.log.read_text()
+    assert record(out)["status"] == "interrupted"
+    assert "Interrupted; the checkpoint is in" in job.log.read_text()
+    assert (out / "checkpoint.h5").exists()
+
+
 @pytest.mark.timeout(600)
 def test_a_rank_is_killed_again_and_again(tmp_path: Path) -> None:
     (tmp_path / "tiny.toml").write_text(TINY)
@@ -94,7 +109,7 @@ def test_a_rank_is_killed_again_and_again(tmp_path: Path) -> None:
     killed, longest, written = 0, 0.0, 0
     while True:
         ranks = 3 if killed % 7 == 3 else 2
-        job = Job(tmp_path, out, ranks)
+        job = Job(tmp_path, out, ranks, *SETTINGS, EVERY_STEP)
         if killed == KILLS:
             break
         # Spread over the run; every fifth one while it begins or reads the checkpoint.
