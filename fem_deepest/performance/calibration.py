@@ -127,7 +127,7 @@ def _products(clock: _Clock, call: float, stream: float, n: int) -> tuple[float,
     """``flops`` and ``packing`` that fit the times of products and outer products best."""
     times, rng = [], np.random.default_rng(0)
     count = min(max(_TOGETHER // (NUMBER * n * n), 2), 64)
-    matrices = rng.standard_normal((count, n, n + 1))
+    matrices: Array = rng.standard_normal((count, n, n + 1))
     for k in _WIDTHS:
         # States come from memory, as the sweeps have left them; what is made of them stays in the cache.
         states, v = rng.standard_normal((count, n + 1, k)), rng.standard_normal((n, k))
