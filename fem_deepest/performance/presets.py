@@ -2,9 +2,9 @@
 
 What the vendors and centres publish is the number of cores, their peak, the memory and its bandwidth, and
 the links. The rest is assumed, in the same way for all: three quarters of the peak in products of
-matrices, 85 % of the bandwidths, half of that of the memory for messages within a node, the times of NumPy's calls and activations as measured on one machine
-and scaled with the clock, and half of the gathers and reductions behind the computation. A calibration
-on the machine itself is better than any of these.
+matrices, 85 % of the bandwidths, half of that of the memory for messages within a node, the times of
+NumPy's calls and activations as measured on one machine and scaled with the clock, and half of the gathers
+and reductions behind the computation. A calibration on the machine itself is better than any of these.
 """
 
 from __future__ import annotations
