@@ -41,7 +41,7 @@ from fem_deepest._petsc import PETSc
 from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.configuration.train import load
 from fem_deepest.figures.style import LINES, styled
-from fem_deepest.runs.model import Problem
+from fem_deepest.runs.problem import Problem
 from fem_deepest.runs.train import load_data
 from fem_deepest.solve.adaptivity import Indicators, estimate
 from fem_deepest.spaces import DepthMesh, ProcessGrid, Resolution, prolong

@@ -10,7 +10,7 @@ from mpi4py import MPI
 import fem_deepest
 from fem_deepest._petsc import PETSc
 from fem_deepest.configuration.train import Config
-from fem_deepest.runs.model import Problem, make_schedule
+from fem_deepest.runs.problem import Problem, make_schedule
 from fem_deepest.runs.train import load_data
 from fem_deepest.solve.nested import NestedIteration
 from fem_deepest.solve.schedule import Schedule

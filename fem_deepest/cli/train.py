@@ -12,7 +12,7 @@ from fem_deepest.cli.progress import Reporter, Silent
 from fem_deepest.cli.train_session import TrainSession
 from fem_deepest.configuration.train import Config, load
 from fem_deepest.io.rundir import RunDirectory, run_path
-from fem_deepest.runs.model import Problem
+from fem_deepest.runs.problem import Problem
 from fem_deepest.runs.train import Run, open_data
 
 

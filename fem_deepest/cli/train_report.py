@@ -12,7 +12,7 @@ from typing import Any
 from fem_deepest.action.dealt import DealtAction
 from fem_deepest.action.slab.action import SlabAction
 from fem_deepest.performance.choose import gigabytes
-from fem_deepest.runs.model import Problem
+from fem_deepest.runs.problem import Problem
 from fem_deepest.runs.train import Run
 from fem_deepest.runs.training import Training
 from fem_deepest.solve.schedule import Stage

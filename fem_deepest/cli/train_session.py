@@ -21,7 +21,7 @@ from fem_deepest.cli.train_report import description, draw, entry, line, traffic
 from fem_deepest.errors import Interrupted, NumericalFailure
 from fem_deepest.io.rundir import RunDirectory, jsonable
 from fem_deepest.io.search import find, level_of, restore, save, signature
-from fem_deepest.runs.model import Problem, make_schedule
+from fem_deepest.runs.problem import Problem, make_schedule
 from fem_deepest.runs.start import begin, check_start
 from fem_deepest.runs.train import Run
 from fem_deepest.runs.training import Training

@@ -13,7 +13,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from fem_deepest.network.activation import Activation, tanh
+from fem_deepest.network.activation import tanh
 from fem_deepest.performance.machine import NUMBER, Machine
 
 Array = NDArray[np.float64]
@@ -28,8 +28,6 @@ def measure(
     comm: MPI.Intracomm = MPI.COMM_WORLD,
     neurons: int = 256,
     seconds: float = 4.0,
-    activation: Activation | None = None,
-    memory: float | None = None,
 ) -> Machine:
     """Measure this machine as one node.
 
@@ -40,16 +38,16 @@ def measure(
         comm: Ranks of one host, at most one a core.
         neurons: Rows and columns of the matrices that are multiplied: small ones are slower.
         seconds: About how long it may take.
-        activation: ``sigma``; default tanh.
-        memory: Bytes of the host; default: what the system says.
 
     Collective on ``comm``.
     """
     clock = _Clock(comm, seconds / 16.0)
-    call, stream = _memory(clock)
+    call, together = _memory(clock)
+    alone = _memory(_Clock(MPI.COMM_SELF, clock.seconds))[1] if comm.rank == 0 else 0.0
+    stream = max(together, comm.bcast(alone))
     rows = min(max(neurons, _LEAST), _MOST)
-    flops, packing = _products(clock, call, stream, rows)
-    passing, sigma = _elementwise(clock, activation or tanh(), call)
+    flops, packing = _products(clock, call, together, rows)
+    passing, sigma = _elementwise(clock, call)
     latency, link = (1e-6, 5e9) if comm.size == 1 else _messages(comm)
     cores = comm.bcast(cores_here())
     how = f"{comm.size} ranks computing at a time" if comm.size > 1 else "one rank"
@@ -59,16 +57,17 @@ def measure(
         source=f"measured with {how}, {rows} neurons{messages}",
         cores=cores,
         nodes=1,
-        memory=float(memory or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")),
+        memory=float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")),
         flops=flops,
         stream=stream,
-        node_stream=stream * (cores if comm.size == 1 else min(comm.size, cores)),
+        node_stream=together * (cores if comm.size == 1 else min(comm.size, cores)),
         packing=packing,
         call=call,
         passing=passing,
         sigma=sigma,
         latency=latency,
         link=link,
+        inside=link * (cores if comm.size == 1 else min(comm.size, cores)),
         node_latency=latency,
         node_link=link,
         # Messages inside a node are copies that the core itself makes.
@@ -128,16 +127,16 @@ def _products(clock: _Clock, call: float, stream: float, n: int) -> tuple[float,
     """``flops`` and ``packing`` that fit the times of products and outer products best."""
     times, rng = [], np.random.default_rng(0)
     count = min(max(_TOGETHER // (NUMBER * n * n), 2), 64)
-    matrices = rng.standard_normal((count, n, n + 1))
+    matrices: Array = rng.standard_normal((count, n, n + 1))
     for k in _WIDTHS:
         # States come from memory, as the sweeps have left them; what is made of them stays in the cache.
         states, v = rng.standard_normal((count, n + 1, k)), rng.standard_normal((n, k))
         z, sums = np.empty((n, k)), np.empty((n, n + 1))
 
         def products(states: Array = states, v: Array = v, z: Array = z) -> None:
-            for matrix, x in zip(matrices, states, strict=True):
-                np.matmul(matrix, x, out=z)
-                np.matmul(matrix[:, :-1].T, v, out=z)
+            for i in range(count):
+                np.matmul(matrices[i], states[i], out=z)
+                np.matmul(matrices[i, :, :-1].T, v, out=z)
 
         def outer(states: Array = states, v: Array = v, sums: Array = sums) -> None:
             for x in states:
@@ -162,7 +161,7 @@ def _fit(n: int, k: Array, times: Array, call: float, stream: float) -> tuple[fl
     return float(1.0 / max(inverse, 0.1 * np.min(both / operations))), float(max(packing, 1e-12))
 
 
-def _elementwise(clock: _Clock, activation: Activation, call: float) -> tuple[float, float]:
+def _elementwise(clock: _Clock, call: float) -> tuple[float, float]:
     """``passing`` and ``sigma``: seconds for a number."""
     rng = np.random.default_rng(0)
     states, (b, out) = rng.standard_normal((64, 256, 128)), rng.standard_normal((2, 256, 128))
@@ -173,7 +172,7 @@ def _elementwise(clock: _Clock, activation: Activation, call: float) -> tuple[fl
             np.add(out, b, out=out)
 
     passing = clock(passes) / (2 * len(states))
-    sigma = clock(lambda: activation.value(b, out))
+    sigma = clock(lambda: tanh().value(b, out))
     return tuple(max(t - call, 0.1 * t) / b.size for t in (passing, sigma))  # type: ignore[return-value]
 
 
@@ -193,4 +192,4 @@ def _messages(comm: MPI.Intracomm) -> tuple[float, float]:
             best = min(best, (time.perf_counter() - begun) / repeats)
         found.append(float(comm.allreduce(best if partner != MPI.PROC_NULL else 0.0, op=MPI.MAX)))
     latency, long = found
-    return latency, _LARGE / max(long - latency, 1e-9)
+    return latency, _LARGE / max(long - latency, 0.5 * long)

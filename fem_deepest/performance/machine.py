@@ -47,6 +47,7 @@ class Machine(Section):
     sigma: Positive = Field(description="the activation of a number, s")
     latency: Positive = Field(description="a message to a rank of the same node, s")
     link: Positive = Field(description="speed of such a message, bytes/s")
+    inside: Positive = Field(description="speed of all messages within a node together, bytes/s")
     node_latency: Positive = Field(description="a message to another node, s")
     node_link: Positive = Field(description="speed of all messages into a node together, bytes/s")
     overlap: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
@@ -113,9 +114,9 @@ class Placement:
 
     @property
     def link(self) -> float:
-        """Bytes/s that a rank receives within a node while all others do: two passes of memory."""
+        """Bytes/s that a rank receives within a node while all others do."""
         m = self.machine
-        return min(m.link, 0.5 * m.node_stream / min(self.here, m.cores))
+        return min(m.link, m.inside / min(self.here, m.cores))
 
     def slower(self, active: float) -> float:
         """How much longer a rank takes while ``active`` ranks of a node compute."""

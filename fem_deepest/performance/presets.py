@@ -2,16 +2,16 @@
 
 What the vendors and centres publish is the number of cores, their peak, the memory and its bandwidth, and
 the links. The rest is assumed, in the same way for all: three quarters of the peak in products of
-matrices, 85 % of the bandwidths, the times of NumPy's calls and activations as measured on one machine
-and scaled with the clock, and half of the gathers and reductions behind the computation. A calibration
-on the machine itself is better than any of these.
+matrices, 85 % of the bandwidths, half of that of the memory for messages within a node, the times of
+NumPy's calls and activations as measured on one machine and scaled with the clock, and half of the gathers
+and reductions behind the computation. A calibration on the machine itself is better than any of these.
 """
 
 from __future__ import annotations
 
 from fem_deepest.performance.machine import Machine
 
-_SHARE, _DERATED = 0.75, 0.85
+_SHARE, _DERATED, _COPY = 0.75, 0.85, 0.5
 
 PRESETS = {
     "epyc": Machine(
@@ -29,6 +29,7 @@ PRESETS = {
         sigma=2.5e-9,
         latency=0.6e-6,
         link=6e9,
+        inside=_COPY * _DERATED * 2 * 8 * 25.6e9,
         node_latency=2.0e-6,
         node_link=_DERATED * 25e9,
         overlap=0.5,
@@ -49,6 +50,7 @@ PRESETS = {
         sigma=1.6e-9,
         latency=0.5e-6,
         link=6e9,
+        inside=_COPY * _DERATED * 2 * 6 * 23.5e9,
         node_latency=1.5e-6,
         node_link=_DERATED * 12.5e9,
         overlap=0.5,

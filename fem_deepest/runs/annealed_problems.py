@@ -18,10 +18,10 @@ from fem_deepest.io.annealed import row_numbers
 from fem_deepest.io.fields import write_fields
 from fem_deepest.runs.annealed_setup import FlowSetup
 from fem_deepest.runs.double_well import double_well
-from fem_deepest.runs.model import Problem
 from fem_deepest.runs.network_search import LowestNetwork
 from fem_deepest.runs.noise import descent, network_landscape
 from fem_deepest.runs.path_search import PathSearch
+from fem_deepest.runs.problem import Problem
 from fem_deepest.runs.start import random_controls
 from fem_deepest.runs.train import load_data
 from fem_deepest.solve.paths.annealing import random_starts

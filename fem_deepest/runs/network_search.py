@@ -24,10 +24,11 @@ from fem_deepest.configuration.train import ActionSection, Config
 from fem_deepest.data import DataSet
 from fem_deepest.data.twin import NOISE, isometric, published
 from fem_deepest.network.loss import LeastSquares
-from fem_deepest.runs.model import Model, Problem
+from fem_deepest.runs.model import Model
 from fem_deepest.runs.network import initial_parameters
 from fem_deepest.runs.network_rung import KINDS, Rung
 from fem_deepest.runs.network_shake import NetworkShake
+from fem_deepest.runs.problem import Problem
 from fem_deepest.runs.train import load_data
 from fem_deepest.solve.annealing.ladder import Ladder
 from fem_deepest.solve.annealing.search import Batch

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fem_deepest.action.network.replicas import Replicas
 from fem_deepest.data import DataSet
 from fem_deepest.network.loss import softmax
-from fem_deepest.runs.model import Problem
+from fem_deepest.runs.problem import Problem
 from fem_deepest.runs.sampling import Table
 from fem_deepest.sample.predictive import (
     QUANTILES,

@@ -20,8 +20,9 @@ from fem_deepest.errors import InputError, Interrupted
 from fem_deepest.io.search import signature
 from fem_deepest.io.start import read_start, write_start
 from fem_deepest.network.loss import LeastSquares
-from fem_deepest.runs.model import Model, Problem, make_schedule
+from fem_deepest.runs.model import Model
 from fem_deepest.runs.predictions import Predictions
+from fem_deepest.runs.problem import Problem, make_schedule
 from fem_deepest.runs.sampling import Table, Values, kernel_maker
 from fem_deepest.runs.start import begin, check_start
 from fem_deepest.runs.train import load_data

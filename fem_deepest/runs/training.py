@@ -18,7 +18,8 @@ from fem_deepest.performance.traffic import total
 from fem_deepest.runs import memory_estimate
 from fem_deepest.runs.auto_grid import planned
 from fem_deepest.runs.layout import Layout, make_layout
-from fem_deepest.runs.model import Model, Problem
+from fem_deepest.runs.model import Model
+from fem_deepest.runs.problem import Problem
 from fem_deepest.spaces import ProcessGrid, Resolution
 
 _PIECE = 2**14  # samples whose targets are read at once

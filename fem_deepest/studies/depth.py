@@ -15,8 +15,8 @@ from fem_deepest.configuration.data import Data
 from fem_deepest.configuration.network import NetworkSection
 from fem_deepest.configuration.section import validate
 from fem_deepest.configuration.train import ActionSection, Config
-from fem_deepest.runs.model import Problem, make_loss
 from fem_deepest.runs.network import make_network
+from fem_deepest.runs.problem import Problem, make_loss
 from fem_deepest.runs.train import load_data
 from fem_deepest.spaces import Parameters as ControlParameters
 from fem_deepest.spaces import ProcessGrid, Resolution

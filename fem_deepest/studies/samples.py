@@ -14,8 +14,8 @@ from fem_deepest.configuration.network import NetworkSection
 from fem_deepest.configuration.section import Section, validate
 from fem_deepest.configuration.train import ActionSection, Config
 from fem_deepest.data import DataSet
-from fem_deepest.runs.model import Problem
 from fem_deepest.runs.network import make_network
+from fem_deepest.runs.problem import Problem
 from fem_deepest.spaces import ProcessGrid, Resolution
 from fem_deepest.studies.column import Errors
 from fem_deepest.studies.points import Parameters, Point

@@ -18,7 +18,7 @@ from fem_deepest.action.network.minibatch_replicas import MinibatchReplicas
 from fem_deepest.action.network.prior import Prior
 from fem_deepest.configuration.train import Config
 from fem_deepest.errors import NotConverged
-from fem_deepest.runs.model import Problem
+from fem_deepest.runs.problem import Problem
 from fem_deepest.runs.start import random_start, start_readout
 from fem_deepest.solve.lmvm import minimise
 from fem_deepest.solve.memory import LimitedMemory, dual_norm

@@ -10,6 +10,7 @@ from mpi4py import MPI
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
 
+from fem_deepest.action.dealt import whole
 from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.action.network.samples import gathered_data
 from fem_deepest.action.slab.prior import SlabPrior
@@ -17,7 +18,7 @@ from fem_deepest.configuration.data import Data
 from fem_deepest.configuration.network import NetworkSection
 from fem_deepest.configuration.section import validate
 from fem_deepest.configuration.train import ActionSection, Config
-from fem_deepest.runs.model import Problem, make_schedule
+from fem_deepest.runs.problem import Problem, make_schedule
 from fem_deepest.runs.start import begin
 from fem_deepest.runs.train import load_data
 from fem_deepest.solve.nested import NestedIteration
@@ -172,7 +173,7 @@ class SlabsStudy(Study):
         nested = NestedIteration(lambda level: problem.action(level, grid), make_schedule(config))
         search = begin(nested, config)
         nested.run(search)
-        action, u = nested.action(search.level), search.u
+        action, u = whole(nested.action(search.level), "a saddle form"), search.u
         found: dict[str, list[float]] = {name: [] for name in (ALONE, CHAIN, "chain", "steps")}
         found |= {"all": [], "actions": []}
         converged = True

@@ -12,7 +12,7 @@ from fem_deepest.action.dealt import whole
 from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.configuration.train import Config
 from fem_deepest.network.network import Network
-from fem_deepest.runs.model import make_schedule
+from fem_deepest.runs.problem import make_schedule
 from fem_deepest.runs.start import begin
 from fem_deepest.solve.nested import NestedIteration
 from fem_deepest.spaces import DepthMesh, Parameters, Resolution

@@ -30,7 +30,8 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.svm import SVC
 
 from fem_deepest.data import DataSet
-from fem_deepest.runs.model import Model, Problem
+from fem_deepest.runs.model import Model
+from fem_deepest.runs.problem import Problem
 from fem_deepest.runs.train import load_data
 from fem_deepest.solve.nested import NestedIteration
 from fem_deepest.spaces import ProcessGrid

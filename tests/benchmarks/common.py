@@ -12,8 +12,8 @@ import numpy as np
 import fem_deepest
 from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.configuration.train import Config
-from fem_deepest.runs.model import Problem
 from fem_deepest.runs.network import initial_parameters
+from fem_deepest.runs.problem import Problem
 from fem_deepest.runs.train import load_data
 from fem_deepest.solve.schedule import Schedule
 from fem_deepest.spaces import Resolution

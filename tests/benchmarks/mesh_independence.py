@@ -23,7 +23,7 @@ from common import Targets, arguments, digits, make_problem, make_schedule, star
 from nested import Euclidean, Reached
 
 from fem_deepest.configuration.train import Config
-from fem_deepest.runs.model import Problem
+from fem_deepest.runs.problem import Problem
 from fem_deepest.solve.lmvm import Iterate, minimise
 from fem_deepest.solve.memory import LimitedMemory, dual_norm
 from fem_deepest.solve.nested import NestedIteration

@@ -23,7 +23,7 @@ from mpi4py import MPI
 import fem_deepest
 from fem_deepest.action.network.minibatch import Minibatches
 from fem_deepest.action.network.minibatch_replicas import MinibatchReplicas
-from fem_deepest.runs.model import Problem
+from fem_deepest.runs.problem import Problem
 from fem_deepest.spaces import ProcessGrid, Resolution
 from fem_deepest.studies.samples import draw
 

@@ -44,7 +44,7 @@ from scipy.optimize import minimize
 
 from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.configuration.train import Config
-from fem_deepest.runs.model import Problem
+from fem_deepest.runs.problem import Problem
 from fem_deepest.solve.lmvm import Iterate, minimise
 from fem_deepest.solve.memory import LimitedMemory
 from fem_deepest.solve.nested import NestedIteration

@@ -27,7 +27,7 @@ from common import DIGITS, Targets, arguments, make_problem, start, table
 import fem_deepest
 from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.configuration.train import Config
-from fem_deepest.runs.model import make_schedule
+from fem_deepest.runs.problem import make_schedule
 from fem_deepest.solve.lmvm import Iterate
 from fem_deepest.solve.nested import NestedIteration
 from fem_deepest.solve.schedule import Search

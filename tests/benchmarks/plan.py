@@ -162,6 +162,7 @@ def compare(quick: bool, seconds: float, rounds: int) -> int:
         for ranks, grid in cases:
             words = ["--measure", grid, "--seconds", str(seconds), *extra]
             result = json.loads(launch(ranks, *words).splitlines()[-1])
+            print(ranks, grid, result, file=sys.stderr, flush=True)
             before = found.get((ranks, grid), result)
             found[ranks, grid] = {k: min(v, before[k]) for k, v in result.items()}
     rows, errors, equal = [], {}, True

@@ -22,8 +22,8 @@ from common import arguments, digits, make_problem, start, table
 from mpi4py import MPI
 
 from fem_deepest.action.network.action import NetworkAction
-from fem_deepest.runs.model import make_loss
 from fem_deepest.runs.network import make_network
+from fem_deepest.runs.problem import make_loss
 from fem_deepest.solve.lmvm import minimise
 from fem_deepest.solve.memory import LimitedMemory
 from fem_deepest.spaces import ProcessGrid, Resolution

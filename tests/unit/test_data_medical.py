@@ -9,7 +9,7 @@ from fem_deepest.configuration.data import Data
 from fem_deepest.configuration.train import load
 from fem_deepest.data import breast_cancer, diabetes
 from fem_deepest.data import load as load_data
-from fem_deepest.runs.model import Problem
+from fem_deepest.runs.problem import Problem
 from fem_deepest.runs.train import load_data as parts
 
 

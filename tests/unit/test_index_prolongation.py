@@ -12,7 +12,7 @@ from problems import random_control
 
 from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.errors import InputError
-from fem_deepest.runs.model import Problem
+from fem_deepest.runs.problem import Problem
 from fem_deepest.runs.train import load_data
 from fem_deepest.solve.memory import LimitedMemory
 from fem_deepest.solve.prolongation import prolongation

@@ -11,8 +11,8 @@ from mpi4py import MPI
 from fem_deepest.configuration.train import Config, load
 from fem_deepest.errors import InputError
 from fem_deepest.runs import memory_estimate
-from fem_deepest.runs.model import Problem
 from fem_deepest.runs.network import make_network
+from fem_deepest.runs.problem import Problem
 from fem_deepest.runs.train import load_data
 from fem_deepest.spaces import ProcessGrid, Resolution
 

@@ -40,6 +40,7 @@ def machine(**changes) -> Machine:
         "sigma": 1e-8,
         "latency": 1e-6,
         "link": 1e9,
+        "inside": 4e9,
         "node_latency": 1e-5,
         "node_link": 1e9,
         "overlap": 0.0,
@@ -57,6 +58,7 @@ BARE = machine(
     node_stream=1e30,
     latency=1e-30,
     link=1e30,
+    inside=1e30,
     node_latency=1e-30,
     node_link=1e30,
     cores=64,
@@ -170,7 +172,7 @@ def test_slabs_are_for_weights_that_are_dear_to_gather_and_data_ranks_for_all_el
     # Data ranks send a node of 8 MB three times for each chunk, slabs the 8 kB of a state twice for each
     # sample, 4096 of them: on slow links slabs win, if the chunks are many enough to fill the pipeline.
     wide = replace(WORK, neurons=1024, rows=1024, columns=1025, samples=4096)
-    slow = machine(cores=8, flops=1e11, link=1e7, node_stream=8e10)
+    slow = machine(cores=8, flops=1e11, link=1e7, node_stream=8e10, inside=8e7)
     assert (
         gradient(Layout(wide, 8, 1, 64), slow).seconds
         < gradient(Layout(wide, 1, 8, 1), slow).seconds

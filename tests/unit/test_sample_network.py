@@ -16,8 +16,8 @@ from fem_deepest.network.activation import Activation
 from fem_deepest.network.loss import LeastSquares
 from fem_deepest.network.network import Network
 from fem_deepest.network.scheme import scheme
-from fem_deepest.runs.model import Problem
 from fem_deepest.runs.network import make_network
+from fem_deepest.runs.problem import Problem
 from fem_deepest.runs.sample_network import NetworkPosterior
 from fem_deepest.runs.train import load_data
 from fem_deepest.sample.columns import ActionTarget

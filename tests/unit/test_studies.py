@@ -12,7 +12,7 @@ from mpi4py import MPI
 from fem_deepest.configuration.section import reference
 from fem_deepest.configuration.train import Config
 from fem_deepest.errors import InputError
-from fem_deepest.runs.model import make_network
+from fem_deepest.runs.network import make_network
 from fem_deepest.spaces import DepthMesh, Resolution
 from fem_deepest.studies.column import Errors
 from fem_deepest.studies.comparison import ComparisonStudy

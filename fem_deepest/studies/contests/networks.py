@@ -24,9 +24,9 @@ from fem_deepest.annealed.search import Plan
 from fem_deepest.configuration.network_anneal import NetworkAnnealConfig, Pairs
 from fem_deepest.data import DataSet
 from fem_deepest.errors import InputError
-from fem_deepest.runs.model import Problem
 from fem_deepest.runs.network import initial_parameters
 from fem_deepest.runs.network_search import search_problem
+from fem_deepest.runs.problem import Problem
 from fem_deepest.solve.network.sgd import BatchDescent
 from fem_deepest.spaces import ProcessGrid, Resolution
 from fem_deepest.studies.comparison import (
