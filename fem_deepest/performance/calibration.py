@@ -152,7 +152,7 @@ def _fit(n: int, k: Array, times: Array, call: float, stream: float) -> tuple[fl
 
     See :mod:`.machine` for the equations.
     """
-    entries, (product, outer) = float(n * n), times.T
+    entries, product, outer = float(n * n), times[:, 0], times[:, 1]
     operations = np.tile(2.0 * entries * k, 2)
     packed = np.repeat([entries, 0.0], k.size)
     known = np.concatenate([product - call, outer - call - NUMBER * entries / stream])
