@@ -69,8 +69,8 @@ def plan(
     if ranks < 1:
         raise InputError(f"a plan for {ranks} ranks was asked for, expected at least one")
     settled = load(config, settings)
-    workload = planned_workload(settled, samples=samples, inputs=inputs, outputs=outputs)
-    machine = _machine(node, comm)
+    workload = planned_workload(settled, samples=samples, inputs=inputs, outputs=outputs, comm=comm)
+    machine = _machine(node, workload.neurons, comm)
     if save is not None:
         on_root(lambda: calibration.save(machine, save), comm)
     parallel = settled.parallel
@@ -81,9 +81,11 @@ def plan(
     return found
 
 
-def _machine(source: str | Path | Mapping[str, Any] | Machine, comm: MPI.Intracomm) -> Machine:
+def _machine(
+    source: str | Path | Mapping[str, Any] | Machine, neurons: int, comm: MPI.Intracomm
+) -> Machine:
     if source == "this":
-        return calibration.measure(comm)
+        return calibration.measure(comm, neurons)
     return node(source, PRESETS)
 
 
@@ -133,7 +135,7 @@ def _leave(directory: Path, found: Plan) -> None:
         [e.layout.name for e in one.best],
         {
             "one problem": one.efficiency,
-            "samples grow with the ranks": samples.efficiency,
+            f"samples grow, {samples.best[0].layout.samples} a rank": samples.efficiency,
             f"depth grows, {CELLS} cells a rank": depth.efficiency,
         },
         {
@@ -204,11 +206,6 @@ def summary(found: Plan, most: int = 10) -> tuple[Table, list[str]]:
         f"{found.ranks} ranks on {place.nodes} x '{found.machine.name}', {place.here} on each",
         f"best: parallel.{how}" + (f", chunk = {best.width}" if best.sharded else ""),
     ]
-    if w.most_slabs < min(w.cells, found.ranks):
-        lines.append(
-            f"at most {w.most_slabs} slabs: solve.levels begins with as many cells, and the grid serves "
-            "all levels"
-        )
     return table, [*lines, assumptions(found)]
 
 

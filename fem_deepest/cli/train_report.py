@@ -5,20 +5,27 @@ Nothing here is collective but where it is said.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from fem_deepest.action.dealt import DealtAction
-from fem_deepest.network.network import Network
+from fem_deepest.action.slab.action import SlabAction
+from fem_deepest.performance.choose import gigabytes
 from fem_deepest.runs.model import Problem
 from fem_deepest.runs.train import Run
 from fem_deepest.runs.training import Training
 from fem_deepest.solve.schedule import Stage
 
 
-def description(training: Training, network: Network) -> str:
-    """One line that says what is trained, on what. Collective."""
-    problem, grid, layout = training.problem, training.grid, training.layout
+def description(training: Training, action: DealtAction) -> str:
+    """One line that says what is trained, on what. Collective.
+
+    Args:
+        training: The training.
+        action: Its action on the finest level.
+    """
+    problem, grid, network = training.problem, training.grid, action.network
     train, test, ranks = problem.train, problem.test, grid.comm.size
     parameters = grid.index.allreduce(network.shapes.size)
     return (
@@ -28,7 +35,7 @@ def description(training: Training, network: Network) -> str:
         f"{network.index.all_neurons} neurons, {network.depth.cells} depth cells, "
         f"{parameters} parameters: {network.coupling.parameters_text}; "
         f"{ranks} rank{'s' if ranks > 1 else ''}, grid {grid}"
-        + (f", {layout.weights} weights" if layout.sharded else "")
+        + (f", sharded weights, chunks of {action.chunk}" if isinstance(action, SlabAction) else "")
     )
 
 
@@ -74,6 +81,15 @@ def line(stage: Stage, reference: float, seconds: float) -> str:
         f"|gradient| {stage.gradient / reference:.1e}, {stage.outcome.iterations} iterations, "
         f"{stage.evaluations} gradients, {seconds:.1f} s, {stage.outcome.reason}{verdict}"
     )
+
+
+def traffic_line(chunk: int, traffic: Mapping[str, int]) -> str:
+    """One line on what a gradient on sharded weights sends, against the model."""
+    sent, model = (
+        f"{traffic[f'{key}messages']} messages, {gigabytes(traffic[f'{key}bytes'])}"
+        for key in ("", "model_")
+    )
+    return f"     a gradient in chunks of {chunk} sends {sent} (model: {model})"
 
 
 def draw(run: Run, problem: Problem, *, history_alone: bool = False) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,13 @@ from mpi4py import MPI
 
 from fem_deepest.action.dealt import DealtAction, whole
 from fem_deepest.action.network.numbering import Numbering
+from fem_deepest.action.slab.action import SlabAction
+from fem_deepest.action.slab.traffic import Traffic
 from fem_deepest.cli.interrupt import Interrupt
 from fem_deepest.cli.progress import Progress, Reporter, Silent
 from fem_deepest.cli.record import write_run
 from fem_deepest.cli.train_noise import NoisyStart
-from fem_deepest.cli.train_report import description, draw, entry, line
+from fem_deepest.cli.train_report import description, draw, entry, line, traffic_line
 from fem_deepest.errors import Interrupted, NumericalFailure
 from fem_deepest.io.rundir import RunDirectory, jsonable
 from fem_deepest.io.search import find, level_of, restore, save, signature
@@ -42,6 +45,7 @@ class TrainSession:
         self.schedule = make_schedule(self.config)
         self.nested = NestedIteration(self.training.action, self.schedule, self._step, self._stage)
         self.stages: list[dict[str, Any]] = []
+        self.sent: Traffic | None = None  # by this rank, for the last gradient on sharded weights
         self.shaken = 0  # stages with noise: the first of all, if there is one
         self.earlier = 0.0
         self.interrupt = Interrupt()
@@ -102,8 +106,8 @@ class TrainSession:
         return search
 
     def _describe(self, search: Search, resumed: bool) -> None:
-        network = self.nested.action(self.schedule.levels[-1]).network
-        self.reporter.note(description(self.training, network))
+        finest = self.nested.action(self.schedule.levels[-1])
+        self.reporter.note(description(self.training, finest))
         if resumed:
             self.reporter.note(
                 f"resuming at {search.evaluations + search.own[0]} gradients, in stage "
@@ -134,6 +138,8 @@ class TrainSession:
 
     def _step(self, search: Search, action: DealtAction, iterate: Iterate) -> None:
         parts, name, cells = action.parts, search.method, action.network.depth.cells
+        if isinstance(action, SlabAction) and name == "lmvm":  # Newton's last evaluation is a value
+            self.sent = replace(action.traffic)
         evaluations = search.evaluations + search.own[0]
         self.directory.append(
             {
@@ -175,9 +181,16 @@ class TrainSession:
     def _stage(self, search: Search, action: DealtAction, stage: Stage) -> None:
         reference = search.reference or 1.0
         seconds = self._seconds() - self.stage_begun
-        self.stages.append(entry(stage, action, self.config.action.R_f, reference, seconds))
+        found = entry(stage, action, self.config.action.R_f, reference, seconds)
+        if isinstance(action, SlabAction) and self.sent is not None:
+            found["chunk"] = action.chunk
+            found["traffic"] = self.training.traffic(action, self.sent)
+            self.sent = None
+        self.stages.append(found)
         self.stage_begun = self._seconds()
         self.reporter.note(line(stage, reference, self._seconds()))
+        if "traffic" in found:
+            self.reporter.note(traffic_line(found["chunk"], found["traffic"]))
         if time.monotonic() - self.saved > _BETWEEN_STAGES:
             self._save(search)
 
@@ -238,6 +251,6 @@ class TrainSession:
             stages=self.stages,
             metrics=metrics,
             grid=str(self.training.grid),
-            parallel=self.training.layout.to_dict(),
+            parallel={"weights": self.training.layout.weights},
             evaluations=evaluations,
         )

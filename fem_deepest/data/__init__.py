@@ -9,10 +9,11 @@ from pathlib import Path
 from fem_deepest.data.dataset import DataSet
 from fem_deepest.data.digits import digits
 from fem_deepest.data.generated import SYNTHETIC, generated
+from fem_deepest.data.inputs import read_inputs
 from fem_deepest.data.medical import breast_cancer, diabetes
 from fem_deepest.data.rows import Samples
 from fem_deepest.data.split import Standardiser, split
-from fem_deepest.data.table import read_file, read_inputs
+from fem_deepest.data.table import read_file
 from fem_deepest.data.toy import toy
 from fem_deepest.errors import InputError
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,7 +24,7 @@ from fem_deepest.data.stored import Stored, StoredSamples
 from fem_deepest.errors import InputError
 from fem_deepest.spaces.tasks import on_all
 
-__all__ = ["Deflated", "open_npz"]
+__all__ = ["Deflated", "open_npz", "stored_arrays"]
 
 _LOCAL = 30  # bytes of a local header before the name
 _SKIP = 2**22  # bytes that are decompressed at once on the way
@@ -87,33 +88,37 @@ def open_npz(path: Path, kind: str, comm: MPI.Intracomm) -> StoredSamples:
 
     Collective on ``comm``.
     """
-
-    def look() -> tuple[tuple[str, str], Stored, Stored]:
-        if not zipfile.is_zipfile(path):
-            raise InputError(
-                f"{path}: not an NPZ file, or a truncated one; write it with numpy.savez(path, x=x, y=y)."
-            )
-        try:
-            with zipfile.ZipFile(path) as archive:
-                there = {name.removesuffix(".npy"): name for name in archive.namelist()}
-                for pair in PAIRS:
-                    if set(pair) <= set(there):
-                        x, y = (_stored(path, archive, there[name]) for name in pair)
-                        return pair, x, y
-        except DAMAGE as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(
-                f"{path}: the file is damaged ({error}); write it again with numpy.savez."
-            ) from None
-        raise InputError(
-            f"{path}: holds {', '.join(there) or 'no array'}; expected 'inputs' and 'targets', or 'x' and "
-            "'y'."
-        )
-
-    names, x, y = on_all(look, comm)
+    names, (x, y) = on_all(lambda: stored_arrays(path, PAIRS), comm)
     quick = isinstance(x, Extent) and isinstance(y, Extent)
-    return StoredSamples(path, names, x, y, kind, comm, quick=quick)
+    return StoredSamples(path, (names[0], names[1]), x, y, kind, comm, quick=quick)
+
+
+def stored_arrays(
+    path: Path, candidates: Sequence[tuple[str, ...]]
+) -> tuple[tuple[str, ...], list[Stored]]:
+    """The first of some sets of arrays that an archive has all of. Not collective.
+
+    Raises:
+        InputError: As :func:`open_npz`.
+    """
+    if not zipfile.is_zipfile(path):
+        raise InputError(
+            f"{path}: not an NPZ file, or a truncated one; write it with numpy.savez(path, x=x, y=y)."
+        )
+    try:
+        with zipfile.ZipFile(path) as archive:
+            there = {name.removesuffix(".npy"): name for name in archive.namelist()}
+            for names in candidates:
+                if set(names) <= set(there):
+                    return names, [_stored(path, archive, there[name]) for name in names]
+    except DAMAGE as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{path}: the file is damaged ({error}); write it again with numpy.savez."
+        ) from None
+    expected = " or ".join(" and ".join(map(repr, names)) for names in candidates)
+    raise InputError(f"{path}: holds {', '.join(there) or 'no array'}; expected {expected}.")
 
 
 def _stored(path: Path, archive: zipfile.ZipFile, member: str) -> Stored:

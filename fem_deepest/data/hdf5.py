@@ -21,7 +21,7 @@ from fem_deepest.data.stored import Stored, StoredSamples
 from fem_deepest.errors import InputError
 from fem_deepest.spaces.tasks import on_all
 
-__all__ = ["Table", "open_hdf5"]
+__all__ = ["Table", "open_hdf5", "stored_tables"]
 
 Columns = Sequence[str | int] | str | int | None
 
@@ -90,32 +90,14 @@ def open_hdf5(
 
     Collective on ``comm``.
     """
-
-    def look() -> tuple[tuple[str, str], Stored, Stored, dict[str, tuple[str, ...]]]:
-        try:
-            file = h5py.File(path, "r", driver="sec2")
-        except OSError as error:
-            raise InputError(
-                f"{path}: cannot be opened as an HDF5 file ({error}); it is truncated, damaged or of "
-                "another kind: copy or write it again."
-            ) from None
-        there = list[str]()
-        file.visititems(lambda name, item: there.append(name) if _is_data(item) else None)
-        names = _names(path, there, _name(path, inputs), _name(path, target))
-        beside = {
-            key: tuple(map(str, file[key].asstr()[:]))
-            for key in ("classes", "columns")
-            if key in there and key not in names and h5py.check_string_dtype(file[key].dtype)
-        }
-        found = tuple(stored(file, name, path) for name in names)
-        return names, found[0], found[1], beside
-
-    names, x, y, beside = on_all(look, comm)
+    chosen = _name(path, inputs), _name(path, target)
+    candidates = [(chosen[0] or x, chosen[1] or y) for x, y in PAIRS]
+    names, (x, y), beside = on_all(lambda: stored_tables(path, candidates), comm)
     numbered = y.dtype.kind in "iu" and kind == "classification"
     concurrent = isinstance(x, Extent) and isinstance(y, Extent)
     return StoredSamples(
         path,
-        names,
+        (names[0], names[1]),
         x,
         y,
         kind,
@@ -126,36 +108,56 @@ def open_hdf5(
     )
 
 
+def stored_tables(
+    path: Path, candidates: Sequence[tuple[str, ...]]
+) -> tuple[tuple[str, ...], list[Stored], dict[str, tuple[str, ...]]]:
+    """The first of some sets of data sets that a file has all of, and the text beside them.
+
+    Raises:
+        InputError: As :func:`open_hdf5`.
+
+    Not collective.
+    """
+    try:
+        file = h5py.File(path, "r", driver="sec2")
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be opened as an HDF5 file ({error}); it is truncated, damaged or of another "
+            "kind: copy or write it again."
+        ) from None
+    found, there = list[Stored](), list[str]()
+    try:
+        file.visititems(lambda name, item: there.append(name) if _is_data(item) else None)
+        names = next((names for names in candidates if set(names) <= set(there)), None)
+        if names is None:
+            expected = " or ".join(" and ".join(map(repr, c)) for c in dict.fromkeys(candidates))
+            raise InputError(
+                f"{path}: holds {', '.join(there) or 'no data set'}; expected {expected}: name others in "
+                "inputs and target."
+            )
+        beside = {
+            key: tuple(map(str, file[key].asstr()[:]))
+            for key in ("classes", "columns")
+            if key in there and key not in names and h5py.check_string_dtype(file[key].dtype)
+        }
+        found += [stored(file, name, path) for name in names]
+    finally:
+        if not any(isinstance(one, Table) for one in found):
+            file.close()
+    return names, found, beside
+
+
 def _name(path: Path, chosen: Columns) -> str | None:
     """The one data set that is named, if there is one."""
     if chosen is None or isinstance(chosen, str):
-        return chosen
+        return chosen and chosen.strip("/")
     if isinstance(chosen, int) or len(chosen) != 1 or not isinstance(chosen[0], str):
         raise InputError(
             f"{path}: {chosen} was given for a data set of an HDF5 file; expected its name, as inputs = "
             "['x'] and target = 'y'."
         )
-    return chosen[0]
+    return chosen[0].strip("/")
 
 
 def _is_data(item: Any) -> bool:
     return isinstance(item, h5py.Dataset)
-
-
-def _names(
-    path: Path, there: Sequence[str], inputs: str | None, target: str | None
-) -> tuple[str, str]:
-    for name in (inputs, target):
-        if name is not None and name.strip("/") not in there:
-            raise InputError(
-                f"{path}: there is no data set '{name}'; the file holds {', '.join(there) or 'none'}."
-            )
-    for x, y in PAIRS:
-        if (inputs or x) in there and (target or y) in there:
-            return inputs or x, target or y
-    if inputs and target:
-        return inputs, target
-    raise InputError(
-        f"{path}: holds {', '.join(there) or 'no data set'}; expected 'inputs' and 'targets', or 'x' and "
-        "'y', or the names of the data sets in inputs and target."
-    )

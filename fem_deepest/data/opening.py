@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from fem_deepest.data.archive import open_npz
 from fem_deepest.data.delimited import Sheet
 from fem_deepest.data.generated import SYNTHETIC, generated
 from fem_deepest.data.hdf5 import open_hdf5
+from fem_deepest.data.inputs import file_bytes
 from fem_deepest.data.lines import TextSamples
 from fem_deepest.data.source import Memory, Source
 from fem_deepest.data.table import ENDINGS, Columns, choose, existing, require_kind
@@ -42,11 +42,7 @@ def data_bytes(
     Not collective.
     """
     if name == "file" and path is not None:
-        file = Path(path)
-        if zipfile.is_zipfile(file):  # compressed or not
-            with zipfile.ZipFile(file) as archive:
-                return sum(item.file_size for item in archive.infolist())
-        return file.stat().st_size if file.is_file() else 0
+        return file_bytes(Path(path)) if Path(path).is_file() else 0
     if name not in SYNTHETIC:
         return 0
     return _NUMBER * samples * (features + outputs if name == "teacher" else 3)

@@ -17,7 +17,7 @@ from fem_deepest.data.hdf5 import open_hdf5
 from fem_deepest.data.labels import number_classes, unique_labels
 from fem_deepest.errors import InputError
 
-__all__ = ["KINDS", "read_file", "read_inputs"]
+__all__ = ["ENDINGS", "KINDS", "choose", "existing", "read_file", "require_kind"]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -79,58 +79,6 @@ def read_file(
     values, codes, labels = sheet.read(chosen, label=wanted[0])
     indices, classes = number_classes(path, codes, labels)
     return DataSet(path.name, values, indices, classes, columns)
-
-
-def read_inputs(path: str | Path, columns: tuple[str, ...], features: int) -> Floats:
-    """Read inputs to predict from; a target may be in the file or not.
-
-    With a header, the columns are found by the names the model was trained with, in any order
-    and among others. Without a header, or for a model whose columns had no names, the file has
-    exactly the input columns. NPZ: the array ``inputs``, ``x`` or ``X``.
-
-    Args:
-        path: The file.
-        columns: The names of the inputs in training, `DataSet.columns`.
-        features: Number of inputs ``d``.
-
-    Returns:
-        Inputs ``(K, d)``, in the units of the file.
-
-    Raises:
-        InputError: As for `read_file`, or the columns are not those of the model.
-    """
-    path = existing(path)
-    if path.suffix.lower() == ".npz":
-        values, _ = read_arrays(path, targets=False)
-        if values.shape[1] != features:
-            raise InputError(
-                f"{path}: the inputs have {values.shape[1]} columns, the model was trained with "
-                f"{features}; give exactly those, without the target."
-            )
-        return values
-    sheet = Sheet.open(path)
-    if sheet.names is not None and set(columns) <= set(sheet.names):
-        return sheet.read([sheet.names.index(name) for name in columns])[0]
-    numbered = all(name.startswith("column ") for name in columns)
-    if sheet.names is not None and not numbered:
-        absent = next(name for name in columns if name not in sheet.names)
-        near = difflib.get_close_matches(absent, sheet.names, n=1, cutoff=0.0)[0]
-        raise InputError(
-            f"{path}: there is no column '{absent}', which the model was trained with; did you "
-            f"mean '{near}'? Rename the column, or remove the header to take the columns in order."
-        )
-    if sheet.width != features:
-        more = sheet.width > features
-        mend = (
-            f"drop the target and other columns that are no inputs (cut -d'{sheet.delimiter}' "
-            f"-f1-{features}), or add a header with the names used in training."
-            if more
-            else "add the missing ones."
-        )
-        raise InputError(
-            f"{path}: {sheet.width} columns, the model was trained with {features} inputs; {mend}"
-        )
-    return sheet.read(range(features))[0]
 
 
 def existing(path: str | Path) -> Path:

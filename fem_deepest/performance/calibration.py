@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,14 +18,15 @@ from fem_deepest.performance.machine import NUMBER, Machine
 
 Array = NDArray[np.float64]
 
-_NEURONS = (64, 256, 512)
-_WIDTHS = (8, 32, 128, 256)
+_LEAST, _MOST = 16, 1024  # rows of the matrices that are multiplied
+_WIDTHS = (16, 32, 64, 128, 256)
 _TOGETHER = 1 << 25  # bytes of matrices that take turns, so that they come from memory
 _SMALL, _LARGE = 8, 1 << 20  # bytes of messages
 
 
 def measure(
     comm: MPI.Intracomm = MPI.COMM_WORLD,
+    neurons: int = 256,
     seconds: float = 4.0,
     activation: Activation | None = None,
     memory: float | None = None,
@@ -38,14 +38,17 @@ def measure(
 
     Args:
         comm: Ranks of one host, at most one a core.
+        neurons: Rows and columns of the matrices that are multiplied: small ones are slower.
         seconds: About how long it may take.
         activation: ``sigma``; default tanh.
         memory: Bytes of the host; default: what the system says.
 
     Collective on ``comm``.
     """
-    clock = _Clock(comm, seconds / 24.0)
-    call, flops, stream = _products(clock)
+    clock = _Clock(comm, seconds / 16.0)
+    call, stream = _memory(clock)
+    rows = min(max(neurons, _LEAST), _MOST)
+    flops, packing = _products(clock, call, stream, rows)
     passing, sigma = _elementwise(clock, activation or tanh(), call)
     latency, link = (1e-6, 5e9) if comm.size == 1 else _messages(comm)
     cores = comm.bcast(cores_here())
@@ -53,13 +56,14 @@ def measure(
     messages = "" if comm.size > 1 else "; messages assumed, start it on ranks to measure them"
     return Machine(
         name="this",
-        source=f"measured on {platform.node()} with {how}{messages}",
+        source=f"measured with {how}, {rows} neurons{messages}",
         cores=cores,
         nodes=1,
         memory=float(memory or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")),
         flops=flops,
         stream=stream,
         node_stream=stream * (cores if comm.size == 1 else min(comm.size, cores)),
+        packing=packing,
         call=call,
         passing=passing,
         sigma=sigma,
@@ -89,7 +93,10 @@ def save(machine: Machine, path: str | Path) -> Path:
 
 
 class _Clock:
-    """Shortest CPU time of a call, the longest of all ranks'."""
+    """CPU time of a call, the median of several and the longest of all ranks'.
+
+    CPU time, as what others do on the machine is not its speed; the median, as that of a long run.
+    """
 
     def __init__(self, comm: MPI.Intracomm, seconds: float) -> None:
         self.comm, self.seconds = comm, seconds
@@ -97,61 +104,77 @@ class _Clock:
     def __call__(self, call: Callable[[], object]) -> float:
         call()
         self.comm.barrier()
-        best, end = np.inf, time.perf_counter() + self.seconds
-        while time.perf_counter() < end:
-            begun = time.process_time()  # others on the machine are not its speed
+        times, end = list[float](), time.perf_counter() + self.seconds
+        while not times or time.perf_counter() < end:
+            begun = time.process_time()
             call()
-            best = min(best, time.process_time() - begun)
-        return float(self.comm.allreduce(best, op=MPI.MAX))
+            times.append(time.process_time() - begun)
+        return float(self.comm.allreduce(np.median(times), op=MPI.MAX))
 
 
-def _products(clock: _Clock) -> tuple[float, float, float]:
-    """``call``, ``flops``, ``stream`` that fit forward, adjoint and gradient products best."""
-    rows, times, rng = [], [], np.random.default_rng(0)
-    for n in _NEURONS:
-        count = max(_TOGETHER // (NUMBER * n * n), 2)
-        count = min(count, 64)
-        matrices = rng.standard_normal((count, n, n + 1))
-        for k in _WIDTHS:
-            x, v = rng.standard_normal((n + 1, k)), rng.standard_normal((n, k))
-            z, sums = np.empty((n, k)), np.empty((n, n + 1))
+def _memory(clock: _Clock) -> tuple[float, float]:
+    """``call``, seconds of an operation on next to nothing, and ``stream`` of a copy of long vectors."""
+    one, two = np.ones((2, 2)), np.empty((2, 2))
+    a, b = np.ones(_TOGETHER // NUMBER), np.ones(_TOGETHER // NUMBER)
 
-            def turn(
-                m: Array = matrices, x: Array = x, v: Array = v, z: Array = z, sums: Array = sums
-            ) -> None:
-                for matrix in m:
-                    np.matmul(matrix, x, out=z)
-                    np.matmul(matrix[:, :-1].T, v, out=z)
-                    np.matmul(v, x.T, out=sums)
+    def start() -> None:
+        for _ in range(100):
+            np.matmul(one, one, out=two)
 
-            rows.append([1.0, 2.0 * n * n * k, NUMBER * n * n])
-            times.append(clock(turn) / (3 * count))
-    return _fit(np.array(rows), np.array(times))
+    return clock(start) / 100.0, 2.0 * a.nbytes / clock(lambda: np.copyto(b, a))
 
 
-def _fit(rows: Array, times: Array) -> tuple[float, float, float]:
-    """Constants ``a`` with ``rows a ~ times``, none negative, errors relative."""
-    start, inverse_flops, inverse_stream = nnls(rows / times[:, None], np.ones(times.size))[0]
-    fastest = 1.0 / np.max(rows[:, 2] / times)
-    return (
-        float(max(start, 1e-7)),
-        float(1.0 / inverse_flops),
-        float(1.0 / max(inverse_stream, 0.01 * fastest)),
-    )
+def _products(clock: _Clock, call: float, stream: float, n: int) -> tuple[float, float]:
+    """``flops`` and ``packing`` that fit the times of products and outer products best."""
+    times, rng = [], np.random.default_rng(0)
+    count = min(max(_TOGETHER // (NUMBER * n * n), 2), 64)
+    matrices = rng.standard_normal((count, n, n + 1))
+    for k in _WIDTHS:
+        # States come from memory, as the sweeps have left them; what is made of them stays in the cache.
+        states, v = rng.standard_normal((count, n + 1, k)), rng.standard_normal((n, k))
+        z, sums = np.empty((n, k)), np.empty((n, n + 1))
+
+        def products(states: Array = states, v: Array = v, z: Array = z) -> None:
+            for matrix, x in zip(matrices, states, strict=True):
+                np.matmul(matrix, x, out=z)
+                np.matmul(matrix[:, :-1].T, v, out=z)
+
+        def outer(states: Array = states, v: Array = v, sums: Array = sums) -> None:
+            for x in states:
+                np.matmul(v, x.T, out=sums)
+
+        times.append((clock(products) / (2 * count), clock(outer) / count))
+    return _fit(n, np.array(_WIDTHS), np.array(times), call, stream)
+
+
+def _fit(n: int, k: Array, times: Array, call: float, stream: float) -> tuple[float, float]:
+    """``flops`` and ``packing`` of the times (products, outer products), errors relative.
+
+    See :mod:`.machine` for the equations.
+    """
+    entries, product, outer = float(n * n), times[:, 0], times[:, 1]
+    operations = np.tile(2.0 * entries * k, 2)
+    packed = np.repeat([entries, 0.0], k.size)
+    known = np.concatenate([product - call, outer - call - NUMBER * entries / stream])
+    both = np.concatenate([product, outer])
+    inverse, packing = nnls(np.stack([operations, packed], axis=1) / both[:, None], known / both)[0]
+    # No faster than ten times what the products would have if they were all there is.
+    return float(1.0 / max(inverse, 0.1 * np.min(both / operations))), float(max(packing, 1e-12))
 
 
 def _elementwise(clock: _Clock, activation: Activation, call: float) -> tuple[float, float]:
     """``passing`` and ``sigma``: seconds for a number."""
     rng = np.random.default_rng(0)
-    a, b, out = (rng.standard_normal((256, 256)) for _ in range(3))
+    states, (b, out) = rng.standard_normal((64, 256, 128)), rng.standard_normal((2, 256, 128))
 
     def passes() -> None:
-        np.multiply(a, b, out=out)
-        np.add(out, a, out=out)
+        for a in states:
+            np.multiply(a, b, out=out)
+            np.add(out, b, out=out)
 
-    passing = clock(passes) / 2.0
-    sigma = clock(lambda: activation.value(a, out))
-    return tuple(max(t - call, 0.1 * t) / a.size for t in (passing, sigma))  # type: ignore[return-value]
+    passing = clock(passes) / (2 * len(states))
+    sigma = clock(lambda: activation.value(b, out))
+    return tuple(max(t - call, 0.1 * t) / b.size for t in (passing, sigma))  # type: ignore[return-value]
 
 
 def _messages(comm: MPI.Intracomm) -> tuple[float, float]:
@@ -159,10 +182,10 @@ def _messages(comm: MPI.Intracomm) -> tuple[float, float]:
     partner = comm.rank ^ 1
     partner = MPI.PROC_NULL if partner >= comm.size else partner
     found = []
-    for size, repeats in ((_SMALL, 2000), (_LARGE, 40)):
+    for size, repeats in ((_SMALL, 50), (_LARGE, 3)):
         out, back = np.zeros(size, dtype=np.uint8), np.zeros(size, dtype=np.uint8)
         best = np.inf
-        for _ in range(5):
+        for _ in range(60):
             comm.barrier()
             begun = time.perf_counter()
             for _ in range(repeats):

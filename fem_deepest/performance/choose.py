@@ -91,7 +91,7 @@ def layouts(
     if weights == "whole":
         return
     for slabs, data in factorisations(ranks):
-        if slabs > workload.most_slabs:
+        if slabs > workload.cells:
             continue
         seen = set()
         for k in [width] if width else WIDTHS:

@@ -25,12 +25,13 @@ from fem_deepest.performance.layout import Layout
 from fem_deepest.performance.machine import NUMBER, Placement
 from fem_deepest.performance.workload import Sweep
 
-_REDUCTIONS = 12  # sums over all ranks in an iteration beside those of the pairs
-_VECTORS = 30  # passes over vectors in an iteration beside those over the pairs
+_REDUCTIONS = 16  # sums over all ranks in an iteration
+_VECTORS = 50  # passes over vectors in an iteration beside those over the pairs
 _SOLVES = 3  # of the prior in an iteration: direction, norm of the gradient, its change
-_PAIRS = (
-    6  # vectors read for each pair: three in the products of the direction and of the push each
-)
+_ELIMINATION = 7  # passes over a vector in a solve
+_PAIRS = 9  # passes over vectors for each pair: seven in the direction, two in a push
+_STEPS = 100  # calls of a chunk in a cell there and back, beside those of the sweeps themselves
+_PRODUCT = 10  # passes of the product with the prior, and over the gradient
 
 
 @dataclass(frozen=True)
@@ -67,24 +68,34 @@ def gradient(layout: Layout, place: Placement) -> Cost:
 
 def iteration(layout: Layout, place: Placement) -> Cost:
     """An iteration of the quasi-Newton method with all its pairs, one gradient in it."""
-    memory, reductions = layout.workload.memory, _REDUCTIONS + 4
+    memory = layout.workload.memory
     sweep = Sweep(layout.workload, place.machine, _stream(layout, place))
     passes = sweep.vectors(layout.control, _VECTORS + _PAIRS * memory)
-    passes += _SOLVES * _prior(layout, sweep)
-    transfer = place.reduction(reductions)
+    transfer = place.reduction(_REDUCTIONS)
+    found = gradient(layout, place)
     if not layout.sharded:
-        return gradient(layout, place) + Cost(passes, 0.0, transfer)
-    passes *= place.slower(place.here)
-    # The prior is eliminated from slab to slab and substituted back.
-    hop = place.point(NUMBER * layout.parameters / max(layout.cells, 1), layout.data)
-    waiting = _SOLVES * 2 * (layout.slabs - 1) * hop
-    return gradient(layout, place) + Cost(passes, waiting, transfer)
+        return found + Cost(passes + _SOLVES * _eliminate(layout, sweep), 0.0, transfer)
+    found += Cost(passes * place.slower(place.here), 0.0, transfer)
+    solve = _solve(layout, place, sweep)
+    return found + Cost(_SOLVES * solve.compute, _SOLVES * solve.waiting, _SOLVES * solve.transfer)
+
+
+def _solve(layout: Layout, place: Placement, sweep: Sweep) -> Cost:
+    """A solve with the prior: recurrences through the slabs and back, a node in pieces."""
+    w, seconds = layout.workload, _eliminate(layout, sweep) * place.slower(place.here)
+    if layout.slabs == 1:
+        return Cost(seconds, 0.0, 0.0)
+    entries = ceil(w.rows / layout.data) * w.columns
+    pieces = traffic.pieces_of(layout, entries)
+    hop = place.point(NUMBER * entries / pieces, layout.data)
+    step = 0.5 * seconds / pieces + hop
+    return Cost(seconds, 2.0 * (layout.slabs - 1) * step, 2.0 * pieces * hop)
 
 
 def _sharded(layout: Layout, place: Placement) -> Cost:
     w, m = layout.workload, place.machine
     sweep, k, slabs = Sweep(w, m, place.stream), layout.width, layout.slabs
-    compute = layout.cells * (sweep.forward(k) + sweep.backward(k))
+    compute = layout.cells * (sweep.forward(k) + sweep.backward(k) + _STEPS * m.call)
     ends = sweep.enter(k) + sweep.leave(k) if slabs == 1 else max(sweep.enter(k), sweep.leave(k))
     compute += ends
     node = place.collective(NUMBER * w.node, layout.data)
@@ -96,15 +107,13 @@ def _sharded(layout: Layout, place: Placement) -> Cost:
     hop = place.point(NUMBER * w.neurons * k, layout.data) if slabs > 1 else 0.0
     transfer += 2.0 * hop
     hidden = m.overlap * min(compute, transfer)
-    # Steps of the pipeline: so many slabs are at work, each with all its data ranks.
-    steps = layout.chunks + slabs - 1
-    busy = [min(i + 1, slabs, layout.chunks, steps - i) for i in range(min(steps, 2 * slabs))]
-    full = min(slabs, layout.chunks)
-    slow = sum(place.slower(place.here * b / slabs) for b in busy)
-    slow += (steps - len(busy)) * place.slower(place.here * full / slabs)
+    # So many slabs are at work in a step of the pipeline, each with all its data ranks.
+    steps, full = layout.chunks + slabs - 1, min(slabs, layout.chunks)
+    slow = 2.0 * sum(place.slower(place.here * busy / slabs) for busy in range(1, full))
+    slow += (steps - 2 * (full - 1)) * place.slower(place.here * full / slabs)
     total = (compute + transfer - hidden) * slow
     work = layout.chunks * place.slower(place.here * full / slabs)
-    after = _after(layout, sweep) * place.slower(place.here)
+    after = sweep.vectors(layout.control, _PRODUCT) * place.slower(place.here)
     return Cost(
         compute * work + after,
         total - (compute + transfer - hidden) * work,
@@ -112,19 +121,12 @@ def _sharded(layout: Layout, place: Placement) -> Cost:
     )
 
 
-def _after(layout: Layout, sweep: Sweep) -> float:
-    """Product with the prior, and the passes over the own part of the gradient."""
-    return sweep.vectors(layout.control, 12)
-
-
-def _prior(layout: Layout, sweep: Sweep) -> float:
-    """A solve with the prior on the own part."""
+def _eliminate(layout: Layout, sweep: Sweep) -> float:
+    """The computation of a solve with the prior on the own part."""
     w = layout.workload
-    seconds = sweep.vectors(layout.control, 6)
-    if w.mixed:
-        nodes = layout.parameters / max(w.columns, 1)
-        seconds += 4.0 * w.columns * w.columns * nodes / sweep.machine.flops
-        seconds += 4.0 * w.rows * layout.parameters / sweep.machine.flops
+    seconds = sweep.vectors(layout.control, _ELIMINATION)
+    if w.mixed:  # to the modes of rows and columns and back
+        seconds += 4.0 * layout.parameters * (w.columns + w.rows) / sweep.machine.flops
     return seconds
 
 
@@ -143,7 +145,7 @@ def _whole(layout: Layout, place: Placement) -> Cost:
     compute += sweep.vectors(sums, 3 * own) + sweep.vectors(w.parameters, 4)
     compute *= place.slower(place.here)
     alone = Sweep(w, m, m.stream)
-    first = alone.vectors(w.parameters, 12)
+    first = alone.vectors(w.parameters, 20)
     if data == 1:
         return Cost(compute + first, 0.0, 0.0)
     roots, received = vars(traffic.trees(layout)).values()

@@ -32,11 +32,10 @@ class Layout:
     sharded: bool = True
 
     def __post_init__(self) -> None:
-        most = self.workload.most_slabs
-        if self.slabs > most:
+        if self.slabs > self.workload.cells:
             raise InputError(
-                f"{self.slabs} slabs were asked for of a depth of {most} cells on its coarsest level, "
-                "expected at least one cell in each; take fewer slabs or more cells"
+                f"{self.slabs} slabs were asked for of a depth of {self.workload.cells} cells, expected "
+                "at least one cell in each; take fewer slabs or more cells"
             )
         if self.slabs > 1 and not self.sharded:
             raise InputError(

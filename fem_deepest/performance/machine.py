@@ -1,12 +1,13 @@
 """A machine as the performance model sees it: a handful of rates of cores, nodes and network.
 
-A core multiplies matrices at ``flops`` and reads a matrix from memory at ``stream``, so that the product
-of a matrix (r, c) with ``k`` samples takes
+A core multiplies matrices at ``flops``. The product of a matrix (r, c) with ``k`` samples, and the sum of
+``k`` outer products, take
 
-    call + 2 r c k / flops + 8 r c / stream,
+    call + 2 r c k / flops + r c max(packing, 8 / stream),    call + 2 r c k / flops + 8 r c / stream:
 
-slow where ``k`` is small. All ranks of a node share ``node_stream`` and, to other nodes, ``node_link``;
-ranks beyond the cores share these.
+both slow where ``k`` is small, since the matrix is brought into the order of the kernel, or written. All
+ranks of a node share ``node_stream`` and, to other nodes, ``node_link``; ranks beyond the cores share
+these.
 """
 
 from __future__ import annotations
@@ -38,6 +39,9 @@ class Machine(Section):
     flops: Positive = Field(description="speed of a core in wide products of matrices, 1/s")
     stream: Positive = Field(description="speed at which a core reads memory, bytes/s")
     node_stream: Positive = Field(description="the same for all cores of a node together")
+    packing: Positive = Field(
+        description="an entry of a matrix before it is multiplied, s, see above"
+    )
     call: Positive = Field(description="start of an operation on arrays, s")
     passing: Positive = Field(description="a sum or product of a number in the cache, s")
     sigma: Positive = Field(description="the activation of a number, s")
@@ -53,9 +57,13 @@ class Machine(Section):
     )
 
     def product(self, rows: int, columns: int, width: float, stream: float) -> float:
-        """Seconds of a product of a matrix with ``width`` samples, or of their outer product."""
-        size = rows * columns
-        return self.call + 2.0 * size * width / self.flops + NUMBER * size / stream
+        """Seconds of a product of a matrix with ``width`` samples."""
+        entry = max(self.packing, NUMBER / stream)
+        return self.call + rows * columns * (2.0 * width / self.flops + entry)
+
+    def outer(self, rows: int, columns: int, width: float, stream: float) -> float:
+        """Seconds of a sum of ``width`` outer products."""
+        return self.call + rows * columns * (2.0 * width / self.flops + NUMBER / stream)
 
     def passes(self, numbers: float, count: float) -> float:
         """Seconds of ``count`` sums or products of arrays in the cache."""
@@ -165,4 +173,13 @@ def node(source: str | Path | Mapping[str, Any] | Machine, known: Mapping[str, M
             f"--node got '{source}', expected 'this', one of {', '.join(known)}, or a TOML file of a node "
             "(fem-deepest plan --save writes one)"
         )
-    return validate(Machine, read(source))
+    values, fields = read(source), Machine.model_fields
+    missing = [key for key, field in fields.items() if field.is_required() and key not in values]
+    filled = {key: "" if fields[key].annotation is str else 1 for key in missing}
+    machine = validate(Machine, filled | values)  # says first which keys there are not
+    if missing:
+        raise InputError(
+            f"the node {source} lacks {', '.join(missing)}; give all constants (fem-deepest plan --save "
+            "writes a file to begin with)"
+        )
+    return machine

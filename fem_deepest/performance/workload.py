@@ -35,7 +35,6 @@ class Workload:
         forced: Whether there are forcings in depth.
         mixed: Whether the prior smooths along the neuron index (``ell > 0``).
         memory: Pairs of the quasi-Newton method.
-        coarsest: Cells of the coarsest level, which the same grid has to serve; 0: there is one level.
     """
 
     cells: int
@@ -53,7 +52,6 @@ class Workload:
     forced: bool = False
     mixed: bool = False
     memory: int = 20
-    coarsest: int = 0
 
     @classmethod
     def of(
@@ -65,7 +63,6 @@ class Workload:
         initial: bool = False,
         forced: bool = False,
         mixed: bool = False,
-        coarsest: int = 0,
     ) -> Self:
         """The workload of a network on so many samples. Not collective."""
         rows, columns = network.coupling.shape
@@ -85,22 +82,11 @@ class Workload:
             forced=forced,
             mixed=mixed,
             memory=memory,
-            coarsest=coarsest,
         )
 
     def with_sizes(self, *, cells: int | None = None, samples: int | None = None) -> Self:
-        """The same with another depth of one level, or with other samples."""
-        return replace(
-            self,
-            cells=cells or self.cells,
-            coarsest=0 if cells else self.coarsest,
-            samples=samples or self.samples,
-        )
-
-    @property
-    def most_slabs(self) -> int:
-        """Slabs that there can be."""
-        return self.coarsest or self.cells
+        """The same with another depth, or with other samples."""
+        return replace(self, cells=cells or self.cells, samples=samples or self.samples)
 
     @property
     def node(self) -> int:
@@ -176,7 +162,7 @@ class Sweep:
         """The same cell and samples backward: for each stage two products and the sums."""
         w, m = self.workload, self.machine
         numbers, s = w.neurons * width, w.scheme.stages
-        seconds = (2 * s + _implicit(w) * TURNS) * self._product(width)
+        seconds = (s + _implicit(w) * TURNS) * self._product(width) + s * self._outer(width)
         sums = 2 * _entries(w.scheme.a) + 5 * s + 5 * _implicit(w) * TURNS + 3 * s * w.forced
         seconds += m.passes(numbers, sums) + self.vectors(w.node, 3 * s)
         return seconds + NUMBER * w.stored * width / self.stream
@@ -193,7 +179,9 @@ class Sweep:
         """The derivative of backward along it: two products for each stage, of the exact one four."""
         w, m = self.workload, self.machine
         numbers, s = w.neurons * width, w.scheme.stages
-        seconds = ((4 if exact else 2) * s + _implicit(w) * TURNS) * self._product(width)
+        each = 2 if exact else 1
+        seconds = (each * s + _implicit(w) * TURNS) * self._product(width)
+        seconds += each * s * self._outer(width)
         sums = 2 * _entries(w.scheme.a) + (14 if exact else 7) * s + 5 * _implicit(w) * TURNS
         seconds += m.passes(numbers, sums) + self.vectors(w.node, 6 * s)
         return seconds + 2.0 * NUMBER * w.stored * width / self.stream
@@ -221,6 +209,12 @@ class Sweep:
         if w.products:
             return self._matmul(w.rows, w.columns, width)
         return m.passes(w.neurons * width, 2 * w.columns)
+
+    def _outer(self, width: float) -> float:
+        w = self.workload
+        if not w.products:
+            return self._product(width)
+        return self.machine.outer(w.rows, w.columns, width, self.stream)
 
     def _matmul(self, rows: int, columns: int, width: float) -> float:
         return self.machine.product(rows, columns, width, self.stream)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from mpi4py import MPI
 
@@ -12,6 +11,7 @@ from fem_deepest.configuration.train import Config
 from fem_deepest.errors import InputError
 from fem_deepest.network.network import Network
 from fem_deepest.runs import memory_estimate
+from fem_deepest.runs.auto_grid import choose
 
 # Bytes of parameters from which on several ranks share them. A sweep takes some sixteen times as many of
 # whole weights on every rank, see `memory_estimate`: a gigabyte.
@@ -40,10 +40,6 @@ class Layout:
     def weights(self) -> str:
         """What every rank has of them: "whole" or "sharded"."""
         return "sharded" if self.sharded else "whole"
-
-    def to_dict(self) -> dict[str, Any]:
-        """For ``run.json``."""
-        return {"weights": self.weights, "chunk": self.chunk if self.sharded else None}
 
 
 def make_layout(
@@ -104,8 +100,9 @@ def make_layout(
     if not wanted:
         return Layout(1, ranks, False, 0, large)
     if shape is None:
-        shape = (1, ranks)
-    return Layout(shape[0], shape[1], True, section.chunk, large)
+        best = choose(finest, config, samples, comm).layout
+        shape = best.slabs, best.data
+    return Layout(*shape, True, section.chunk, large)
 
 
 def lacking(config: Config) -> str | None:

@@ -9,8 +9,7 @@ stages at ``S`` distinct places, ``N`` neurons, ``K`` samples, and ``m`` pairs o
   products, and the sums of parts of its samples: ``p + 15 S q``;
 * every rank has the states of a tile: ``n s (2 N + 1)`` for each of its samples.
 
-Of sharded weights, on ``P_t x P_d`` ranks, a rank has its part of the controls, the weights of a few cells
-while it goes through them, and the states of its slab for the samples in flight, at most ``P_t`` chunks.
+For sharded weights see :mod:`fem_deepest.performance.memory`.
 
 The two fifteens are fitted to two peaks, of 256 neurons in 16 layers with model errors and without, which
 they meet to about a tenth by construction; elsewhere the estimate is rough.
@@ -33,8 +32,8 @@ from fem_deepest.spaces import Resolution
 NUMBER = 8  # bytes
 _CONTROLS = 15  # of a solver, beside the pairs of its memory
 _STAGES = 15  # arrays of the weight field at the stages
-_CELLS = 15  # weights of a cell while a sweep goes through sharded ones
 _NODE = 1000  # bytes of a node of the index
+_MEND = "fewer neurons or cells, less memory of the solver, or another network.coupling than '{}'"
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -60,38 +59,6 @@ def needed(network: Network, config: Config, samples: int, ranks: int = 1) -> in
     stages = _STAGES * len(scheme.abscissae) * math.prod(shapes.theta)
     tile = n * scheme.stages * (2 * neurons + 1) * min(TILE, -(-samples // ranks))
     return NUMBER * (controls + ranks * (shapes.size + stages + tile))
-
-
-def needed_by_a_rank(
-    network: Network, config: Config, samples: int, shape: tuple[int, int], chunk: int = 0
-) -> int:
-    """Bytes that a training with sharded weights takes on the rank with most of it.
-
-    Args:
-        network: The network; nothing of the size of its parameters is made here.
-        config: Configuration.
-        samples: ``K``.
-        shape: Slabs of the depth x ranks over the samples.
-        chunk: Samples that go through a slab together; 0: a tile.
-
-    Not collective.
-    """
-    slabs, width = shape
-    (nodes, rows, columns), section = network.shapes.theta, config.action
-    cells, own = -(-(nodes - 1) // slabs), -(-samples // width)
-    neurons = network.index.neurons
-    ends = max(math.prod(network.shapes.readout), math.prod(network.shapes.lift))
-    if slabs == 1:
-        ends = math.prod(network.shapes.readout) + math.prod(network.shapes.lift)
-    control = (cells + 1) * -(-rows // width) * columns + -(-ends // width)
-    if math.isfinite(section.R_f):
-        control += cells * neurons * own
-    if math.isfinite(section.R_0):
-        control += neurons * own
-    gathered = _CELLS * len(network.scheme.abscissae) * rows * columns + ends
-    flying = min(own, slabs * (chunk or TILE))
-    states = (cells * network.scheme.stages + 1) * (2 * neurons + 1) * flying
-    return NUMBER * (_controls(config) * control + gathered + states)
 
 
 def _controls(config: Config) -> int:
@@ -167,14 +134,8 @@ def require_index(config: Config, level: Resolution, comm: MPI.Intracomm) -> Non
     )
 
 
-def require(
-    network: Network,
-    config: Config,
-    samples: int,
-    comm: MPI.Intracomm,
-    sharded: tuple[int, int] | None = None,
-) -> None:
-    """Refuse a network that does not fit into memory.
+def require(network: Network, config: Config, samples: int, comm: MPI.Intracomm) -> None:
+    """Refuse a network that does not fit into memory, every rank having all of its weights.
 
     Every host must have what the ranks on it need; it is assumed to be the same on every rank.
 
@@ -183,51 +144,59 @@ def require(
         config: Configuration.
         samples: ``K`` of all ranks.
         comm: All ranks.
-        sharded: Slabs x ranks over the samples of sharded weights; none: every rank has all weights.
 
     Raises:
         InputError: It is too large, with the numbers.
 
     Collective on ``comm``.
     """
+    mend = _MEND.format(config.network.coupling)
+    if network.index.comm is None and comm.size > 1:
+        mend = f"parallel.weights = 'sharded', or {mend}"
+    _require(network, config, samples, _total(network, config, samples, comm), mend, comm)
+
+
+def require_sharded(
+    network: Network, config: Config, samples: int, comm: MPI.Intracomm, grid: str, need: float
+) -> None:
+    """Refuse a network that does not fit with sharded weights. As :func:`require`.
+
+    Args:
+        network: The network.
+        config: Configuration.
+        samples: ``K`` of all ranks.
+        comm: All ranks.
+        grid: Name of the process grid.
+        need: Bytes of a rank.
+    """
+    mend = _MEND.format(config.network.coupling)
+    mend = f"more ranks or another parallel.grid than {grid}, or {mend}"
+    _require(network, config, samples, comm.size * int(need), mend, comm)
+
+
+def _require(
+    network: Network, config: Config, samples: int, total: int, mend: str, comm: MPI.Intracomm
+) -> None:
     rows, columns = network.coupling.shape
     weights = f"{network.depth.cells + 1} x {rows} x {columns} of the weights"
-    mend = (
-        "take fewer neurons or cells, less memory of the solver, or another network.coupling than "
-        f"'{config.network.coupling}'"
-    )
-    if sharded is not None:
-        mend = f"take more ranks or another parallel.grid than {sharded[0]}x{sharded[1]}, or {mend[5:]}"
-    elif network.index.comm is None and comm.size > 1:
-        mend = f"take parallel.weights = 'sharded', or {mend[5:]}"
     _compare(
         f"training {network.shapes.size:,} parameters ({weights}) with "
         f"{network.index.neurons} neurons, {samples} samples and solve.memory = "
         f"{config.solve.memory} needs",
-        _total(network, config, samples, comm, sharded),
-        mend,
+        total,
+        f"take {mend}",
         comm,
     )
 
 
 def fits(network: Network, config: Config, samples: int, comm: MPI.Intracomm) -> bool:
     """Whether every host has what the ranks on it need with whole weights. As :func:`require`."""
-    need, have, _ = _scarcest(_total(network, config, samples, comm, None), comm)
+    need, have, _ = _scarcest(_total(network, config, samples, comm), comm)
     return need <= have
 
 
-def _total(
-    network: Network,
-    config: Config,
-    samples: int,
-    comm: MPI.Intracomm,
-    sharded: tuple[int, int] | None,
-) -> int:
-    """Bytes on all ranks."""
-    if sharded is not None:
-        return comm.size * needed_by_a_rank(
-            network, config, samples, sharded, config.parallel.chunk
-        )
+def _total(network: Network, config: Config, samples: int, comm: MPI.Intracomm) -> int:
+    """Bytes of whole weights on all ranks."""
     if network.index.comm is not None:  # each rank has its neurons and all samples
         return comm.size * needed(network, config, samples)
     return needed(network, config, samples, comm.size)

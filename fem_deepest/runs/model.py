@@ -153,9 +153,10 @@ class Model:
         classes, (inputs, outputs) = scaling["classes"], scaling["sizes"]
         if config.network.depth_mesh is not None:  # the file may be gone
             level = Resolution(tuple(scaling["depth"]), level.index)
+        network = make_network(config, inputs, outputs, level, scaling.get("index"))
         return cls(
-            make_network(config, inputs, outputs, level, scaling.get("index")),
-            flat,
+            network,
+            flat[: network.shapes.size].copy(),  # without the forcings
             Standardiser.from_dict(scaling["inputs"]),
             Standardiser.from_dict(scaling["targets"]),
             None if classes is None else tuple(classes),

@@ -16,6 +16,7 @@ from fem_deepest.configuration.data import Data
 from fem_deepest.configuration.train import Config, load
 from fem_deepest.data import DataSet, Samples
 from fem_deepest.data.deal import Deal
+from fem_deepest.data.inputs import LARGE
 from fem_deepest.data.opening import data_bytes
 from fem_deepest.data.opening import open_data as open_source
 from fem_deepest.errors import InputError
@@ -27,7 +28,6 @@ from fem_deepest.runs.model import Model
 from fem_deepest.spaces import ProcessGrid
 from fem_deepest.spaces.tasks import on_root
 
-_LARGE = 2**28  # bytes of data that are read in parts by themselves
 _PART = 8  # of the memory that a rank may take, one of which is for data
 
 EXIT_CODES = {"converged": 0, "not_converged": 3, "failed": 4, "interrupted": 130}
@@ -160,7 +160,7 @@ def open_data(
     section = config.data
     sizes = section.name, section.samples, section.features, section.outputs, section.path
     if not section.stream or (
-        section.stream == "auto" and on_root(lambda: data_bytes(*sizes), comm) < _LARGE
+        section.stream == "auto" and on_root(lambda: data_bytes(*sizes), comm) < LARGE
     ):
         return load_data(config)
     source = open_source(**_chosen(section), comm=comm)

@@ -10,8 +10,13 @@ from mpi4py import MPI
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.dealt import DealtAction
 from fem_deepest.action.slab.action import SlabAction
+from fem_deepest.action.slab.traffic import Traffic
 from fem_deepest.data import DataSet, Samples
+from fem_deepest.network.network import TILE, Network
+from fem_deepest.performance.memory import bytes_of_rank
+from fem_deepest.performance.traffic import total
 from fem_deepest.runs import memory_estimate
+from fem_deepest.runs.auto_grid import planned
 from fem_deepest.runs.layout import Layout, make_layout
 from fem_deepest.runs.model import Model, Problem
 from fem_deepest.spaces import ProcessGrid, Resolution
@@ -61,8 +66,7 @@ class Training:
         if not layout.sharded:
             return problem.action(level, self.grid)
         grid = self._grid(level)
-        network = problem.network(level, grid)
-        self._require(level)
+        network = self._require(level)
         loss, inputs, targets = problem.samples()
         return SlabAction(
             grid, network, loss, inputs, targets, chunk=layout.chunk or None, **problem.strengths()
@@ -100,6 +104,23 @@ class Training:
             metrics[f"{part}_{name}"] = score
         return metrics, model
 
+    def traffic(self, action: SlabAction, sent: Traffic) -> dict[str, int]:
+        """Messages and bytes of a gradient, over all ranks, as counted and as the model has them.
+
+        Args:
+            action: The action.
+            sent: What this rank has sent.
+        """
+        model = total(
+            planned(action.network, self.problem.config, action.samples, action.grid, action.chunk)
+        )
+        return {
+            "messages": self.comm.allreduce(sent.messages),
+            "bytes": self.comm.allreduce(sent.bytes),
+            "model_messages": model.messages,
+            "model_bytes": model.bytes,
+        }
+
     def _score(
         self, action: SlabAction, u: PETSc.Vec, data: DataSet | Samples
     ) -> tuple[str, float]:
@@ -126,12 +147,16 @@ class Training:
             self._grids[slabs] = ProcessGrid.create(self.comm, depth=slabs)
         return self._grids[slabs]
 
-    def _require(self, level: Resolution) -> None:
+    def _require(self, level: Resolution) -> Network:
+        """The network of a level with sharded weights, if it fits."""
         grid, problem = self._grid(level), self.problem
+        config, samples = problem.config, problem.train.samples
         network = problem.network(level, grid)
-        memory_estimate.require(
-            network, problem.config, problem.train.samples, self.comm, sharded=grid.shape
+        dealt = planned(network, config, samples, grid, self.layout.chunk or TILE)
+        memory_estimate.require_sharded(
+            network, config, samples, self.comm, dealt.name, bytes_of_rank(dealt)
         )
+        return network
 
 
 def fitting(cells: int, slabs: int) -> int:

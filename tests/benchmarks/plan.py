@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,11 @@ def measure(grid: str, quick: bool, seconds: float) -> dict[str, Any] | None:
             begun = clock()
             action.gradient(u, g)
             times["gradient"].append(clock() - begun)
-        memory, v, stamps = LimitedMemory(action.metric, MEMORY), u.copy(), list[tuple[float, int]]()
+        memory, v, stamps = (
+            LimitedMemory(action.metric, MEMORY),
+            u.copy(),
+            list[tuple[float, int]](),
+        )
         minimise(
             action,
             v,
@@ -99,9 +104,7 @@ def measure(grid: str, quick: bool, seconds: float) -> dict[str, Any] | None:
             monitor=lambda _, s=stamps: s.append((clock(), action.evaluations)),
         )
         # Steps with a full memory and one gradient.
-        steps = [
-            b[0] - a[0] for a, b in zip(stamps, stamps[1:], strict=False) if b[1] == a[1] + 1
-        ]
+        steps = [b[0] - a[0] for a, b in pairwise(stamps) if b[1] == a[1] + 1]
         times["iteration"].append(min(steps[-3:], default=np.nan))
         v.destroy()
     counted = sum(comm.allgather(action.traffic.bytes)) if grid != "whole" else -1
@@ -129,7 +132,7 @@ def main() -> int:
     options = parser.parse_args()
     root = MPI.COMM_WORLD.rank == 0
     if options.calibrate:
-        machine = calibration.measure()
+        machine = calibration.measure(neurons=64 if options.quick else NEURONS)
         if root:
             calibration.save(machine, options.calibrate)
         return 0

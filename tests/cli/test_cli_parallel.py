@@ -107,7 +107,11 @@ def test_the_result_does_not_depend_on_the_grid(folder, whole, grid):
     same(whole, folder / grid)
     values = record(folder / grid)
     assert (values["grid"], values["parallel"]["weights"]) == (grid, "sharded")
-    assert values["parallel"]["chunk"] >= 1
+    assert len([stage for stage in values["stages"] if "traffic" in stage]) == 2
+    for stage in values["stages"][:2]:
+        sent = stage["traffic"]
+        assert (sent["messages"], sent["bytes"]) == (sent["model_messages"], sent["model_bytes"])
+        assert (sent["bytes"] > 0) == (grid != "1x1")
 
 
 def test_a_run_goes_on_with_other_grids_and_then_with_whole_weights(folder, whole):

@@ -8,6 +8,7 @@ from mpi4py import MPI
 
 from fem_deepest._petsc import PETSc  # noqa: F401
 from fem_deepest.action.slab.action import SlabAction
+from fem_deepest.configuration.train import load
 from fem_deepest.network.activation import activation
 from fem_deepest.network.loss import CrossEntropy
 from fem_deepest.network.network import Network
@@ -15,7 +16,9 @@ from fem_deepest.network.scheme import scheme
 from fem_deepest.performance import traffic
 from fem_deepest.performance.layout import Layout, factorisations
 from fem_deepest.performance.workload import Workload
-from fem_deepest.spaces import DepthMesh, NeuronSpace, ProcessGrid
+from fem_deepest.runs.auto_grid import choose, host, make_workload
+from fem_deepest.runs.network import make_network
+from fem_deepest.spaces import DepthMesh, NeuronSpace, ProcessGrid, Resolution
 
 COMM = MPI.COMM_WORLD
 
@@ -66,3 +69,24 @@ def test_counters_of_evaluations_are_the_model(
                 for after, then in zip((tally.messages, tally.bytes), before, strict=True)
             ]
             assert sent == [volume(layout).messages, volume(layout).bytes]
+
+
+def test_the_automatic_grid_is_the_same_on_every_rank_and_of_this_host() -> None:
+    config = load(
+        {
+            "data": {"name": "donut"},
+            "network": {"neurons": 5, "cells": 4},
+            "solve": {"levels": [4]},
+            "parallel": {"chunk": 7},
+        }
+    )
+    network = make_network(config, 2, 2, Resolution(4))
+    found = choose(network, config, 100, COMM)
+    assert COMM.allgather(found) == [found] * COMM.size
+    assert (found.layout.ranks, found.layout.sharded, found.fits) == (COMM.size, True, True)
+    assert found.layout == Layout.of_width(
+        make_workload(network, config, 100), found.layout.slabs, found.layout.data, 7
+    )
+    machine = host(COMM)
+    assert machine.nodes == 1
+    assert 0 < machine.memory < 2**62

@@ -9,7 +9,9 @@ import pytest
 
 from fem_deepest.configuration.train import Config, load
 from fem_deepest.errors import InputError
-from fem_deepest.runs import layout, memory_estimate
+from fem_deepest.performance.choose import estimates
+from fem_deepest.performance.presets import PRESETS
+from fem_deepest.runs import auto_grid, layout, memory_estimate
 from fem_deepest.runs.layout import Layout, make_layout
 from fem_deepest.runs.network import make_network
 from fem_deepest.spaces import Resolution
@@ -34,6 +36,7 @@ def laid_out(ranks: int, settled: Config) -> Layout:
 @pytest.fixture(autouse=True)
 def roomy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory_estimate, "fits", lambda *_: True)
+    monkeypatch.setattr(auto_grid, "host", lambda _: PRESETS["xeon"])
 
 
 @pytest.mark.parametrize(
@@ -54,6 +57,20 @@ def test_few_weights_are_whole_in_one_slab(
     found = laid_out(ranks, config(parallel))
     assert (found.slabs, found.data, found.weights) == (slabs, data, weights)
     assert not found.large
+
+
+def test_an_automatic_grid_of_sharded_weights_is_the_fastest_of_the_model() -> None:
+    settled = config({"weights": "sharded"})
+    found = laid_out(6, settled)
+    network = make_network(settled, 2, 2, Resolution(8))
+    workload = auto_grid.make_workload(network, settled, 100)
+    times = {
+        e.layout.slabs: e.iteration.seconds
+        for e in estimates(workload, PRESETS["xeon"], 6, weights="sharded")
+    }
+    assert set(times) == {1, 2, 3, 6}
+    assert times[found.slabs] == min(times.values())
+    assert found.slabs * found.data == 6
 
 
 def test_many_weights_are_sharded_on_several_ranks() -> None:

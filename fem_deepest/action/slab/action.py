@@ -12,6 +12,7 @@ from fem_deepest._petsc import PETSc
 from fem_deepest.action.network.action import Parts
 from fem_deepest.action.network.ends import SCALARS, Ends, check_scalings
 from fem_deepest.action.slab.batch import Batch, Source
+from fem_deepest.action.slab.chunk import choose_chunk
 from fem_deepest.action.slab.evaluation import Evaluation, no_forcing
 from fem_deepest.action.slab.prior import SlabPrior
 from fem_deepest.action.slab.traffic import Traffic
@@ -86,7 +87,7 @@ class SlabAction:
         self.grid, self.network, self.loss = grid, network, loss
         self.model_precision, self.input_precision = model_precision, input_precision
         self.slabs = Slabs(grid, network.depth.cells)
-        self.chunk = chunk or 256
+        self.chunk = chunk or choose_chunk(network, self.slabs, self.samples)
         self.batch = Batch.deal(self.slabs, inputs, targets, self.chunk)
         self.space = SlabSpace(
             grid,
