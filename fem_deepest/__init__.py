@@ -27,12 +27,15 @@ except ImportError as error:
         sys.exit(f"fem-deepest: {_message}")
     raise ImportError(_message) from None
 
+from fem_deepest import _ranks
 from fem_deepest.configuration.anneal import AnnealConfig
 from fem_deepest.runs.anneal import Annealed
 from fem_deepest.cli.anneal import anneal
 from fem_deepest.cli.export import export
 from fem_deepest.cli.flow import flow
+from fem_deepest.cli.generate import GeneratedFile, generate
 from fem_deepest.cli.info import info
+from fem_deepest.cli.plan import plan
 from fem_deepest.cli.plot import plot
 from fem_deepest.cli.predict import predict
 from fem_deepest.cli.sample import sample_posterior
@@ -54,8 +57,11 @@ from fem_deepest.runs.annealed_flow import AnnealedFlowed
 from fem_deepest.runs.contour import Contoured
 from fem_deepest.runs.sample import Sampled
 from fem_deepest.runs.flow import Flowed
+from fem_deepest.runs.plan import Plan
 from fem_deepest.runs.train import Run
 from fem_deepest.studies.run import StudyRun
+
+_ranks.install()  # an exception on one rank ends all of them
 
 __all__ = [
     "AnnealConfig",
@@ -68,10 +74,12 @@ __all__ = [
     "FemDeepestError",
     "FlowConfig",
     "Flowed",
+    "GeneratedFile",
     "InputError",
     "NetworkAnnealConfig",
     "NotConverged",
     "NumericalFailure",
+    "Plan",
     "PosteriorConfig",
     "Run",
     "SampleConfig",
@@ -80,8 +88,10 @@ __all__ = [
     "anneal",
     "export",
     "flow",
+    "generate",
     "info",
     "load",
+    "plan",
     "plot",
     "predict",
     "sample_posterior",

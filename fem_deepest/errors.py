@@ -28,6 +28,6 @@ class NumericalFailure(FemDeepestError):
 
 
 class Interrupted(FemDeepestError):
-    """The run was asked to stop (Ctrl-C, SIGTERM); a checkpoint was written."""
+    """The run was asked to stop (Ctrl-C, or a signal of a batch system); a checkpoint was written."""
 
     exit_code = 130

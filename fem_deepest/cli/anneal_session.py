@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from fem_deepest.cli.anneal_report import entry, summary, tell
-from fem_deepest.cli.interrupt import Interrupt
+from fem_deepest.cli.interrupt import SharedInterrupt
 from fem_deepest.cli.levels import draw_levels, write_tables
 from fem_deepest.cli.progress import Reporter, Silent
 from fem_deepest.cli.record import write_run
 from fem_deepest.configuration.anneal import AnnealConfig
 from fem_deepest.configuration.network_anneal import NetworkAnnealConfig
 from fem_deepest.errors import InputError, Interrupted, NumericalFailure
-from fem_deepest.io.batches import read_batch, write_batch
+from fem_deepest.io.batches import read_batch, settle_batch, write_batch
 from fem_deepest.io.rundir import RunDirectory, jsonable, write_text
 from fem_deepest.io.search import check_signature
 from fem_deepest.runs.anneal import Annealed
@@ -40,7 +40,7 @@ class AnnealSession:
         self.config, self.search, self.directory = config, search, directory
         self.comm = directory.comm
         self.reporter: Reporter = reporter if self.comm.rank == 0 else Silent()
-        self.interrupt = Interrupt()
+        self.interrupt = SharedInterrupt(self.comm)
         self.failure = self.unwritten = ""
         self.batches = directory.path / "batches"
 
@@ -63,7 +63,8 @@ class AnnealSession:
                 self._climb(batch)
                 if self.interrupt.asked or self.failure or self.unwritten:
                     break
-        return self._finish(begun)
+            self.interrupt.meet()
+            return self._finish(begun)
 
     def _open(self, resume: bool) -> None:
         """Make place for the batches. Rank 0 alone."""
@@ -79,14 +80,19 @@ class AnnealSession:
 
     def _kept(self, begun: list[Batch]) -> list[Batch]:
         """What is kept of the batches of this rank. Collective: all ranks refuse, or none."""
-        problem = ""
+        problem, told = "", list[str]()
         try:
-            begun = [read_batch(self.batches, int(b.numbers[0])) or b for b in begun]
+            for k, first in enumerate(int(b.numbers[0]) for b in begun):
+                told.append(settle_batch(self.batches, first))
+                begun[k] = read_batch(self.batches, first) or begun[k]
         except InputError as error:
             problem = str(error)
-        problem = next(filter(None, self.comm.allgather(problem)), "")
+        found = self.comm.allgather((problem, told))
+        problem = next((refused for refused, _ in found if refused), "")
         if problem:
             raise InputError(problem)
+        for sentence in (s for _, told in found for s in told if s):
+            self.reporter.note(sentence)
         return begun
 
     def _climb(self, batch: Batch) -> None:

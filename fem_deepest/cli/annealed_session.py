@@ -67,7 +67,11 @@ class AnnealedSession:
 
     def run(self, *, resume: bool, force: bool) -> AnnealedFlowed:
         """Flow from the start or the checkpoint to an end of any kind; see :func:`fem_deepest.flow`."""
-        meta = find(self.directory.checkpoint, self._signature(), self.comm) if resume else None
+        meta = (
+            find(self.directory.checkpoint, self._signature(), self.comm, self.reporter.note)
+            if resume
+            else None
+        )
         first = self.setup.start(self.numbers)
         self._ready(first)
         starts: Array | FlowState = first
@@ -84,20 +88,20 @@ class AnnealedSession:
         self._write("interrupted", {})
         if not meta:
             self.record.first(self.first)
-        found, status = None, "failed"
-        try:
-            with self.interrupt:
+        with self.interrupt:  # to the end: a signal must not end what writes the results
+            found, status = None, "failed"
+            try:
                 found = self._search(starts, meta)
-            self.record.flush()
-        except Interrupted:
-            status = "interrupted"
-            self._save()
-            self.reporter.note(
-                f"Interrupted; the checkpoint is in {self.directory.path}, go on with --resume."
-            )
-        except NumericalFailure as error:
-            self.reporter.note(f"Numerical failure: {error}; the last checkpoint is kept.")
-        return self._finish(found, status)
+                self.record.flush()
+            except Interrupted:
+                status = "interrupted"
+                self._save()
+                self.reporter.note(
+                    f"Interrupted; the checkpoint is in {self.directory.path}, go on with --resume."
+                )
+            except NumericalFailure as error:
+                self.reporter.note(f"Numerical failure: {error}; the last checkpoint is kept.")
+            return self._finish(found, status)
 
     def _search(self, starts: Array | FlowState, meta: dict[str, Any] | None) -> Found:
         """Noise and descent: by columns of their own, or by replicas that exchange temperatures."""
@@ -175,7 +179,7 @@ class AnnealedSession:
         meta = {
             "signature": self._signature(),
             "exchange": getattr(self.flow, "exchange", None),
-            "rows": self.directory.rows,
+            "rows": self.directory.sync(),
             "seconds": self._seconds(),
         }
         names, dealt = self.setup.names, self.setup.dealt

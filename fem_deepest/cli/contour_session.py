@@ -56,7 +56,11 @@ class ContourSession:
 
     def run(self, *, resume: bool, force: bool) -> Contoured:
         """Flow from the start or the checkpoint to an end of any kind; see :func:`fem_deepest.flow`."""
-        meta = find(self.directory.checkpoint, self._signature(), self.comm) if resume else None
+        meta = (
+            find(self.directory.checkpoint, self._signature(), self.comm, self.reporter.note)
+            if resume
+            else None
+        )
         state = None
         if meta:
             state = load_flow(self.directory.checkpoint, meta, self.names, self.problem.samples)
@@ -70,23 +74,23 @@ class ContourSession:
         self._write("interrupted", {})
         status, end = "failed", lowest(self.flow.U, self.flow.energies)
         metrics: dict[str, float] = {}
-        try:
-            with self.interrupt:
+        with self.interrupt:  # to the end: a signal must not end what writes the results
+            try:
                 self._record(self.flow)
                 while self.flow.step < self.steps:
                     self.flow.advance()
                     self._record(self.flow)
-            status, end, metrics = self._descend()
-        except Interrupted:
-            status = "interrupted"
-            self._save()
-            self.reporter.note(
-                f"Interrupted at step {self.flow.step}; the checkpoint is in {self.directory.path}, go "
-                "on with --resume."
-            )
-        except NumericalFailure as error:
-            self.reporter.note(f"Numerical failure: {error}; the last checkpoint is kept.")
-        return self._finish(status, end, metrics)
+                status, end, metrics = self._descend()
+            except Interrupted:
+                status = "interrupted"
+                self._save()
+                self.reporter.note(
+                    f"Interrupted at step {self.flow.step}; the checkpoint is in "
+                    f"{self.directory.path}, go on with --resume."
+                )
+            except NumericalFailure as error:
+                self.reporter.note(f"Numerical failure: {error}; the last checkpoint is kept.")
+            return self._finish(status, end, metrics)
 
     # Steps --------------------------------------------------------------------------------------
 
@@ -150,7 +154,7 @@ class ContourSession:
             "signature": self._signature(),
             "frame": self.frame,
             "row": self.row,
-            "rows": self.directory.rows,
+            "rows": self.directory.sync(),
             "seconds": self._seconds(),
         }
         save_flow(self.directory.checkpoint, self.flow.state, self.names, meta, self.comm, False)

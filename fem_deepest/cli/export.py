@@ -16,7 +16,7 @@ from fem_deepest.io.rundir import RunDirectory
 from fem_deepest.runs.model import Model
 from fem_deepest.runs.ordinary import ordinary
 from fem_deepest.runs.resampled import resampled
-from fem_deepest.runs.train import Run, load_data
+from fem_deepest.runs.train import Run, open_data
 
 Files = list[tuple[Path, bytes]]
 
@@ -109,7 +109,7 @@ def export(
 
 def _scores(model: Model, run: Run) -> dict[str, float]:
     try:
-        train, test = load_data(run.config)
+        train, test = open_data(run.config, MPI.COMM_SELF)
     except InputError:
         return {}
     found = {}

@@ -63,7 +63,7 @@ class FlowSession:
         self.steps = steps_to(self.dt, self.T)
         u, start, meta = None, 0, None
         if resume:
-            meta = find(self.directory.checkpoint, self._signature(), self.comm)
+            meta = find(self.directory.checkpoint, self._signature(), self.comm, self.reporter.note)
         if meta:
             u = fem.Function(self.problem.scheme.problem.V)
             load_state(self.directory.checkpoint, u)
@@ -86,33 +86,36 @@ class FlowSession:
         )
         self._write("interrupted", {})
         self.stepper.ts.setPostStep(self._after)
-        status = "converged"
+        with self.interrupt:  # to the end: a signal must not end what writes the results
+            return self._finish(self._solve())
+
+    def _solve(self) -> str:
+        """Step to the end; the status."""
         try:
-            with self.interrupt:
-                self._record(self.stepper.time)
-                self.stepper.solve()
+            self._record(self.stepper.time)
+            self.stepper.solve()
             if self.failure is not None:
                 raise self.failure
             if self.done < self.steps:  # -ts_max_steps, or an event, ended it
                 raise Interrupted
         except Interrupted:
-            status = "interrupted"
             self._save(self.done)
             self.reporter.note(
                 f"Interrupted at t = {self.stepper.time:g}; the checkpoint is in "
                 f"{self.directory.path}, go on with --resume."
             )
+            return "interrupted"
         except NotConverged as error:
-            status = "not_converged"
             self._save(self.done)
             self.reporter.note(
                 f"NOT CONVERGED: {error}; the last state is in {self.directory.fields}, go on with "
                 "--resume and other solver options, or begin again with shorter steps."
             )
+            return "not_converged"
         except NumericalFailure as error:
-            status = "failed"
             self.reporter.note(f"Numerical failure: {error}; the last checkpoint is kept.")
-        return self._finish(status)
+            return "failed"
+        return "converged"
 
     # Steps --------------------------------------------------------------------------------------
 
@@ -194,7 +197,7 @@ class FlowSession:
             "step": step,
             "frame": self.frame,
             "row": self.row,
-            "rows": self.directory.rows,
+            "rows": self.directory.sync(),
             "seconds": self._seconds(),
         }
         save_state(self.directory.checkpoint, self.kept, meta)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import os
 import platform
 import time
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from mpi4py import MPI
 
 from fem_deepest._petsc import PETSc
+from fem_deepest.cli import ranks
 from fem_deepest.noise import compiled
 
 _OPTIONAL = {
@@ -92,15 +92,9 @@ def info(comm: MPI.Intracomm = MPI.COMM_WORLD) -> dict[str, Any]:
         advice.append(
             "noise is drawn by NumPy, three times slower than in C: install a C compiler (cc, or CC=...)"
         )
-    tasks = next(
-        (os.environ[k] for k in ("SLURM_NTASKS", "PBS_NP", "LSB_DJOB_NUMPROC") if k in os.environ),
-        "1",
-    )
-    if tasks.isdigit() and int(tasks) > 1 and comm.size == 1:
-        advice.append(
-            f"the batch system allots {tasks} tasks but there is one rank: start the command with "
-            "mpirun or srun"
-        )
+    found = ranks.advice(comm.size)
+    if found:
+        advice.append(found)
     return {
         "versions": versions(),
         "ranks": comm.size,

@@ -13,13 +13,18 @@ from mpi4py import MPI
 from rich.console import Console
 from rich.table import Table
 
+from fem_deepest._ranks import Ending
 from fem_deepest.cli.anneal import anneal
 from fem_deepest.cli.export import counts, export, summary
 from fem_deepest.cli.flow import flow
+from fem_deepest.cli.generate import generate
 from fem_deepest.cli.info import info, version
+from fem_deepest.cli.plan import plan
+from fem_deepest.cli.plan import summary as plan_summary
 from fem_deepest.cli.plot import plot
 from fem_deepest.cli.predict import predict
 from fem_deepest.cli.progress import Printer
+from fem_deepest.cli.ranks import warn
 from fem_deepest.cli.sample import sample_posterior
 from fem_deepest.cli.study import study
 from fem_deepest.cli.train import train
@@ -32,6 +37,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+_WIDE = 130  # letters of the table of a plan
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="run directory")]
 Out = Annotated[Path | None, typer.Option(help="run directory; default: runs/NAME")]
@@ -61,6 +68,7 @@ def _run(
     verb: Callable[..., Any], config: Path, *, settings: list[str] | None, **options: Any
 ) -> NoReturn:
     """Run a verb, rank 0 telling how it goes, and exit with its code."""
+    warn()
     reporter = Printer() if MPI.COMM_WORLD.rank == 0 else None
     run = verb(config, settings=settings or (), reporter=reporter, **options)
     raise typer.Exit(run.exit_code)
@@ -137,6 +145,50 @@ def _study(
     _run(study, config, out=out, force=force, settings=settings)
 
 
+@app.command("generate")
+def _generate(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="a toy set, 'teacher', or a file to convert")
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE.h5", help="HDF5 file to write")],
+    samples: Annotated[int, typer.Option(metavar="K", help="number of samples")] = 1000,
+    features: Annotated[int, typer.Option(metavar="D", help="inputs of a teacher's set")] = 2,
+    outputs: Annotated[
+        int, typer.Option(metavar="M", help="classes or values of a teacher's set")
+    ] = 2,
+    noise: Annotated[
+        float | None, typer.Option(help="standard deviation; default: that of the set")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="seed of the generator")] = 0,
+    kind: Annotated[
+        str, typer.Option(metavar="KIND", help="classification or regression: teacher, file")
+    ] = "classification",
+    target: Annotated[
+        list[str] | None, typer.Option(help="target column or data set of a file")
+    ] = None,
+    inputs: Annotated[
+        list[str] | None, typer.Option(help="input column or data set of a file")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="write over an existing file")] = False,
+) -> None:
+    """A synthetic data set of any size, or a file, written to HDF5 by all ranks."""
+    made = generate(
+        name,
+        out=out,
+        samples=samples,
+        features=features,
+        outputs=outputs,
+        noise=noise,
+        seed=seed,
+        kind=kind,
+        target=target,
+        inputs=inputs,
+        force=force,
+    )
+    if MPI.COMM_WORLD.rank == 0:
+        print(made)
+
+
 @app.command("predict")
 def _predict(
     directory: Directory,
@@ -193,6 +245,50 @@ def _export(
         print(line)
 
 
+@app.command("plan")
+def _plan(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="what to train, on what")],
+    ranks: Annotated[int, typer.Option(metavar="P", help="ranks to plan for")],
+    node: Annotated[
+        str,
+        typer.Option(metavar="NAME|FILE|this", help="nodes: epyc, xeon, a TOML file, this host"),
+    ] = "epyc",
+    samples: Annotated[
+        int | None, typer.Option(metavar="K", help="training samples; default: those of the data")
+    ] = None,
+    inputs: Annotated[int | None, typer.Option(help="numbers of an input, likewise")] = None,
+    outputs: Annotated[int | None, typer.Option(help="numbers of an output, likewise")] = None,
+    save: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="write the constants of the node")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="write table.csv and scaling.png")
+    ] = None,
+    settings: Settings = None,
+) -> None:
+    """Time, memory and messages of a training on many ranks, predicted; the best grid."""
+    found = plan(
+        config,
+        ranks=ranks,
+        node=node,
+        samples=samples,
+        inputs=inputs,
+        outputs=outputs,
+        settings=settings or (),
+        save=save,
+        out=out,
+    )
+    if MPI.COMM_WORLD.rank == 0:
+        table, lines = plan_summary(found)
+        console = Console(highlight=False)
+        console.width = max(console.width, _WIDE)
+        for line in lines[:2]:
+            print(line)
+        console.print(table)
+        for line in lines[2:]:
+            print(line)
+
+
 @app.command("plot")
 def _plot(directory: Directory) -> None:
     """Draw the figures of a run again."""
@@ -218,35 +314,26 @@ def _info() -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command and exit; an error on one rank ends all ranks."""
+    """Run the command and exit; an error on one rank ends all ranks, see :class:`.Ending`."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if "--" in words:
         words = words[: words.index("--")]
-    comm = MPI.COMM_WORLD
+    ending = Ending(MPI.COMM_WORLD)
+    sys.exit(ending(*_call(words)))
+
+
+def _call(words: list[str]) -> tuple[int, str]:
+    """Exit code of the command with these words on this rank, and what went wrong."""
     try:
         code = app(words, standalone_mode=False, prog_name="fem-deepest")
-        sys.exit(code if isinstance(code, int) else 0)
+        return (code if isinstance(code, int) else 0), ""
     except FemDeepestError as error:
-        _leave(f"fem-deepest: {error}", error.exit_code)
+        return error.exit_code, f"fem-deepest: {error}"
     except typer.Exit as request:
-        sys.exit(request.exit_code)
-    except typer.Abort:
-        _leave("fem-deepest: interrupted", 130)
-    except KeyboardInterrupt:
-        _leave("fem-deepest: interrupted", 130)
+        return request.exit_code, ""
+    except (typer.Abort, KeyboardInterrupt):
+        return 130, "fem-deepest: interrupted"
     except Exception as error:
         if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # click's own
-            _leave(f"fem-deepest: {error.format_message()}", 2)
-        traceback.print_exc()
-        if comm.size > 1:
-            sys.stderr.flush()
-            comm.Abort(1)
-        sys.exit(1)
-
-
-def _leave(message: str, code: int) -> Any:
-    """Say why on rank 0 and exit with the code on all ranks, which all come here."""
-    if MPI.COMM_WORLD.rank == 0:
-        print(message, file=sys.stderr)
-    sys.stdout.flush()
-    sys.exit(code)
+            return 2, f"fem-deepest: {error.format_message()}"
+        return 1, traceback.format_exc()

@@ -10,9 +10,10 @@ from mpi4py import MPI
 
 from fem_deepest.cli import chains, flow, levels, study
 from fem_deepest.data import DataSet
+from fem_deepest.io.fields import write_fields
 from fem_deepest.io.rundir import RunDirectory
 from fem_deepest.network.coupling.operators import OperatorCoupling
-from fem_deepest.runs.train import Run, load_data
+from fem_deepest.runs.train import Run, open_data
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,7 +22,7 @@ _MOST = 512  # neurons whose matrices are drawn
 
 
 def plot(directory: str | Path) -> list[Path]:
-    """Draw the figures of a run directory again.
+    """Draw the figures of a run directory again, and write the fields that a training has left out.
 
     Raises:
         InputError: There is no run, or its data cannot be read any more.
@@ -39,7 +40,20 @@ def plot(directory: str | Path) -> list[Path]:
     if values.get("verb") == "sample":
         return chains.redraw(place.path, values)
     run = Run.load(directory)
-    return draw(run, *load_data(run.config))
+    found = open_data(run.config, MPI.COMM_SELF)
+    train, test = (None if part is None else part.shown() for part in found)
+    assert train is not None
+    if run.config.output.fields and not run.fields.is_dir():  # left out for weights on many ranks
+        write_fields(run.fields, run.model, train)
+    return draw(run, train, test)
+
+
+def draw_history(run: Run) -> list[Path]:
+    """Write the figure of the history alone. Not collective."""
+    from fem_deepest import figures
+
+    made = figures.history(*_history(run))
+    return [figures.save(made, run.directory / "figures" / "history.png")]
 
 
 def draw(run: Run, train: DataSet, test: DataSet | None) -> list[Path]:

@@ -13,7 +13,7 @@ from mpi4py import MPI
 
 from fem_deepest.cli.chains import BATCHES, CHAINS, DIAGNOSTICS, draw_chains, write_chains
 from fem_deepest.cli.flow_figures import draw
-from fem_deepest.cli.interrupt import Interrupt
+from fem_deepest.cli.interrupt import SharedInterrupt
 from fem_deepest.cli.progress import Reporter, Silent
 from fem_deepest.cli.record import write_run
 from fem_deepest.configuration.sample import PosteriorConfig, SampleConfig, load_sampling
@@ -67,7 +67,10 @@ def sample_posterior(
     if resume:
         missing = f"{path} holds no chains; begin without --resume"
         check_signature(path / BATCHES / "signature.json", signature, missing, comm)
-        check_chains(path / BATCHES, settled.chains.draws * settled.chains.thin, comm)
+        told = check_chains(path / BATCHES, settled.chains.draws * settled.chains.thin, comm)
+        if reporter is not None and comm.rank == 0:
+            for sentence in told:
+                reporter.note(sentence)
     directory.prepare(resume=resume, force=force)
     if comm.rank == 0:
         for stale in _OWN:
@@ -103,10 +106,14 @@ class _Session:
         self.config, self.sampling = config, sampling
         self.directory, self.comm = directory, directory.comm
         self.reporter: Reporter = reporter if self.comm.rank == 0 else Silent()
-        self.begun, self.interrupt = time.monotonic(), Interrupt()
+        self.begun, self.interrupt = time.monotonic(), SharedInterrupt(self.comm)
 
     def run(self) -> Sampled:
         self._write("interrupted", {}, {})
+        with self.interrupt:  # to the end: a signal must not end what writes the results
+            return self._run()
+
+    def _run(self) -> Sampled:
         section, sampler = self.config.chains, self.config.sampler
         plan = Plan(
             chains=section.chains,
@@ -122,12 +129,12 @@ class _Session:
         path, sampling = self.directory.path, self.sampling
         self.reporter.note(sampling.title)
         try:
-            files = ChainFiles(path / BATCHES, lambda: self.interrupt.asked)
-            with self.interrupt:
-                told = sampling.prepare(path / BATCHES, self.comm, lambda: self.interrupt.asked)
-                if told:
-                    self.reporter.note(told)
-                chains = sample(lambda: sampling.setting, plan, self.comm, self._batch, files)
+            minutes = self.config.output.checkpoint_minutes
+            files = ChainFiles(path / BATCHES, lambda: self.interrupt.asked, minutes)
+            told = sampling.prepare(path / BATCHES, self.comm, lambda: self.interrupt.asked)
+            if told:
+                self.reporter.note(told)
+            chains = sample(lambda: sampling.setting, plan, self.comm, self._batch, files)
             table = self._diagnose(chains)
             found, tables = sampling.findings(chains.values)
             metrics = self._metrics(chains, table) | found
@@ -142,6 +149,7 @@ class _Session:
             self.reporter.note(f"Interrupted; go on with --resume --out {self.directory.path}")
         except NumericalFailure as error:
             self.reporter.note(f"Numerical failure: {error}.")
+        self.interrupt.meet()
         seconds = self._write(status, table, metrics)
         if chains is not None and self.config.output.figures:
             values = chains.values

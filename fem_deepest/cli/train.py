@@ -13,7 +13,7 @@ from fem_deepest.cli.train_session import TrainSession
 from fem_deepest.configuration.train import Config, load
 from fem_deepest.io.rundir import RunDirectory, run_path
 from fem_deepest.runs.model import Problem
-from fem_deepest.runs.train import Run, load_data
+from fem_deepest.runs.train import Run, open_data
 
 
 def train(
@@ -46,8 +46,7 @@ def train(
     Collective on ``comm``.
     """
     settled = load(config, settings)
-    train_data, test_data = load_data(settled)
-    problem = Problem.create(settled, train_data, test_data)
+    problem = Problem.create(settled, *open_data(settled, comm))
     path = run_path(config, out, settled.output.directory)
     session = TrainSession(problem, RunDirectory(path, comm), comm, reporter or Silent())
     return session.run(resume=resume, force=force)

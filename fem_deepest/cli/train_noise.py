@@ -21,6 +21,7 @@ from fem_deepest.errors import Interrupted, NumericalFailure
 from fem_deepest.io.annealed import load_flow, row_numbers, save_flow
 from fem_deepest.io.rundir import COLUMNS, RunDirectory
 from fem_deepest.io.search import find
+from fem_deepest.io.succession import forget
 from fem_deepest.runs.noise import make_schedule, network_landscape
 from fem_deepest.runs.start import random_controls
 from fem_deepest.solve.schedule import Search
@@ -82,7 +83,7 @@ class NoisyStart:
         Raises:
             InputError: It is one of another run.
         """
-        self.kept = find(self.path, signature, self.landscape.comm)
+        self.kept = find(self.path, signature, self.landscape.comm, self.reporter.note)
         return float(self.kept["seconds"]) if self.kept else 0.0
 
     @property
@@ -129,7 +130,7 @@ class NoisyStart:
             comm.Allreduce(MPI.IN_PLACE, flags, op=MPI.MAX)
             if flags.any():
                 saved = now
-                kept = {"signature": signature, "rows": self.directory.rows}
+                kept = {"signature": signature, "rows": self.directory.sync()}
                 kept["seconds"] = self.seconds()
                 save_flow(self.path, flow.state, names, kept, comm, dealt=False)
             if flags[0]:
@@ -182,7 +183,7 @@ class NoisyStart:
     def forget(self) -> None:
         """Remove the checkpoint of the search: that of the solve has taken its place."""
         if self.landscape.comm.rank == 0:
-            self.path.unlink(missing_ok=True)
+            forget(self.path)
 
     def _row(self, flow: AnnealedFlow) -> None:
         row = dict.fromkeys(COLUMNS, float("nan")) | {

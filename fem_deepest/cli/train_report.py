@@ -5,19 +5,27 @@ Nothing here is collective but where it is said.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from fem_deepest.action.network.action import NetworkAction
-from fem_deepest.network.network import Network
+from fem_deepest.action.dealt import DealtAction
+from fem_deepest.action.slab.action import SlabAction
+from fem_deepest.performance.choose import gigabytes
 from fem_deepest.runs.model import Problem
 from fem_deepest.runs.train import Run
+from fem_deepest.runs.training import Training
 from fem_deepest.solve.schedule import Stage
-from fem_deepest.spaces import ProcessGrid
 
 
-def description(problem: Problem, network: Network, grid: ProcessGrid) -> str:
-    """One line that says what is trained, on what. Collective."""
+def description(training: Training, action: DealtAction) -> str:
+    """One line that says what is trained, on what. Collective.
+
+    Args:
+        training: The training.
+        action: Its action on the finest level.
+    """
+    problem, grid, network = training.problem, training.grid, action.network
     train, test, ranks = problem.train, problem.test, grid.comm.size
     parameters = grid.index.allreduce(network.shapes.size)
     return (
@@ -27,11 +35,12 @@ def description(problem: Problem, network: Network, grid: ProcessGrid) -> str:
         f"{network.index.all_neurons} neurons, {network.depth.cells} depth cells, "
         f"{parameters} parameters: {network.coupling.parameters_text}; "
         f"{ranks} rank{'s' if ranks > 1 else ''}, grid {grid}"
+        + (f", sharded weights, chunks of {action.chunk}" if isinstance(action, SlabAction) else "")
     )
 
 
 def entry(
-    stage: Stage, action: NetworkAction, R_f: float, reference: float, seconds: float
+    stage: Stage, action: DealtAction, R_f: float, reference: float, seconds: float
 ) -> dict[str, Any]:
     """A stage for ``run.json``.
 
@@ -74,12 +83,32 @@ def line(stage: Stage, reference: float, seconds: float) -> str:
     )
 
 
-def draw(run: Run, problem: Problem) -> None:
-    """Figures and fields, as the configuration wants them. Rank 0 alone."""
+def traffic_line(chunk: int, traffic: Mapping[str, int]) -> str:
+    """One line on what a gradient on sharded weights sends, against the model."""
+    sent, model = (
+        f"{traffic[f'{key}messages']} messages, {gigabytes(traffic[f'{key}bytes'])}"
+        for key in ("", "model_")
+    )
+    return f"     a gradient in chunks of {chunk} sends {sent} (model: {model})"
+
+
+def draw(run: Run, problem: Problem, *, history_alone: bool = False) -> None:
+    """Figures and fields, as the configuration wants them. Rank 0 alone.
+
+    Args:
+        run: The run.
+        problem: Its data.
+        history_alone: Leave out what needs the weights.
+    """
     from fem_deepest.cli import plot
     from fem_deepest.io.fields import write_fields
 
+    train = problem.train.shown()
+    test = None if problem.test is None else problem.test.shown()
     if run.config.output.figures:
-        plot.draw(run, problem.train, problem.test)
-    if run.config.output.fields:
-        write_fields(run.directory / "fields", run.model, problem.train)
+        if history_alone:
+            plot.draw_history(run)
+        else:
+            plot.draw(run, train, test)
+    if run.config.output.fields and not history_alone:
+        write_fields(run.fields, run.model, train)

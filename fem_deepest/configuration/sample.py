@@ -117,6 +117,9 @@ class SampleOutput(Section):
         default=None, description="run directory; default: runs/NAME of the file"
     )
     figures: bool = Field(default=True, description="write figures/")
+    checkpoint_minutes: Annotated[float, Field(ge=0.0)] = Field(
+        default=5.0, description="time between checkpoints of a batch"
+    )
 
 
 class PosteriorSection(Section):

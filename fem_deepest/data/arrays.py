@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fem_deepest.errors import InputError
 
-__all__ = ["read_arrays"]
+__all__ = ["DAMAGE", "PAIRS", "read_arrays", "require_matrix"]
 
 # RuntimeError: encrypted, or a compression that zipfile does not know.
 DAMAGE = (ValueError, OSError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
@@ -61,16 +61,7 @@ def read_arrays(path: Path, *, targets: bool) -> tuple[NDArray[np.float64], NDAr
 
 
 def _matrix(path: Path, name: str, values: NDArray[Any]) -> NDArray[np.float64]:
-    if values.dtype.kind not in "fiub":
-        raise InputError(
-            f"{path}: '{name}' has type {values.dtype}; expected real numbers: convert it with "
-            f"{name}.astype(float)."
-        )
-    if values.ndim != 2 or 0 in values.shape:
-        raise InputError(
-            f"{path}: '{name}' has shape {values.shape}; expected (samples, features), neither 0: "
-            f"reshape it with {name}.reshape(len({name}), -1)."
-        )
+    require_matrix(path, name, values.shape, values.dtype)
     numbers = np.ascontiguousarray(values, dtype=np.float64)
     if not np.isfinite(numbers).all():
         row, column = np.argwhere(~np.isfinite(numbers))[0]
@@ -79,3 +70,21 @@ def _matrix(path: Path, name: str, values: NDArray[Any]) -> NDArray[np.float64]:
             f"{column + 1}; expected a finite number: remove the row or fill the gap."
         )
     return numbers
+
+
+def require_matrix(path: Path, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Refuse inputs that are no matrix of real numbers.
+
+    Raises:
+        InputError: They are not.
+    """
+    if dtype.kind not in "fiub":
+        raise InputError(
+            f"{path}: '{name}' has type {dtype}; expected real numbers: convert it with "
+            f"{name}.astype(float)."
+        )
+    if len(shape) != 2 or 0 in shape:
+        raise InputError(
+            f"{path}: '{name}' has shape {shape}; expected (samples, features), neither 0: "
+            f"reshape it with {name}.reshape(len({name}), -1)."
+        )

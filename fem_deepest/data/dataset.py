@@ -127,6 +127,10 @@ class DataSet:
         """Number of classes, or number ``m`` of regression targets."""
         return int(self.targets.shape[1]) if self.classes is None else len(self.classes)
 
+    def shown(self) -> DataSet:
+        """What figures show: all samples, unlike those of :meth:`.Samples.shown`."""
+        return self
+
     def take(self, indices: ArrayLike) -> DataSet:
         """The samples with these numbers, in this order; all classes are kept.
 

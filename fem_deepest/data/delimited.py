@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import difflib
 import itertools
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from fem_deepest.data.fields import fault, is_header, is_label, sniff, table_rows
 from fem_deepest.errors import InputError
 
 __all__ = ["Sheet"]
@@ -52,10 +52,10 @@ class Sheet:
         Raises:
             InputError: There are none, or there is nothing but a header.
         """
-        delimiter = _sniff(path)
-        rows = _rows(path, delimiter)
+        delimiter = sniff(path)
+        rows = table_rows(path, delimiter)
         line, first = next(rows)
-        names = tuple(first) if _is_header(first) else None
+        names = tuple(first) if is_header(first) else None
         if names is not None:
             if next(rows, None) is None:
                 raise InputError(f"{path}: there is a header but no row of data; add samples.")
@@ -115,10 +115,40 @@ class Sheet:
             InputError: A row has too few or too many fields, a number or label is missing, or a
                 field is not a finite number.
         """
+        return self.parse(str(self.path), self.skip, numeric, label)
+
+    def parse(
+        self,
+        source: str | Sequence[str],
+        skip: int,
+        numeric: Sequence[int],
+        label: int | None = None,
+        lines: Sequence[int] | None = None,
+    ) -> tuple[Floats, Integers, list[str]]:
+        """Columns of the file, or of some of its lines; see :meth:`read`.
+
+        Args:
+            source: The file, or lines of it.
+            skip: Lines before the first row of data.
+            numeric: As for :meth:`read`.
+            label: As for :meth:`read`.
+            lines: Numbers of the lines in the file, from 1, to be named in errors.
+        """
         codes: dict[str, int] = {}
 
         def encode(field: str) -> float:
             return codes.setdefault(field.strip(), len(codes))
+
+        def looked_at() -> Iterator[tuple[int, list[str]]]:
+            if lines is None:
+                yield from itertools.islice(
+                    table_rows(self.path, self.delimiter), 0 if self.names is None else 1, None
+                )
+            else:
+                for line, row in zip(
+                    lines, csv.reader(source, delimiter=self.delimiter), strict=False
+                ):
+                    yield line, [field.strip() for field in row]
 
         converters: dict[int | str, Callable[[str], Any]]
         converters = dict.fromkeys(set(range(self.width)) - set(numeric), _ignore)
@@ -126,9 +156,9 @@ class Sheet:
             converters[label] = encode
         try:
             table = np.loadtxt(
-                str(self.path),
+                source,
                 delimiter=self.delimiter,
-                skiprows=self.skip,
+                skiprows=skip,
                 converters=converters,
                 comments=None,
                 quotechar='"',
@@ -136,19 +166,24 @@ class Sheet:
                 ndmin=2,
             )
         except ValueError as error:
-            self._refuse(numeric, label, str(error))
+            self._refuse(looked_at(), numeric, label, str(error))
         if table.shape[1] != self.width:
-            self._refuse(numeric, label, f"{table.shape[1]} columns of data")
+            self._refuse(looked_at(), numeric, label, f"{table.shape[1]} columns of data")
         values = np.ascontiguousarray(table[:, list(numeric)])
-        if not np.isfinite(values).all() or not all(_is_label(name) for name in codes):
-            self._refuse(numeric, label, "a field is not finite or missing")
+        if not np.isfinite(values).all() or not all(is_label(name) for name in codes):
+            self._refuse(looked_at(), numeric, label, "a field is not finite or missing")
         found = table[:, label] if label is not None else table[:0, 0]
         return values, found.astype(np.int64), list(codes)
 
-    def _refuse(self, numeric: Sequence[int], label: int | None, reason: str) -> NoReturn:
+    def _refuse(
+        self,
+        rows: Iterator[tuple[int, list[str]]],
+        numeric: Sequence[int],
+        label: int | None,
+        reason: str,
+    ) -> NoReturn:
         """Find the first field that is to blame."""
-        rows = _rows(self.path, self.delimiter)
-        for line, row in itertools.islice(rows, 0 if self.names is None else 1, None):
+        for line, row in rows:
             if len(row) != self.width:
                 raise InputError(
                     f"{self.path}: row {line} has {len(row)} fields, expected {self.width} as in "
@@ -156,13 +191,13 @@ class Sheet:
                     "comma, semicolon or tab)."
                 )
             for column in numeric:
-                problem = _problem(row[column])
+                problem = fault(row[column])
                 if problem:
                     raise InputError(
                         f"{self.path}: row {line}, {self._where(column)}: {problem}, expected a "
                         "finite number; mend the field, remove the row, or leave the column out."
                     )
-            if label is not None and not _is_label(row[label]):
+            if label is not None and not is_label(row[label]):
                 raise InputError(
                     f"{self.path}: row {line}, {self._where(label)}: the class label is missing; "
                     "write one, or remove the row."
@@ -171,70 +206,6 @@ class Sheet:
 
     def _where(self, column: int) -> str:
         return f"column '{self.names[column]}'" if self.names else f"column {column + 1}"
-
-
-def _sniff(path: Path) -> str:
-    """The delimiter: the first row decides."""
-    quoted = False
-    for _, row in _rows(path, "\0"):  # no delimiter: the row in one piece, quotes kept
-        fields = set()
-        for sign in row[0]:
-            quoted ^= sign == '"'
-            if not quoted:
-                fields.add(sign)
-        return "\t" if "\t" in fields else ";" if ";" in fields else ","
-    raise InputError(f"{path}: the file is empty; expected one row per sample.")
-
-
-def _rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Rows that are not blank, each with the number (from 1) of its last line."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            if delimiter == "\0":
-                yield from ((i + 1, [line]) for i, line in enumerate(file) if line.strip())
-                return
-            reader = csv.reader(file, delimiter=delimiter)
-            for row in reader:
-                if row:
-                    yield reader.line_num, [field.strip() for field in row]
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path}: byte {error.start} is not UTF-8 text; save the table as CSV in UTF-8."
-        ) from error
-    except csv.Error as error:
-        raise InputError(f"{path}: not a table in CSV ({error}); write it again.") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
-
-
-def _is_header(row: Sequence[str]) -> bool:
-    numbers = [(i, value) for i, field in enumerate(row) if (value := _number(field)) is not None]
-    if not numbers:
-        return any(row)
-    if len(numbers) < 3 or len(numbers) == len(row):
-        return False
-    return any(all(value == i + start for i, value in numbers) for start in (0, 1))
-
-
-def _number(field: str) -> float | None:
-    try:
-        return None if "_" in field else float(field)
-    except ValueError:
-        return None
-
-
-def _problem(field: str) -> str | None:
-    if not field:
-        return "the value is missing"
-    value = _number(field)
-    if value is None:
-        comma = " (a decimal comma? write a point)" if _number(field.replace(",", ".")) else ""
-        return f"'{field[:40]}' is text{comma}"
-    return None if math.isfinite(value) else f"the value is {field}"
-
-
-def _is_label(field: str) -> bool:
-    return field.lower() not in ("", "nan")
 
 
 def _ignore(field: str) -> float:

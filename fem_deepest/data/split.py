@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fem_deepest.data.dataset import DataSet
+from fem_deepest.data.rows import Rows
 from fem_deepest.errors import InputError
 
 __all__ = ["Standardiser", "split"]
@@ -145,8 +146,14 @@ class Standardiser:
         """The map that changes nothing, for data that is scaled already."""
         return cls(np.zeros(columns), np.ones(columns))
 
-    def apply(self, values: ArrayLike) -> Floats:
-        """``(x - mean) / scale`` for ``(K, d)`` values."""
+    @overload
+    def apply(self, values: Rows) -> Rows: ...
+    @overload
+    def apply(self, values: ArrayLike) -> Floats: ...
+    def apply(self, values: ArrayLike | Rows) -> Floats | Rows:
+        """``(x - mean) / scale`` for ``(K, d)`` values; where these are read, when they are."""
+        if isinstance(values, Rows):
+            return values.map(self.apply)
         return (self._columns(values) - self.mean) / self.scale
 
     def undo(self, values: ArrayLike) -> Floats:

@@ -1,26 +1,29 @@
-"""Data sets and inputs from the user's own files: CSV and NPZ."""
+"""Data sets and inputs from the user's own files: CSV, NPZ and HDF5."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from mpi4py import MPI
 from numpy.typing import NDArray
 
 from fem_deepest.data.arrays import read_arrays
 from fem_deepest.data.dataset import DataSet
 from fem_deepest.data.delimited import Sheet
+from fem_deepest.data.hdf5 import open_hdf5
+from fem_deepest.data.labels import number_classes, unique_labels
 from fem_deepest.errors import InputError
 
-__all__ = ["KINDS", "read_file", "read_inputs"]
+__all__ = ["ENDINGS", "KINDS", "choose", "existing", "read_file", "require_kind"]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Columns = Sequence[str | int] | str | int | None
 
+ENDINGS = (".h5", ".hdf5")
 KINDS = ("classification", "regression")
 TEXT = (".csv", ".tsv", ".txt")
 
@@ -35,26 +38,26 @@ def read_file(
 
     CSV (``.csv``, ``.tsv``, ``.txt``): columns separated by comma, semicolon or tab, UTF-8, with
     or without a header; see `Sheet`. NPZ: arrays ``inputs`` and ``targets``, or ``x`` and ``y``,
-    or ``X`` and ``y``. Class labels are whole numbers or text; the classes are sorted (numbers by
-    value) and keep their labels.
+    or ``X`` and ``y``. HDF5 (``.h5``, ``.hdf5``): see :func:`.open_hdf5`. Class labels are whole
+    numbers or text; the classes are sorted (numbers by value) and keep their labels.
 
     Args:
         path: The file.
-        target: CSV only: the target column by name or number (from 1), or several of them for
-            regression; None takes the last column.
+        target: CSV: the target column by name or number (from 1), or several of them for
+            regression; None takes the last column. HDF5: name of the data set.
         kind: "classification" or "regression".
-        inputs: CSV only: the input columns; None takes all that are not a target.
+        inputs: CSV: the input columns; None takes all that are not a target. HDF5: name of the
+            data set.
 
     Raises:
         InputError: The file cannot be read as such a data set; the sentence names the file and,
             where there is one, the row (numbered as in the file) and the column.
     """
-    path = _existing(path)
-    if kind not in KINDS:
-        near = difflib.get_close_matches(str(kind), KINDS, n=1, cutoff=0.0)[0]
-        raise InputError(
-            f"kind is '{kind}'; did you mean '{near}'? Expected {' or '.join(map(repr, KINDS))}."
-        )
+    path = existing(path)
+    require_kind(kind)
+    if path.suffix.lower() in ENDINGS:
+        source = open_hdf5(path, kind, MPI.COMM_SELF, inputs, target)
+        return DataSet(source.name, *source.read(0, source.samples), source.classes, source.columns)
     if path.suffix.lower() == ".npz":
         if target is not None or inputs is not None:
             raise InputError(
@@ -64,88 +67,58 @@ def read_file(
         assert y is not None
         if kind == "regression":
             return DataSet(path.name, x, y)
-        indices, classes = _number_classes(path, *_unique_labels(path, y))
+        indices, classes = number_classes(path, *unique_labels(path, y))
         return DataSet(path.name, x, indices, classes)
 
     sheet = Sheet.open(path)
-    wanted, chosen = _choose(sheet, target, kind, inputs)
+    wanted, chosen = choose(sheet, target, kind, inputs)
     columns = tuple(sheet.name(c) for c in chosen)
     if kind == "regression":
         values, _, _ = sheet.read([*chosen, *wanted])
         return DataSet(path.name, values[:, : len(chosen)], values[:, len(chosen) :], None, columns)
     values, codes, labels = sheet.read(chosen, label=wanted[0])
-    indices, classes = _number_classes(path, codes, labels)
+    indices, classes = number_classes(path, codes, labels)
     return DataSet(path.name, values, indices, classes, columns)
 
 
-def read_inputs(path: str | Path, columns: tuple[str, ...], features: int) -> Floats:
-    """Read inputs to predict from; a target may be in the file or not.
-
-    With a header, the columns are found by the names the model was trained with, in any order
-    and among others. Without a header, or for a model whose columns had no names, the file has
-    exactly the input columns. NPZ: the array ``inputs``, ``x`` or ``X``.
-
-    Args:
-        path: The file.
-        columns: The names of the inputs in training, `DataSet.columns`.
-        features: Number of inputs ``d``.
-
-    Returns:
-        Inputs ``(K, d)``, in the units of the file.
+def existing(path: str | Path) -> Path:
+    """A file that is there and has a known ending.
 
     Raises:
-        InputError: As for `read_file`, or the columns are not those of the model.
+        InputError: There is none, or it has another ending.
     """
-    path = _existing(path)
-    if path.suffix.lower() == ".npz":
-        values, _ = read_arrays(path, targets=False)
-        if values.shape[1] != features:
-            raise InputError(
-                f"{path}: the inputs have {values.shape[1]} columns, the model was trained with "
-                f"{features}; give exactly those, without the target."
-            )
-        return values
-    sheet = Sheet.open(path)
-    if sheet.names is not None and set(columns) <= set(sheet.names):
-        return sheet.read([sheet.names.index(name) for name in columns])[0]
-    numbered = all(name.startswith("column ") for name in columns)
-    if sheet.names is not None and not numbered:
-        absent = next(name for name in columns if name not in sheet.names)
-        near = difflib.get_close_matches(absent, sheet.names, n=1, cutoff=0.0)[0]
-        raise InputError(
-            f"{path}: there is no column '{absent}', which the model was trained with; did you "
-            f"mean '{near}'? Rename the column, or remove the header to take the columns in order."
-        )
-    if sheet.width != features:
-        more = sheet.width > features
-        mend = (
-            f"drop the target and other columns that are no inputs (cut -d'{sheet.delimiter}' "
-            f"-f1-{features}), or add a header with the names used in training."
-            if more
-            else "add the missing ones."
-        )
-        raise InputError(
-            f"{path}: {sheet.width} columns, the model was trained with {features} inputs; {mend}"
-        )
-    return sheet.read(range(features))[0]
-
-
-def _existing(path: str | Path) -> Path:
     path = Path(path)
-    known = f"expected {', '.join(TEXT)} or .npz"
+    known = f"expected {', '.join(TEXT)}, .npz, {' or '.join(ENDINGS)}"
     if path.is_dir():
         raise InputError(f"{path}: this is a directory; give a file, {known}.")
     if not path.is_file():
         raise InputError(f"{path}: there is no such file; check the path, {known}.")
-    if path.suffix.lower() not in (*TEXT, ".npz"):
+    if path.suffix.lower() not in (*TEXT, ".npz", *ENDINGS):
         raise InputError(f"{path}: the ending '{path.suffix}' is not known, {known}.")
     return path
 
 
-def _choose(
+def require_kind(kind: str) -> None:
+    """Refuse an unknown kind of targets.
+
+    Raises:
+        InputError: It is unknown.
+    """
+    if kind not in KINDS:
+        near = difflib.get_close_matches(str(kind), KINDS, n=1, cutoff=0.0)[0]
+        raise InputError(
+            f"kind is '{kind}'; did you mean '{near}'? Expected {' or '.join(map(repr, KINDS))}."
+        )
+
+
+def choose(
     sheet: Sheet, target: Columns, kind: str, inputs: Sequence[str | int] | None
 ) -> tuple[list[int], list[int]]:
-    """Positions of the target columns and of the input columns."""
+    """Positions of the target columns and of the input columns.
+
+    Raises:
+        InputError: There are no such columns, or too many or too few of them.
+    """
     if target is None:
         target = sheet.width
     wanted = [sheet.find(c) for c in ([target] if isinstance(target, (str, int)) else target)]
@@ -178,51 +151,3 @@ def _choose(
     if len(set(chosen)) < len(chosen) or len(set(wanted)) < len(wanted):
         raise InputError(f"{sheet.path}: a column is chosen twice; name each column once.")
     return wanted, chosen
-
-
-def _unique_labels(path: Path, targets: NDArray[Any]) -> tuple[Integers, list[str]]:
-    """Label numbers and labels of a target array from an NPZ file."""
-    if targets.ndim == 2 and targets.shape[1] == 1:
-        targets = targets[:, 0]
-    if targets.ndim != 1 or targets.dtype.kind not in "iufbUS":
-        raise InputError(
-            f"{path}: the targets have shape {targets.shape} and type {targets.dtype}; expected "
-            "one label per sample (for one-hot rows: targets.argmax(axis=1)), or "
-            "kind = 'regression'."
-        )
-    values, codes = np.unique(targets, return_inverse=True)
-    if values.dtype.kind == "b":
-        values = values.astype(np.int64)
-    if values.dtype.kind == "S":
-        values = np.char.decode(values, "utf-8")
-    labels = [str(v).strip() for v in values.tolist()]
-    if any(label.lower() in ("", "nan") for label in labels):
-        row = next(i for i, c in enumerate(codes) if labels[c].lower() in ("", "nan"))
-        raise InputError(f"{path}: the class label in row {row + 1} is missing; remove the row.")
-    return codes.astype(np.int64), labels
-
-
-def _number_classes(
-    path: Path, codes: Integers, labels: list[str]
-) -> tuple[Integers, tuple[str, ...]]:
-    """Sort the labels and number the samples by them; ``1`` and ``1.0`` are one class."""
-    try:
-        numbers = [float(label) for label in labels]
-    except ValueError:
-        classes = sorted(set(labels))
-    else:
-        odd = [label for label, number in zip(labels, numbers, strict=True) if number % 1 != 0]
-        if odd:
-            raise InputError(
-                f"{path}: the class label {odd[0]} is not a whole number; use "
-                "kind = 'regression', or write the labels as text."
-            )
-        labels = [str(int(number)) for number in numbers]
-        classes = sorted(set(labels), key=int)
-    if len(classes) < 2:
-        raise InputError(
-            f"{path}: all samples have the class '{classes[0]}'; classification needs at least "
-            "two: choose another target column, or use kind = 'regression'."
-        )
-    order = np.array([classes.index(label) for label in labels])
-    return order[codes], tuple(classes)

@@ -23,6 +23,13 @@ __all__ = ["TOYS", "donut", "peaks", "spiral", "squares", "swiss_roll", "toy"]
 
 Floats = NDArray[np.float64]
 
+NOISE = {
+    "donut": 0.03,
+    "squares": 0.03,
+    "spiral": 0.03,
+    "peaks": 0.0,
+    "swiss_roll": 0.01,
+}  # standard deviations
 PEAKS_MINIMUM, PEAKS_MAXIMUM = -6.55113333283584, 8.10621358944234  # over [-3, 3]^2
 PEAKS_CLASSES = 5
 PEAKS_GAP = 0.15  # of the height of a band, left empty on either side of a threshold
@@ -48,7 +55,7 @@ def toy(name: str, samples: int = 1000, seed: int = 0, noise: float | None = Non
     return TOYS[name](samples, seed) if noise is None else TOYS[name](samples, seed, noise)
 
 
-def donut(samples: int = 1000, seed: int = 0, noise: float = 0.03) -> DataSet:
+def donut(samples: int = 1000, seed: int = 0, noise: float = NOISE["donut"]) -> DataSet:
     """A disc (class 0) inside a ring (class 1).
 
     Uniform by area on ``|x| <= 0.4`` and on ``0.6 <= |x| <= 1``. The shape is "donut 2D" of
@@ -56,12 +63,10 @@ def donut(samples: int = 1000, seed: int = 0, noise: float = 0.03) -> DataSet:
     doi:10.3934/jcd.2019009; their two densities overlap, these are 0.2 apart.
     """
     u = _uniform("donut", samples, seed, classes=2)
-    outer = _labels(samples, 2) == 1
-    radius = np.where(outer, np.sqrt(0.36 + 0.64 * u[:, 0]), 0.4 * np.sqrt(u[:, 0]))
-    return _finish("donut", _polar(radius, 2.0 * np.pi * u[:, 1]), 2, seed, noise)
+    return _finish("donut", donut_law(u, _labels(samples, 2)), 2, seed, noise)
 
 
-def squares(samples: int = 1000, seed: int = 0, noise: float = 0.03) -> DataSet:
+def squares(samples: int = 1000, seed: int = 0, noise: float = NOISE["squares"]) -> DataSet:
     """A 2 by 2 checkerboard: class 1 where ``x_1 x_2 > 0``, class 0 where ``x_1 x_2 < 0``.
 
     Uniform on the four squares ``0.1 <= |x_i| <= 1``. The shape is "squares" of Benning,
@@ -69,15 +74,10 @@ def squares(samples: int = 1000, seed: int = 0, noise: float = 0.03) -> DataSet:
     touch; these are 0.2 apart.
     """
     u = _uniform("squares", samples, seed, classes=2)
-    first = 2.0 * u - 1.0  # sign and place in one draw
-    x = np.copysign(0.1 + 0.9 * np.abs(first), first)
-    same = _labels(samples, 2) == 1
-    # The first coordinate chooses the side, the class the sign of the second.
-    x[:, 1] = np.abs(x[:, 1]) * np.where(same, 1.0, -1.0) * np.sign(x[:, 0])
-    return _finish("squares", x, 2, seed, noise)
+    return _finish("squares", squares_law(u, _labels(samples, 2)), 2, seed, noise)
 
 
-def spiral(samples: int = 1000, seed: int = 0, noise: float = 0.03) -> DataSet:
+def spiral(samples: int = 1000, seed: int = 0, noise: float = NOISE["spiral"]) -> DataSet:
     """Two spiral arms of one turn, one the other turned by half a turn.
 
     With ``s`` uniform on ``[0, 1]``: radius ``0.1 + 0.9 s``, angle
@@ -85,12 +85,11 @@ def spiral(samples: int = 1000, seed: int = 0, noise: float = 0.03) -> DataSet:
     Celledoni, Ehrhardt, Owren, Schoenlieb (2019), doi:10.3934/jcd.2019009, with ``s`` random
     instead of equally spaced and noise 0.03 instead of 0.05.
     """
-    s = _uniform("spiral", samples, seed, classes=2)[:, 0]
-    angle = 0.1 + (2.0 * np.pi - 0.1) * s + np.pi * _labels(samples, 2)
-    return _finish("spiral", _polar(0.1 + 0.9 * s, angle), 2, seed, noise)
+    u = _uniform("spiral", samples, seed, classes=2)
+    return _finish("spiral", spiral_law(u, _labels(samples, 2)), 2, seed, noise)
 
 
-def swiss_roll(samples: int = 1000, seed: int = 0, noise: float = 0.01) -> DataSet:
+def swiss_roll(samples: int = 1000, seed: int = 0, noise: float = NOISE["swiss_roll"]) -> DataSet:
     """Two arms of two turns, one 0.2 outside the other, scaled into the unit disc.
 
     With ``theta`` uniform on ``[0, 4 pi]``: angle ``theta``, radius ``theta / (4 pi)`` for
@@ -99,12 +98,11 @@ def swiss_roll(samples: int = 1000, seed: int = 0, noise: float = 0.01) -> DataS
     014004, doi:10.1088/1361-6420/aa9a90, and its code Meganet, which does not scale and has no
     noise.
     """
-    s = _uniform("swiss_roll", samples, seed, classes=2)[:, 0]
-    radius = (s + 0.2 * _labels(samples, 2)) / 1.2
-    return _finish("swiss_roll", _polar(radius, 4.0 * np.pi * s), 2, seed, noise)
+    u = _uniform("swiss_roll", samples, seed, classes=2)
+    return _finish("swiss_roll", swiss_roll_law(u, _labels(samples, 2)), 2, seed, noise)
 
 
-def peaks(samples: int = 1000, seed: int = 0, noise: float = 0.0) -> DataSet:
+def peaks(samples: int = 1000, seed: int = 0, noise: float = NOISE["peaks"]) -> DataSet:
     """Five classes: the bands of MATLAB's peaks function between equally spaced levels.
 
     With ``z = 3 x`` in ``[-3, 3]^2`` and
@@ -120,16 +118,14 @@ def peaks(samples: int = 1000, seed: int = 0, noise: float = 0.0) -> DataSet:
     data, with the gap 0.995).
     """
     _check("peaks", samples, seed, PEAKS_CLASSES)
-    height = (PEAKS_MAXIMUM - PEAKS_MINIMUM) / PEAKS_CLASSES
     wanted = np.bincount(_labels(samples, PEAKS_CLASSES), minlength=PEAKS_CLASSES)
     found: list[list[Floats]] = [[] for _ in range(PEAKS_CLASSES)]
     rng = np.random.Generator(np.random.Philox(seed))
     while any(sum(map(len, found[c])) < wanted[c] for c in range(PEAKS_CLASSES)):
         z = 6.0 * rng.random((4096, 2)) - 3.0
-        band = (peaks_function(z[:, 0], z[:, 1]) - PEAKS_MINIMUM) / height
-        inside = np.abs(band - np.clip(np.rint(band), 1, PEAKS_CLASSES - 1)) > PEAKS_GAP
+        band = peaks_band(z)
         for c in range(PEAKS_CLASSES):
-            found[c].append(z[inside & (np.floor(band) == c)])
+            found[c].append(z[band == c])
     x = np.empty((samples, 2))
     for c in range(PEAKS_CLASSES):
         x[c::PEAKS_CLASSES] = np.concatenate(found[c])[: wanted[c]] / 3.0
@@ -143,6 +139,50 @@ def peaks_function(z1: Floats, z2: Floats) -> Floats:
     dip = np.exp(-((z1 + 1.0) ** 2) - z2**2) / 3.0
     return np.asarray(hills - waves - dip)
 
+
+def peaks_band(z: Floats) -> NDArray[np.int64]:
+    """The class of points ``z`` of ``[-3, 3]^2``, (k, 2); -1 next to a threshold."""
+    height = (PEAKS_MAXIMUM - PEAKS_MINIMUM) / PEAKS_CLASSES
+    band = (peaks_function(z[:, 0], z[:, 1]) - PEAKS_MINIMUM) / height
+    inside = np.abs(band - np.clip(np.rint(band), 1, PEAKS_CLASSES - 1)) > PEAKS_GAP
+    return np.where(inside, np.floor(band), -1).astype(np.int64)
+
+
+def donut_law(u: Floats, labels: NDArray[np.int64]) -> Floats:
+    """Points of :func:`donut` from uniform numbers (k, 2) and classes (k,)."""
+    outer = labels == 1
+    radius = np.where(outer, np.sqrt(0.36 + 0.64 * u[:, 0]), 0.4 * np.sqrt(u[:, 0]))
+    return _polar(radius, 2.0 * np.pi * u[:, 1])
+
+
+def squares_law(u: Floats, labels: NDArray[np.int64]) -> Floats:
+    """Points of :func:`squares` from uniform numbers (k, 2) and classes (k,)."""
+    first = 2.0 * u - 1.0  # sign and place in one draw
+    x = np.copysign(0.1 + 0.9 * np.abs(first), first)
+    # The first coordinate chooses the side, the class the sign of the second.
+    x[:, 1] = np.abs(x[:, 1]) * np.where(labels == 1, 1.0, -1.0) * np.sign(x[:, 0])
+    return x
+
+
+def spiral_law(u: Floats, labels: NDArray[np.int64]) -> Floats:
+    """Points of :func:`spiral` from uniform numbers (k, 2), the first of each, and classes (k,)."""
+    s = u[:, 0]
+    angle = 0.1 + (2.0 * np.pi - 0.1) * s + np.pi * labels
+    return _polar(0.1 + 0.9 * s, angle)
+
+
+def swiss_roll_law(u: Floats, labels: NDArray[np.int64]) -> Floats:
+    """Points of :func:`swiss_roll` from uniform numbers (k, 2), the first of each, and classes (k,)."""
+    s = u[:, 0]
+    return _polar((s + 0.2 * labels) / 1.2, 4.0 * np.pi * s)
+
+
+LAWS: dict[str, Callable[[Floats, NDArray[np.int64]], Floats]] = {
+    "donut": donut_law,
+    "squares": squares_law,
+    "spiral": spiral_law,
+    "swiss_roll": swiss_roll_law,
+}
 
 TOYS: dict[str, Callable[..., DataSet]] = {
     "donut": donut,

@@ -14,6 +14,7 @@ from fem_deepest._petsc import PETSc
 from fem_deepest.annealed.flow import FlowState
 from fem_deepest.errors import InputError
 from fem_deepest.io import checkpoint
+from fem_deepest.io.seal import read_table
 
 Array = NDArray[np.float64]
 Words = NDArray[np.uint64]
@@ -81,7 +82,10 @@ def load_flow(
 
     Not collective.
     """
-    high, low = (checkpoint.read_array(path, name).astype(np.uint64) for name in ("high", "low"))
+    table = read_table(path)
+    high, low = (
+        checkpoint.read_array(path, name, table).astype(np.uint64) for name in ("high", "low")
+    )
     stored = (high << _HALF) | low
     order = np.argsort(stored)
     place = np.searchsorted(stored, names, sorter=order)
@@ -91,7 +95,7 @@ def load_flow(
     blocks = [np.empty((names.size, numbers.size)) for _ in range(2)]
     for label, block in zip(("u", "best"), blocks, strict=True):
         for s, number in enumerate(numbers):
-            block[:, s] = checkpoint.read_array(path, f"{label}{number}")[found]
+            block[:, s] = checkpoint.read_array(path, f"{label}{number}", table)[found]
     flow = meta["flow"]
     shape = len(flow["memory"]), len(flow["gradients"])
     memory = np.array(flow["memory"], dtype=np.float64).reshape(shape)

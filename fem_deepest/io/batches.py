@@ -6,8 +6,6 @@ with another number of ranks.
 
 from __future__ import annotations
 
-import contextlib
-import os
 from io import BytesIO
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import h5py
 import numpy as np
 
 from fem_deepest.errors import InputError
+from fem_deepest.io.whole import read_whole, settle, write_whole
 from fem_deepest.solve.annealing.search import Batch
 
 
@@ -25,7 +24,6 @@ def write_batch(folder: Path, batch: Batch) -> None:
         InputError: It cannot be written: the disk is full, say. What was there before stays.
     """
     path = _path(folder, int(batch.numbers[0]))
-    temporary = path.with_name(path.name + ".part")
     arrays = {
         "numbers": batch.numbers,
         "u": batch.u,
@@ -34,20 +32,23 @@ def write_batch(folder: Path, batch: Batch) -> None:
         "work": np.array(batch.work),
         "lowest": np.array(batch.lowest),
     }
-    try:
-        # HDF5 makes the file in memory: where it fails to write, it cannot even close a file.
-        content = BytesIO()
-        with h5py.File(content, "w") as file:
-            for name, array in arrays.items():
-                file[name] = array
-        temporary.write_bytes(content.getbuffer())
-        os.replace(temporary, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise InputError(
-            f"cannot write {path} ({error}); make room and go on with --resume"
-        ) from None
+    # HDF5 makes the file in memory: where it fails to write, it cannot even close a file.
+    content = BytesIO()
+    with h5py.File(content, "w") as file:
+        for name, array in arrays.items():
+            file[name] = array
+    write_whole(path, content.getvalue())
+
+
+def settle_batch(folder: Path, first: int) -> str:
+    """See that the batch whose first path has this number can be read, if it has been begun.
+
+    Otherwise the file before takes its place: a rung less. Returns a sentence where it does.
+
+    Raises:
+        InputError: Neither can be read.
+    """
+    return settle(_path(folder, first))
 
 
 def read_batch(folder: Path, first: int) -> Batch | None:
@@ -57,10 +58,11 @@ def read_batch(folder: Path, first: int) -> Batch | None:
         InputError: The file cannot be read.
     """
     path = _path(folder, first)
-    if not path.exists():
+    content = read_whole(path)
+    if content is None:
         return None
     try:
-        with h5py.File(path, "r", driver="sec2") as file:
+        with h5py.File(BytesIO(content), "r") as file:
             record = file["record"][()]
             return Batch(
                 file["numbers"][()],

@@ -6,17 +6,20 @@ another number of ranks.
 
 from __future__ import annotations
 
-import os
 import time
 import zipfile
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from mpi4py import MPI
 
 from fem_deepest.errors import InputError
+from fem_deepest.io.seal import unsealed
+from fem_deepest.io.whole import read_whole, settle, write_whole
 from fem_deepest.sample.run import Kept
+from fem_deepest.spaces.tasks import on_root
 
 _VALUE = "value "  # before the names of the values in a file
 _BROKEN = (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile)
@@ -28,11 +31,11 @@ class ChainFiles:
     Args:
         folder: Where they are; it exists.
         asked: Whether the run has been asked to stop.
-        interval: Seconds between two writes of a batch that is not done.
+        minutes: Time between two writes of a batch that is not done.
     """
 
-    def __init__(self, folder: Path, asked: Callable[[], bool], interval: float = 10.0) -> None:
-        self.folder, self._asked, self._interval = folder, asked, interval
+    def __init__(self, folder: Path, asked: Callable[[], bool], minutes: float) -> None:
+        self.folder, self._asked, self._interval = folder, asked, 60.0 * minutes
         self._last = time.monotonic()
 
     @property
@@ -47,10 +50,11 @@ class ChainFiles:
             InputError: The file cannot be read.
         """
         path = self._path(first)
-        if not path.exists():
+        content = read_whole(path)
+        if content is None:
             return None
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with np.load(BytesIO(content), allow_pickle=False) as file:
                 values = {
                     n.removeprefix(_VALUE): file[n] for n in file.files if n.startswith(_VALUE)
                 }
@@ -66,59 +70,64 @@ class ChainFiles:
             raise InputError(_broken(path, error)) from None
 
     def save(self, first: int, kept: Kept, done: bool) -> None:
-        """Write a batch as a whole, if it is done or some seconds have passed since the last one."""
+        """Write a batch as a whole, if it is done or its time has come."""
         if not done and time.monotonic() - self._last < self._interval:
             return
-        path = self._path(first)
-        part = path.with_suffix(".part")
         named = {_VALUE + name: x for name, x in kept.values.items()}
-        with part.open("wb") as file:
-            np.savez(
-                file,
-                v=kept.v,
-                iteration=kept.iteration,
-                step=kept.step,
-                drawn=kept.drawn,
-                accepted=kept.accepted,
-                **named,  # type: ignore[arg-type]
-            )
-        os.replace(part, path)
+        content = BytesIO()
+        np.savez(
+            content,
+            v=kept.v,
+            iteration=kept.iteration,
+            step=kept.step,
+            drawn=kept.drawn,
+            accepted=kept.accepted,
+            **named,  # type: ignore[arg-type]
+        )
+        write_whole(self._path(first), content.getvalue())
         self._last = time.monotonic()
 
     def _path(self, first: int) -> Path:
         return self.folder / f"chains{first:06d}.npz"
 
 
-def check_chains(folder: Path, iterations: int, comm: MPI.Intracomm) -> None:
+def check_chains(folder: Path, iterations: int, comm: MPI.Intracomm) -> list[str]:
     """Refuse to go on with batches that cannot be read, or have more iterations than are asked for.
+
+    Where a file is damaged, the one before takes its place.
 
     Args:
         folder: Where they are.
         iterations: Of a chain after its warm-up.
         comm: All ranks; rank 0 reads.
 
+    Returns:
+        A sentence for each file that was replaced.
+
     Raises:
         InputError: There is such a batch.
 
     Collective.
     """
-    problem = None
-    for path in sorted(folder.glob("chains*.npz")) if comm.rank == 0 else ():
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                drawn = int(file["drawn"])
-        except _BROKEN as error:
-            problem = _broken(path, error)
-            break
-        if drawn > iterations:
-            problem = (
-                f"{path} has {drawn} iterations of its chains, {iterations} are asked for; ask for as "
-                "many or more, or begin again with --force"
-            )
-            break
-    problem = comm.bcast(problem, root=0)
-    if problem:
-        raise InputError(problem)
+
+    def check() -> list[str]:
+        told = []
+        names = {path.name.split(".")[0] for path in folder.glob("chains*.npz")}
+        for path in (folder / f"{name}.npz" for name in sorted(names)):
+            told.append(settle(path))
+            try:
+                with np.load(BytesIO(unsealed(path)), allow_pickle=False) as file:
+                    drawn = int(file["drawn"])
+            except _BROKEN as error:
+                raise InputError(_broken(path, error)) from None
+            if drawn > iterations:
+                raise InputError(
+                    f"{path} has {drawn} iterations of its chains, {iterations} are asked for; ask for "
+                    "as many or more, or begin again with --force"
+                )
+        return [sentence for sentence in told if sentence]
+
+    return on_root(check, comm)
 
 
 def _broken(path: Path, error: Exception) -> str:

@@ -1,48 +1,144 @@
-"""Checkpoints: PETSc HDF5, written under a temporary name and renamed, so never half there."""
+"""Checkpoints: HDF5 files that all ranks write, sealed with checksums, renamed into place when whole.
+
+The numbering of the vectors does not depend on the number of ranks, so neither do the bytes of a file.
+Every rank writes its entries with MPI-IO, reads them with the system's calls, and adds its part to their
+checksums; no rank needs a whole vector. HDF5 lays a file out, and is not needed to read it.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import h5py
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
 from fem_deepest._petsc import PETSc
 from fem_deepest.errors import InputError
+from fem_deepest.io.checksum import checksum
+from fem_deepest.io.layout import Layout, Place, layout
+from fem_deepest.io.seal import Damaged, Table, fingerprint, read_table, seal
+from fem_deepest.io.succession import partial, succeed
+from fem_deepest.spaces.tasks import on_root
+
+Array = NDArray[np.float64]
+
+_PIECE = 1 << 22  # entries that are written or read at once
+
+
+class Order(Protocol):
+    """An order of the entries of a vector that does not depend on the ranks."""
+
+    size: int
+
+    def create(self) -> PETSc.Vec:
+        """Zero vector in this order. Collective."""
+
+    def common(self, u: PETSc.Vec) -> PETSc.Vec:
+        """New vector in this order. Collective."""
+
+    def control(self, v: PETSc.Vec) -> PETSc.Vec:
+        """The inverse. Collective."""
 
 
 def write(
-    path: Path, vectors: dict[str, PETSc.Vec], meta: dict[str, Any], comm: MPI.Intracomm
+    path: Path,
+    vectors: Mapping[str, PETSc.Vec],
+    meta: Mapping[str, Any],
+    comm: MPI.Intracomm,
+    order: Order | None = None,
 ) -> None:
-    """Write named vectors and a JSON-able dictionary. Collective.
+    """Write named vectors and a JSON-able dictionary; what was there before is kept as the previous one.
 
     Args:
         path: File; replaced as a whole or not at all.
-        vectors: What to store; their numbering does not depend on the number of ranks.
-        meta: Everything else.
+        vectors: What to store; without an ``order`` their numbering does not depend on the ranks.
+        meta: Everything else; of ``signature`` there is a hash, too.
         comm: Communicator of the vectors.
+        order: In which the vectors are stored, one after the other: one copy is made at a time.
+
+    Raises:
+        InputError: It cannot be written: the disk is full, say. What was there before stays.
+
+    Collective.
     """
-    temporary = path.with_name(path.name + ".part")
-    viewer = PETSc.Viewer().createHDF5(str(temporary), mode=PETSc.Viewer.Mode.WRITE, comm=comm)
-    for name, vec in vectors.items():
-        label = vec.getName()
-        vec.setName(name)
-        viewer.view(vec)
-        vec.setName(label)
-    viewer.destroy()
-    if comm.rank == 0:
-        with h5py.File(temporary, "r+", driver="sec2") as file:
-            # As a data set: an attribute may not be larger than 64 kB.
-            file["meta"] = json.dumps(meta)
-        with open(temporary, "rb") as file:
+
+    def unable(error: OSError) -> str:
+        return f"cannot write {path} ({error}); make room and go on with --resume"
+
+    part = partial(path)
+    sizes = {name: order.size if order else vec.getSize() for name, vec in vectors.items()}
+    made: Layout | None = None
+
+    def begin() -> dict[str, Place]:
+        nonlocal made
+        made = layout(sizes, json.dumps(meta))
+        with part.open("wb") as file:
+            for offset, piece in made.pieces:
+                file.seek(offset)
+                file.write(piece)
+            file.truncate(made.length)
+        return made.vectors
+
+    def end() -> None:
+        assert made is not None, "rank 0 has begun"
+        with part.open("rb+") as file:
+            seal(file, made, sums, fingerprint(meta.get("signature", {})))
+            file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
-    comm.barrier()
+        succeed(path)
+
+    try:
+        places = on_root(begin, comm, unable)
+        sums, failure = _write_entries(part, vectors, places, comm, order)
+        if failure:
+            raise InputError(unable(OSError(failure)))
+        on_root(end, comm, unable)
+    except InputError:
+        if comm.rank == 0:
+            part.unlink(missing_ok=True)
+        raise
+
+
+def _write_entries(
+    part: Path,
+    vectors: Mapping[str, PETSc.Vec],
+    places: Mapping[str, Place],
+    comm: MPI.Intracomm,
+    order: Order | None,
+) -> tuple[dict[str, int], str]:
+    """Checksums of the vectors, and what went wrong on any rank. Collective."""
+    failure, file = "", MPI.FILE_NULL
+    try:
+        file = MPI.File.Open(comm, str(part), MPI.MODE_WRONLY)
+    except MPI.Exception as error:
+        failure = str(error)
+    sums = np.zeros(len(vectors), np.uint64)
+    for k, (name, vec) in enumerate(vectors.items()):
+        v = order.common(vec) if order else vec
+        first, values = v.getOwnershipRange()[0], v.array_r
+        sums[k] = checksum(values, first)
+        try:
+            for start in range(0, values.size if file and not failure else 0, _PIECE):
+                piece = values[start : start + _PIECE]
+                file.Write_at(places[name].offset + 8 * (first + start), piece)
+        except MPI.Exception as error:
+            failure = str(error)
+        if order:
+            v.destroy()
+    try:
+        if file:
+            file.Sync()
+            file.Close()
+    except MPI.Exception as error:
+        failure = failure or str(error)
+    comm.Allreduce(MPI.IN_PLACE, sums, op=MPI.SUM)
+    failure = next(filter(None, comm.allgather(failure)), "")
+    return {name: int(found) for name, found in zip(vectors, sums, strict=True)}, failure
 
 
 def read_meta(path: Path) -> dict[str, Any]:
@@ -53,48 +149,123 @@ def read_meta(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise InputError(f"there is no checkpoint {path}; give the directory of a run")
-    try:
-        with h5py.File(path, "r", driver="sec2") as file:
-            return dict(json.loads(file["meta"][()]))
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise InputError(
-            f"{path} is not a checkpoint of fem_deepest ({error}); use another"
-        ) from None
+    return read_table(path).meta
 
 
-def read_array(path: Path, name: str) -> NDArray[np.float64]:
+def read_array(path: Path, name: str, table: Table | None = None) -> Array:
     """A vector of a checkpoint as a whole. Not collective.
 
+    Args:
+        path: File.
+        name: Of the vector.
+        table: What :func:`.read_table` gave, if many vectors are read.
+
     Raises:
-        InputError: There is no such vector.
+        InputError: There is no such vector, or it is not as it was written.
     """
+    table = table or read_table(path)
+    if name not in table.vectors:
+        raise InputError(f"{path} holds no vector {name}; use another checkpoint")
+    values = np.empty(table.vectors[name].entries)
     try:
-        with h5py.File(path, "r", driver="sec2") as file:
-            return np.asarray(file[name], dtype=np.float64).ravel()
-    except (OSError, KeyError) as error:
-        raise InputError(
-            f"{path} holds no vector {name} ({error}); use another checkpoint"
-        ) from None
+        for start, piece in _pieces(path, table.vectors[name], 0, values.size):
+            values[start : start + piece.size] = piece
+    except OSError as error:
+        raise Damaged(path, str(error)) from None
+    if checksum(values) != table.sums[name]:
+        raise Damaged(path, f"the vector {name} has changed")
+    return values
 
 
-def read(path: Path, vectors: dict[str, PETSc.Vec], comm: MPI.Intracomm) -> None:
-    """Fill named vectors of the right sizes. Collective.
+def verify(path: Path, table: Table, comm: MPI.Intracomm) -> None:
+    """Compare every vector with its checksum. Every rank reads its part of the file. Collective.
 
     Raises:
-        InputError: A vector is missing or has another size.
+        Damaged: A vector is not as it was written.
     """
-    with h5py.File(path, "r", driver="sec2") as file:
-        sizes = {name: file[name].size if name in file else 0 for name in vectors}
+    sums, failure = np.zeros(len(table.vectors), np.uint64), ""
+    try:
+        for k, place in enumerate(table.vectors.values()):
+            first, last = (place.entries * r // comm.size for r in (comm.rank, comm.rank + 1))
+            found = sum(checksum(x, start) for start, x in _pieces(path, place, first, last))
+            sums[k] = found & 0xFFFFFFFFFFFFFFFF
+    except OSError as error:
+        failure = str(error)
+    _compare(path, table, list(table.vectors), sums, failure, comm)
+
+
+def read(
+    path: Path, vectors: Mapping[str, PETSc.Vec], comm: MPI.Intracomm, order: Order | None = None
+) -> None:
+    """Fill named vectors of the right sizes; where this fails, they hold anything.
+
+    Args:
+        path: File.
+        vectors: To be filled.
+        comm: Communicator of the vectors.
+        order: In which they are stored; see :func:`write`.
+
+    Raises:
+        InputError: A vector is missing, has another size, or is not as it was written.
+
+    Collective.
+    """
+    table = on_root(lambda: read_table(path), comm)
     for name, vec in vectors.items():
-        if sizes[name] != vec.getSize():
+        found = table.vectors[name].entries if name in table.vectors else 0
+        wanted = order.size if order else vec.getSize()
+        if found != wanted:
             raise InputError(
-                f"{path} holds {sizes[name]} numbers of the vector {name} and this network needs "
-                f"{vec.getSize()}; use the checkpoint of this configuration"
+                f"{path} holds {found} numbers of the vector {name} and this network needs {wanted}; "
+                "use the checkpoint of this configuration"
             )
-    viewer = PETSc.Viewer().createHDF5(str(path), mode=PETSc.Viewer.Mode.READ, comm=comm)
-    for name, vec in vectors.items():
-        label = vec.getName()
-        vec.setName(name)
-        vec.load(viewer)
-        vec.setName(label)
-    viewer.destroy()
+    sums, failure = np.zeros(len(vectors), np.uint64), ""
+    for k, (name, vec) in enumerate(vectors.items()):
+        v = order.create() if order else vec
+        first, last = v.getOwnershipRange()
+        values = v.array_w
+        try:
+            for start, piece in _pieces(path, table.vectors[name], first, last):
+                values[start - first : start - first + piece.size] = piece
+        except OSError as error:
+            failure = str(error)
+        sums[k] = checksum(values, first)
+        if order:
+            control = order.control(v)
+            control.copy(vec)
+            control.destroy()
+            v.destroy()
+    _compare(path, table, list(vectors), sums, failure, comm)
+
+
+def _pieces(path: Path, place: Place, first: int, last: int) -> Iterator[tuple[int, Array]]:
+    """Entries ``first`` to ``last`` of a vector, some at a time, with the number of the first.
+
+    Raises:
+        OSError: They cannot be read.
+    """
+    with path.open("rb") as file:
+        for start in range(first, last, _PIECE):
+            count = min(_PIECE, last - start)
+            file.seek(place.offset + 8 * start)
+            piece = np.fromfile(file, np.float64, count)
+            if piece.size < count:
+                raise OSError("it ends too early")
+            yield start, piece
+
+
+def _compare(
+    path: Path,
+    table: Table,
+    names: list[str],
+    sums: NDArray[np.uint64],
+    failure: str,
+    comm: MPI.Intracomm,
+) -> None:
+    comm.Allreduce(MPI.IN_PLACE, sums, op=MPI.SUM)
+    failure = next(filter(None, comm.allgather(failure)), "")
+    for name, found in zip(names, sums, strict=True):
+        if not failure and int(found) != table.sums[name]:
+            failure = f"the vector {name} has changed"
+    if failure:
+        raise Damaged(path, failure)

@@ -16,6 +16,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from fem_deepest.errors import InputError
+from fem_deepest.io.succession import forget
 from fem_deepest.spaces.tasks import on_root
 
 COLUMNS = (
@@ -95,10 +96,13 @@ class RunDirectory:
                     f"may not write into the directory {self.path}; give another --out"
                 )
             if force and not resume:
-                for stale in (self.checkpoint, self._history, self.path / "run.json"):
+                forget(self.checkpoint)
+                for stale in (self._history, self.path / "run.json"):
                     stale.unlink(missing_ok=True)
                 for folder in (self.figures, self.fields):
                     shutil.rmtree(folder, ignore_errors=True)
+            for stale in self.path.glob("*.h5.part"):  # of a run that was killed
+                stale.unlink(missing_ok=True)
 
         on_root(
             open_it,
@@ -123,6 +127,16 @@ class RunDirectory:
                 if new:
                     writer.writeheader()
                 writer.writerow({k: _plain(row[k]) for k in self._columns})
+
+    def sync(self) -> int:
+        """Bring the history to the disk, before a checkpoint that tells of its rows; their number.
+
+        Rank 0 writes.
+        """
+        if self.comm.rank == 0 and self._history.exists():
+            with self._history.open("rb") as file:
+                os.fsync(file.fileno())
+        return self.rows
 
     def history(self) -> dict[str, NDArray]:
         """Columns of the history. Not collective."""
@@ -193,5 +207,8 @@ def _plain(value: Any) -> Any:
 def write_text(path: Path, text: str) -> None:
     """Write a file as a whole: to a temporary name, then renamed. Not collective."""
     temporary = path.with_name(path.name + ".part")
-    temporary.write_text(text)
+    with temporary.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(temporary, path)

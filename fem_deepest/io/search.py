@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 
-from fem_deepest.action.network.action import NetworkAction
+from fem_deepest.action.dealt import DealtAction
 from fem_deepest.action.network.numbering import Numbering
 from fem_deepest.configuration.train import Config
-from fem_deepest.data import DataSet
+from fem_deepest.data import DataSet, Samples
 from fem_deepest.errors import InputError
 from fem_deepest.io import checkpoint
+from fem_deepest.io.recovery import recover
 from fem_deepest.io.rundir import jsonable
+from fem_deepest.io.seal import Table, fingerprint, read_table
 from fem_deepest.solve.memory import LimitedMemory
 from fem_deepest.solve.schedule import Search
 from fem_deepest.spaces import Resolution
 from fem_deepest.spaces.tasks import on_root
 
 
-def signature(config: Config, data: DataSet) -> dict[str, Any]:
+def signature(config: Config, data: DataSet | Samples) -> dict[str, Any]:
     """What a checkpoint and a configuration with its training data must agree in, in plain types.
 
     Tolerances and limits are left out: a run may be resumed with others.
@@ -39,10 +41,12 @@ def signature(config: Config, data: DataSet) -> dict[str, Any]:
     if solve["method"] == "sgd":
         values |= {name: solve[name] for name in ("eta", "nu", "batch", "gradient")}
     values["samples"] = data.samples
-    content = (
-        np.ascontiguousarray(data.inputs).tobytes() + np.ascontiguousarray(data.targets).tobytes()
-    )
-    values["checksum of the data"] = zlib.crc32(content)
+    values["data"].pop("memory")
+    if isinstance(data, Samples):
+        values["checksum of the data"] = data.checksum
+    else:
+        x, y = np.ascontiguousarray(data.inputs), np.ascontiguousarray(data.targets)
+        values["checksum of the data"] = zlib.crc32(x.tobytes() + y.tobytes())
     for name in ("mesh", "depth_mesh"):
         if (file := getattr(config.network, name)) is not None:
             values[f"checksum of {name}"] = zlib.crc32(Path(file).read_bytes())
@@ -79,39 +83,54 @@ def save(
         "pairs": len(search.memory.s),
         "scale": search.memory.scale,
     }
-    if numbering is None:
-        checkpoint.write(path, vectors, {**meta, "search": state}, comm)
-        return
-    common = {name: numbering.common(vector) for name, vector in vectors.items()}
-    checkpoint.write(path, common, {**meta, "search": state}, comm)
-    for vector in common.values():
-        vector.destroy()
+    checkpoint.write(path, vectors, {**meta, "search": state}, comm, numbering)
 
 
-def find(path: Path, wanted: Mapping[str, Any], comm: MPI.Intracomm) -> dict[str, Any] | None:
-    """What a checkpoint holds beside its vectors, or nothing where there is none. Collective.
+def find(
+    path: Path, wanted: Mapping[str, Any], comm: MPI.Intracomm, note: Callable[[str], object]
+) -> dict[str, Any] | None:
+    """What a checkpoint holds beside its vectors, or nothing where there is none.
+
+    Where the newest is damaged, the previous one takes its place, if that is whole and of this run; the
+    damaged one is put aside.
 
     Args:
         path: Checkpoint file.
         wanted: The signature that it must have.
         comm: All ranks.
+        note: Told that the previous one has taken the place.
 
     Raises:
-        InputError: The file is no checkpoint, or one of another run.
-    """
+        InputError: It is one of another run, or there are only damaged ones.
 
-    def read() -> dict[str, Any] | None:
+    Collective.
+    """
+    found, told = recover(path, lambda at: _whole(at, wanted, comm), comm)
+    if told:
+        note(told)
+    return found
+
+
+def _whole(path: Path, wanted: Mapping[str, Any], comm: MPI.Intracomm) -> dict[str, Any] | None:
+    """What a checkpoint holds; foreign ones are refused before their vectors are read. Collective."""
+
+    def read() -> Table | None:
         if not path.exists():
             return None
-        meta = checkpoint.read_meta(path)
-        _check(meta.get("signature", {}), wanted)
-        return meta
+        table = read_table(path)
+        if table.signature != fingerprint(wanted):
+            _check(table.meta.get("signature", {}), wanted)
+        return table
 
-    return on_root(read, comm)
+    table = on_root(read, comm)
+    if table is None:
+        return None
+    checkpoint.verify(path, table, comm)
+    return table.meta
 
 
 def restore(
-    path: Path, meta: Mapping[str, Any], action: NetworkAction, size: int, comm: MPI.Intracomm
+    path: Path, meta: Mapping[str, Any], action: DealtAction, size: int, comm: MPI.Intracomm
 ) -> Search:
     """The search of a checkpoint. Collective.
 
@@ -128,12 +147,9 @@ def restore(
     state = meta["search"]
     memory = LimitedMemory(action.metric, size)
     numbering = Numbering.of(action)
-    create = action.create if numbering is None else numbering.create
     names = ["control", *(f"{kind}{i}" for i in range(state["pairs"]) for kind in "sy")]
-    vectors = {name: create() for name in names}
-    checkpoint.read(path, vectors, comm)
-    if numbering is not None:
-        vectors = {name: numbering.control(vector) for name, vector in vectors.items()}
+    vectors = {name: action.create() for name in names}
+    checkpoint.read(path, vectors, comm, numbering)
     for i in range(state["pairs"]):
         memory.push(vectors[f"s{i}"], vectors[f"y{i}"])
     memory.scale = state["scale"]
@@ -194,15 +210,15 @@ def _check(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
     """Sentence on the first key in which a checkpoint and a configuration differ, if any."""
-    for section, value in new.items():
-        stored = old.get(section)
-        pairs = value.items() if isinstance(value, dict) else [("", value)]
-        for key, wanted in pairs:
-            found = stored.get(key) if isinstance(stored, dict) else stored
+    for section in {**new, **old}:
+        one, other = old.get(section), new.get(section)
+        pairs = [("", one, other)]
+        if isinstance(one, dict) and isinstance(other, dict):
+            pairs = [(f".{key}", one.get(key), other.get(key)) for key in {**other, **one}]
+        for key, found, wanted in pairs:
             if found != wanted:
-                name = f"{section}.{key}" if key else section
                 return (
-                    f"the checkpoint belongs to another run: it has {name} = {found}, the "
+                    f"the checkpoint belongs to another run: it has {section}{key} = {found}, the "
                     f"configuration {wanted}; use the configuration it was made with, or "
                     "another --out"
                 )

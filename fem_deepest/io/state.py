@@ -12,6 +12,7 @@ from mpi4py import MPI
 from fem_deepest._petsc import PETSc
 from fem_deepest.errors import InputError
 from fem_deepest.io import checkpoint
+from fem_deepest.io.seal import read_table
 from fem_deepest.noise.keys import dof_keys
 
 _HALF = np.uint64(32)
@@ -52,7 +53,8 @@ def load_state(path: Path, u: fem.Function) -> None:
 
     Collective on the mesh; every rank reads the file.
     """
-    high, low, values = (checkpoint.read_array(path, name) for name in ("high", "low", "u"))
+    table = read_table(path)
+    high, low, values = (checkpoint.read_array(path, name, table) for name in ("high", "low", "u"))
     stored = (high.astype(np.uint64) << _HALF) | low.astype(np.uint64)
     order = np.argsort(stored)
     keys = dof_keys(u.function_space)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fem_deepest.network.flow import Flow
+from fem_deepest.network.flow import Flow, Stages
 
 Array = NDArray[np.float64]
 
@@ -20,30 +20,39 @@ class Variation:
 
     Args:
         flow: The sweeps, whose last stages these ones are taken at.
+        kept: Make arrays for the costates and for the stages of a tangent sweep; else :meth:`keep_in` is
+            to give some.
 
     Attributes:
         flow: The same.
         costates: Stage costates, (n, s, N, K): what :meth:`.Flow.adjoint` is to fill in for the exact
             second adjoint.
 
-    Nothing here is collective.
+    Ranges of cells are as in :class:`.Flow`, whose sweeps go through a range before these ones do. Nothing
+    here is collective.
     """
 
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, flow: Flow, kept: bool = True) -> None:
         self.flow = flow
-        shape, tile = flow.value.shape, flow.value.shape[2:]
-        self.costates, self._d_state, self._d_z = (np.empty(shape) for _ in range(3))
+        shape, tile = flow.shape, flow.shape[2:]
+        if kept:
+            self.keep_in(*(np.empty(shape) for _ in range(3)))
         self._k = np.empty(shape[1:])
         self._slope, self._v, self._t, self._kappa, self._bend = (np.empty(tile) for _ in range(5))
         self._product = np.empty((*tile[:-2], *flow.coupling.shape))
 
+    def keep_in(self, d_state: Array, d_z: Array, costates: Array) -> None:
+        """Take these arrays, (n, s, N, K); the costates are those of the cells of a range."""
+        self._d_state, self._d_z, self.costates = d_state, d_z, costates
+
     def tangent(
         self,
-        theta: Array,
-        d_theta: Array,
+        theta: Stages,
+        d_theta: Stages,
         dx: Array,
         d_xi: Array | None = None,
         nodes: Array | None = None,
+        cells: range | None = None,
     ) -> None:
         """Derivative of the last forward sweep in a direction: ``dx(0) -> dx(T)``, in place.
 
@@ -53,23 +62,26 @@ class Variation:
             dx: ``dx(0)`` on entry, ``dx(T)`` on return, shape (N, K).
             d_xi: Direction of the forcing, or none.
             nodes: Receives ``dx`` at the nodes, (n + 1, N, K), if given.
+            cells: The cells to go through, all by default.
         """
         flow = self.flow
         scheme, coupling, work = flow.scheme, flow.coupling, flow.work
         a, slot = scheme.a, scheme.slot
-        for i, h in enumerate(flow.steps):
+        cells = range(flow.steps.size) if cells is None else cells
+        for place, i in enumerate(cells):
+            h = flow.steps[i]
             if nodes is not None:
-                nodes[i] = dx
+                nodes[place] = dx
             for j in range(scheme.stages):
                 state, z, k = self._d_state[i, j], self._d_z[i, j], self._k[j]
                 scheme.stage_state(j, dx, h, self._k, state, self._t)
-                parameters, direction = theta[i, slot[j]], d_theta[i, slot[j]]
+                parameters, direction = theta[place][slot[j]], d_theta[place][slot[j]]
                 flow.activation.first(flow.value[i, j], self._slope)
                 coupling.variation(parameters, direction, flow.full[i, j], self._t, work)
                 if a[j][j] != 0.0:
                     source = self._slope * self._t
                     if d_xi is not None:
-                        source += d_xi[i]
+                        source += d_xi[place]
                     source *= h * a[j][j]
                     source += state
                     state[...] = flow.implicit.solve_linear(
@@ -82,20 +94,21 @@ class Variation:
                     np.multiply(state, flow.leak, out=self._t)
                     k -= self._t
                 if d_xi is not None:
-                    k += d_xi[i]
+                    k += d_xi[place]
             scheme.end(dx, h, self._k, dx, self._t)
         if nodes is not None:
             nodes[-1] = dx
 
     def second_adjoint(
         self,
-        theta: Array,
-        d_theta: Array,
+        theta: Stages,
+        d_theta: Stages,
         dq: Array,
-        hessian: Array,
+        hessian: Stages,
         xi_hessian: Array | None = None,
         exact: bool = True,
         nodes: Array | None = None,
+        cells: range | None = None,
     ) -> None:
         """Derivative of the adjoint sweep along the last tangent sweep, in place.
 
@@ -108,31 +121,33 @@ class Variation:
             exact: With the terms in the costate; without them it is the Gauss-Newton product.
                 The exact one needs an adjoint sweep that filled in :attr:`costates` before.
             nodes: Receives ``dq`` at the nodes, (n + 1, N, K), if given.
+            cells: The cells to go through, all by default.
         """
         flow = self.flow
         scheme, coupling, work = flow.scheme, flow.coupling, flow.work
         a, slot, d_chi, d_kappa = scheme.a, scheme.slot, self._k, self._kappa
-        for i in reversed(range(flow.steps.size)):
+        cells = range(flow.steps.size) if cells is None else cells
+        for place, i in reversed(list(enumerate(cells))):
             h = flow.steps[i]
             if nodes is not None:
-                nodes[i + 1] = dq
+                nodes[place + 1] = dq
             if xi_hessian is not None:
-                xi_hessian[i] = 0.0
+                xi_hessian[place] = 0.0
             for j in reversed(range(scheme.stages)):
-                parameters, full, value = theta[i, slot[j]], flow.full[i, j], flow.value[i, j]
-                target = hessian[i, slot[j]]
+                parameters, full, value = theta[place][slot[j]], flow.full[i, j], flow.value[i, j]
+                target = hessian[place][slot[j]]
                 scheme.stage_costate(j, dq, h, d_chi, d_kappa, self._t)
                 flow.activation.first(value, self._slope)
                 d_chi[j] = 0.0
                 if exact:
-                    kappa = self.costates[i, j]
+                    kappa = self.costates[place, j]
                     flow.activation.second(value, self._slope, self._bend)
                     self._bend *= self._d_z[i, j]
                     self._bend *= kappa
                     np.multiply(self._slope, kappa, out=self._v)
                     coupling.second_adjoint(
                         parameters,
-                        d_theta[i, slot[j]],
+                        d_theta[place][slot[j]],
                         self._v,
                         self._d_state[i, j],
                         full,
@@ -160,7 +175,7 @@ class Variation:
                     np.multiply(d_kappa, flow.leak, out=self._t)
                     d_chi[j] -= self._t
                 if xi_hessian is not None:
-                    xi_hessian[i] += d_kappa
+                    xi_hessian[place] += d_kappa
             for j in range(scheme.stages):
                 dq += d_chi[j]
         if nodes is not None:

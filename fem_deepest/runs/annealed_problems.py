@@ -55,7 +55,7 @@ def _network(config: AnnealedFlowConfig, path: str, comm: MPI.Intracomm) -> Flow
     action = problem.action(Resolution(config.action.cells or training.network.cells), grid)
     numbers = range(config.replicas.number)
     landscape = network_landscape(action, config.flow.minibatch, config.seed, numbers)
-    vector, train = action.create(), problem.train
+    vector, train = action.create(), problem.training_set
 
     def start(numbers: Numbers) -> Array:
         return random_controls(action, training, numbers)

@@ -9,6 +9,8 @@ stages at ``S`` distinct places, ``N`` neurons, ``K`` samples, and ``m`` pairs o
   products, and the sums of parts of its samples: ``p + 15 S q``;
 * every rank has the states of a tile: ``n s (2 N + 1)`` for each of its samples.
 
+For sharded weights see :mod:`fem_deepest.performance.memory`.
+
 The two fifteens are fitted to two peaks, of 256 neurons in 16 layers with model errors and without, which
 they meet to about a tenth by construction; elsewhere the estimate is rough.
 """
@@ -27,10 +29,11 @@ from fem_deepest.network.network import TILE, Network
 from fem_deepest.runs.index import make_index
 from fem_deepest.spaces import Resolution
 
-_NUMBER = 8  # bytes
+NUMBER = 8  # bytes
 _CONTROLS = 15  # of a solver, beside the pairs of its memory
 _STAGES = 15  # arrays of the weight field at the stages
 _NODE = 1000  # bytes of a node of the index
+_MEND = "fewer neurons or cells, less memory of the solver, or another network.coupling than '{}'"
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -55,7 +58,7 @@ def needed(network: Network, config: Config, samples: int, ranks: int = 1) -> in
     controls = _controls(config) * (shapes.size + forcings)
     stages = _STAGES * len(scheme.abscissae) * math.prod(shapes.theta)
     tile = n * scheme.stages * (2 * neurons + 1) * min(TILE, -(-samples // ranks))
-    return _NUMBER * (controls + ranks * (shapes.size + stages + tile))
+    return NUMBER * (controls + ranks * (shapes.size + stages + tile))
 
 
 def _controls(config: Config) -> int:
@@ -77,6 +80,14 @@ def available() -> int:
         pass  # no limit of that kind
     known = [bound for bound in bounds if bound > 0]
     return min(known) if known else 2**62
+
+
+def share(comm: MPI.Intracomm) -> int:
+    """Bytes of :func:`available` for each of the ranks on this host. Collective on ``comm``."""
+    node = comm.Split_type(MPI.COMM_TYPE_SHARED)
+    here = node.size
+    node.Free()
+    return available() // here
 
 
 def _kilobytes(name: str) -> list[int]:
@@ -113,7 +124,7 @@ def require_index(config: Config, level: Resolution, comm: MPI.Intracomm) -> Non
         "low_rank": 2 * section.rank + 1,
     }.get(section.coupling)
     if columns is not None:
-        need += _NUMBER * _controls(config) * (level.cells + 1) * neurons * columns
+        need += NUMBER * _controls(config) * (level.cells + 1) * neurons * columns
         kernel = f" with {level.cells + 1} x {neurons} x {columns} weights"
     _compare(
         f"training on a neuron index of {index.nodes:,} nodes{kernel} needs at least",
@@ -124,7 +135,7 @@ def require_index(config: Config, level: Resolution, comm: MPI.Intracomm) -> Non
 
 
 def require(network: Network, config: Config, samples: int, comm: MPI.Intracomm) -> None:
-    """Refuse a network that does not fit into memory.
+    """Refuse a network that does not fit into memory, every rank having all of its weights.
 
     Every host must have what the ranks on it need; it is assumed to be the same on every rank.
 
@@ -139,10 +150,33 @@ def require(network: Network, config: Config, samples: int, comm: MPI.Intracomm)
 
     Collective on ``comm``.
     """
-    if network.index.comm is not None:  # each rank has its neurons and all samples
-        total = comm.size * needed(network, config, samples)
-    else:
-        total = needed(network, config, samples, comm.size)
+    mend = _MEND.format(config.network.coupling)
+    if network.index.comm is None and comm.size > 1:
+        mend = f"parallel.weights = 'sharded', or {mend}"
+    _require(network, config, samples, _total(network, config, samples, comm), mend, comm)
+
+
+def require_sharded(
+    network: Network, config: Config, samples: int, comm: MPI.Intracomm, grid: str, need: float
+) -> None:
+    """Refuse a network that does not fit with sharded weights. As :func:`require`.
+
+    Args:
+        network: The network.
+        config: Configuration.
+        samples: ``K`` of all ranks.
+        comm: All ranks.
+        grid: Name of the process grid.
+        need: Bytes of a rank.
+    """
+    mend = _MEND.format(config.network.coupling)
+    mend = f"more ranks or another parallel.grid than {grid}, or {mend}"
+    _require(network, config, samples, comm.size * int(need), mend, comm)
+
+
+def _require(
+    network: Network, config: Config, samples: int, total: int, mend: str, comm: MPI.Intracomm
+) -> None:
     rows, columns = network.coupling.shape
     weights = f"{network.depth.cells + 1} x {rows} x {columns} of the weights"
     _compare(
@@ -150,20 +184,36 @@ def require(network: Network, config: Config, samples: int, comm: MPI.Intracomm)
         f"{network.index.neurons} neurons, {samples} samples and solve.memory = "
         f"{config.solve.memory} needs",
         total,
-        "take fewer neurons or cells, less memory of the solver, or another network.coupling than "
-        f"'{config.network.coupling}'",
+        f"take {mend}",
         comm,
     )
 
 
-def _compare(what: str, total: int, mend: str, comm: MPI.Intracomm) -> None:
-    """Raise if a host has less than its ranks' part of ``total`` bytes. Collective on ``comm``."""
+def fits(network: Network, config: Config, samples: int, comm: MPI.Intracomm) -> bool:
+    """Whether every host has what the ranks on it need with whole weights. As :func:`require`."""
+    need, have, _ = _scarcest(_total(network, config, samples, comm), comm)
+    return need <= have
+
+
+def _total(network: Network, config: Config, samples: int, comm: MPI.Intracomm) -> int:
+    """Bytes of whole weights on all ranks."""
+    if network.index.comm is not None:  # each rank has its neurons and all samples
+        return comm.size * needed(network, config, samples)
+    return needed(network, config, samples, comm.size)
+
+
+def _scarcest(total: int, comm: MPI.Intracomm) -> tuple[float, int, int]:
+    """What ``total`` asks of a host, what it has, and its ranks, where most is lacking. Collective."""
     node = comm.Split_type(MPI.COMM_TYPE_SHARED)
     here = node.size
     node.Free()
     need = total * (here / comm.size)
-    # The rank that lacks most speaks for all.
-    _, need, have, here = max(comm.allgather((need - available(), need, available(), here)))
+    return max(comm.allgather((need - available(), need, available(), here)))[1:]
+
+
+def _compare(what: str, total: int, mend: str, comm: MPI.Intracomm) -> None:
+    """Raise if a host has less than its ranks' part of ``total`` bytes. Collective on ``comm``."""
+    need, have, here = _scarcest(total, comm)
     if need > have:
         ranks = f" of {here} ranks on a host" if here > 1 else ""
         raise InputError(f"{what} {_text(need)}{ranks}, but {_text(have)} are available; {mend}")

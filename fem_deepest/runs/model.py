@@ -13,7 +13,9 @@ from fem_deepest._petsc import PETSc
 from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.action.network.numbering import Numbering
 from fem_deepest.configuration.train import Config
-from fem_deepest.data import DataSet, Standardiser
+from fem_deepest.data import DataSet, Samples, Standardiser
+from fem_deepest.data.rows import Rows
+from fem_deepest.data.survey import sum_over, survey
 from fem_deepest.errors import InputError
 from fem_deepest.network.loss import CrossEntropy, LeastSquares, Loss, softmax
 from fem_deepest.network.network import Network
@@ -106,12 +108,30 @@ class Model:
         """States at all depth nodes, (n + 1, N, K), of raw inputs ``z`` (K, d)."""
         return self.network.states(self.parameters, self.inputs.apply(z).T)
 
-    def score(self, data: DataSet) -> tuple[str, float]:
-        """("accuracy", fraction right) or ("rmse", root mean square error in the data's units)."""
+    def score(self, data: DataSet | Samples) -> tuple[str, float]:
+        """("accuracy", fraction right) or ("rmse", root mean square error in the data's units).
+
+        Collective on the ranks of the data where each reads its part.
+        """
+        if isinstance(data, Samples):
+            return self._score_of_parts(data)
         y = self.predict(data.inputs)
         if self.classes is not None:
             return "accuracy", float(np.mean(y.argmax(axis=1) == data.targets))
         return "rmse", float(np.sqrt(np.mean((y - data.targets) ** 2)))
+
+    def _score_of_parts(self, data: Samples) -> tuple[str, float]:
+        def add(x: Array, target: NDArray, total: Array, _: int) -> None:
+            y = self.predict(x)
+            if self.classes is not None:
+                total += np.count_nonzero(y.argmax(axis=1) == target)
+            else:
+                total += np.sum((y - target) ** 2)
+
+        total = float(sum_over(data, add, 1)[0])
+        if self.classes is not None:
+            return "accuracy", total / data.samples
+        return "rmse", float(np.sqrt(total / (data.samples * data.outputs)))
 
     def scaling(self) -> dict[str, Any]:
         """Everything but network and parameters, in plain types for a checkpoint."""
@@ -133,9 +153,10 @@ class Model:
         classes, (inputs, outputs) = scaling["classes"], scaling["sizes"]
         if config.network.depth_mesh is not None:  # the file may be gone
             level = Resolution(tuple(scaling["depth"]), level.index)
+        network = make_network(config, inputs, outputs, level, scaling.get("index"))
         return cls(
-            make_network(config, inputs, outputs, level, scaling.get("index")),
-            flat,
+            network,
+            flat[: network.shapes.size].copy(),  # without the forcings
             Standardiser.from_dict(scaling["inputs"]),
             Standardiser.from_dict(scaling["targets"]),
             None if classes is None else tuple(classes),
@@ -156,15 +177,38 @@ class Problem:
     """
 
     config: Config
-    train: DataSet
-    test: DataSet | None
+    train: DataSet | Samples
+    test: DataSet | Samples | None
     inputs: Standardiser
     targets: Standardiser
 
+    @property
+    def training_set(self) -> DataSet:
+        """The training part in memory.
+
+        Raises:
+            InputError: Every rank reads its part of it.
+        """
+        return _in_memory(self.train)
+
+    @property
+    def test_set(self) -> DataSet | None:
+        """The test part in memory, or none. As :attr:`training_set`."""
+        return None if self.test is None else _in_memory(self.test)
+
     @classmethod
-    def create(cls, config: Config, train: DataSet, test: DataSet | None) -> Problem:
-        """Fit the scalings. Not collective."""
+    def create(
+        cls, config: Config, train: DataSet | Samples, test: DataSet | Samples | None
+    ) -> Problem:
+        """Fit the scalings. Collective on the ranks of the data, where each reads its part."""
         scale = config.data.scaled
+        if isinstance(train, Samples):
+            found = survey(train)
+            if isinstance(test, Samples):
+                survey(test)  # finds what is wrong with it before the training
+            inputs = found.inputs if scale else Standardiser.identity(train.features)
+            targets = (scale and found.targets) or Standardiser.identity(train.outputs)
+            return cls(config, train, test, inputs, targets)
         inputs = Standardiser.fit(train.inputs) if scale else Standardiser.identity(train.features)
         if scale and not train.is_classification:
             targets = Standardiser.fit(train.targets)
@@ -184,25 +228,33 @@ class Problem:
 
     def action_of(self, network: Network, grid: ProcessGrid) -> NetworkAction:
         """The action of a network. As :meth:`action`, which makes it."""
-        data, section = self.train, self.config.action
+        return NetworkAction(grid, network, *self.samples(), **self.strengths())
+
+    def samples(self) -> tuple[Loss, Array | Rows, NDArray | Rows]:
+        """Loss, inputs and targets of an action, scaled."""
+        data = self.train
         loss = make_loss(self.config, data.is_classification)
-        targets = data.targets
+        targets: NDArray | Rows = data.targets
         if not data.is_classification:
             targets = self.targets.apply(targets)
         elif isinstance(loss, LeastSquares):
-            targets = np.eye(data.outputs)[targets]
-        return NetworkAction(
-            grid,
-            network,
-            loss,
-            self.inputs.apply(data.inputs),
-            targets,
-            strength=section.strength,
-            kappa=section.kappa,
-            ell=section.ell,
-            model_precision=section.R_f,
-            input_precision=section.R_0,
-        )
+            indicators = np.eye(data.outputs)
+            if isinstance(targets, Rows):
+                targets = targets.map(lambda numbers: indicators[numbers])
+            else:
+                targets = indicators[targets]
+        return loss, self.inputs.apply(data.inputs), targets
+
+    def strengths(self) -> dict[str, Any]:
+        """Numbers of an action: strength and lengths of the prior, precisions."""
+        section = self.config.action
+        return {
+            "strength": section.strength,
+            "kappa": section.kappa,
+            "ell": section.ell,
+            "model_precision": section.R_f,
+            "input_precision": section.R_0,
+        }
 
     def check(self, levels: Iterable[Resolution], grid: ProcessGrid) -> None:
         """Find now what would be wrong on a level later, however long the ones before it take.
@@ -216,13 +268,21 @@ class Problem:
             self._network(level, grid)
 
     def _network(self, level: Resolution, grid: ProcessGrid) -> Network:
-        memory_estimate.require_index(self.config, level, grid.comm)
-        comm = grid.index if self.config.network.spread else None
-        network = make_network(
-            self.config, self.train.features, self.train.outputs, level, comm=comm
-        )
+        network = self.network(level, grid)
         memory_estimate.require(network, self.config, self.train.samples, grid.comm)
         return network
+
+    def network(self, level: Resolution, grid: ProcessGrid) -> Network:
+        """The network on a level, however large its weights.
+
+        Raises:
+            InputError: Data and network do not fit each other, or the mesh of the index into memory.
+
+        Collective on the grid.
+        """
+        memory_estimate.require_index(self.config, level, grid.comm)
+        comm = grid.index if self.config.network.spread else None
+        return make_network(self.config, self.train.features, self.train.outputs, level, comm=comm)
 
     def trained(self, action: NetworkAction, u: PETSc.Vec, level: Resolution) -> Model:
         """The network of a control as a model, all of it on every rank. Collective."""
@@ -236,3 +296,12 @@ class Problem:
         """The network with these parameters as a model."""
         data = self.train
         return Model(network, flat, self.inputs, self.targets, data.classes, data.columns)
+
+
+def _in_memory(data: DataSet | Samples) -> DataSet:
+    if isinstance(data, Samples):
+        raise InputError(
+            f"all samples of {data.name} were asked for, of which each rank reads its part; set "
+            "data.stream = false"
+        )
+    return data

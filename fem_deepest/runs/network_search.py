@@ -123,7 +123,7 @@ class NetworkSearch:
 
     def checksum(self) -> int:
         """See :class:`Search`."""
-        train = self.problem.train
+        train = self.problem.training_set
         return zlib.crc32(train.inputs.tobytes() + train.targets.tobytes())
 
     def begin(self, numbers: Numbers) -> Batch:
@@ -170,7 +170,7 @@ class LowestNetwork:
     @property
     def metrics(self) -> dict[str, float]:
         """Scores on training and fresh samples, and of the best constant on the fresh ones."""
-        train, fresh = self.problem.train, self.problem.test
+        train, fresh = self.problem.training_set, self.problem.test_set
         name, score = self.model.score(train)
         metrics = {f"train_{name}": score}
         if fresh is not None:
@@ -200,7 +200,7 @@ class LowestNetwork:
             if matrix.size:
                 columns = [*(f"w{j}" for j in range(matrix.shape[1] - 1)), "b"]
                 tables[f"{name}.csv"] = (columns, matrix)
-        fresh = self.problem.test
+        fresh = self.problem.test_set
         if fresh is not None:
             values = self.model.predict(fresh.inputs)
             known = np.asarray(fresh.targets, dtype=np.float64).reshape(len(values), -1)

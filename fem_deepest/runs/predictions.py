@@ -128,7 +128,7 @@ class Predictions:
         below = {name: cdf(curves, self.sigma, seen) for name, curves in both.items()}
         made["calibration"] = draw.coverage(below)
         if shown.features == shown.outputs == 1:
-            train = self.problem.train
+            train = self.problem.training_set
             ends = np.concatenate([train.inputs, shown.inputs])
             x = np.linspace(ends.min(), ends.max(), _FINE)
             curves = {name: self.curves(w, x[:, None])[..., 0] for name, w in ensembles.items()}

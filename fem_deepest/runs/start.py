@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fem_deepest._petsc import PETSc
+from fem_deepest.action.dealt import DealtAction, whole
 from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.action.network.regression import check_regression, regress_readout
 from fem_deepest.configuration.train import Config
@@ -17,8 +18,10 @@ from fem_deepest.solve.schedule import Search
 
 Array = NDArray[np.float64]
 
+REGRESSION = "a readout by regression"
 
-def random_start(action: NetworkAction, config: Config) -> PETSc.Vec:
+
+def random_start(action: DealtAction, config: Config) -> PETSc.Vec:
     """The start of a training: random weights, no readout. Collective."""
     u = action.create()
     action.space.start(
@@ -27,20 +30,20 @@ def random_start(action: NetworkAction, config: Config) -> PETSc.Vec:
     return u
 
 
-def check_start(action: NetworkAction, config: Config) -> None:
+def check_start(action: DealtAction, config: Config) -> None:
     """Refuse a start of the readout that there cannot be. Not collective.
 
     Raises:
         InputError: A regression is asked for, but the action has none.
     """
     if config.network.start_readout == "regression":
-        check_regression(action)
+        check_regression(whole(action, REGRESSION))
 
 
-def start_readout(action: NetworkAction, u: PETSc.Vec, config: Config) -> None:
+def start_readout(action: DealtAction, u: PETSc.Vec, config: Config) -> None:
     """Replace the readout of a start by a regression, where the configuration says so. Collective."""
     if config.network.start_readout == "regression":
-        regress_readout(action, u)
+        regress_readout(whole(action, REGRESSION), u)
 
 
 def begin(nested: NestedIteration, config: Config) -> Search:

@@ -9,66 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from fem_deepest._petsc import PETSc
-from fem_deepest.action.network.action import NetworkAction
+from fem_deepest.action.dealt import DealtAction, whole
 from fem_deepest.errors import NumericalFailure
-from fem_deepest.network.network import Network
 from fem_deepest.solve.adaptivity import Indicators, estimate
 from fem_deepest.solve.lmvm import Iterate, minimise
 from fem_deepest.solve.memory import LimitedMemory, dual_norm
 from fem_deepest.solve.newton import polish
 from fem_deepest.solve.outcome import Outcome
+from fem_deepest.solve.prolongation import prolongation
 from fem_deepest.solve.schedule import Schedule, Search, Stage
-from fem_deepest.spaces import ControlSpace, Resolution, SlabSpace, prolong
-from fem_deepest.spaces.slab_prolongation import prolong_slabs
+from fem_deepest.spaces import Resolution
 
-
-class Level(Protocol):
-    """An action of a network on some level."""
-
-    @property
-    def network(self) -> Network:
-        """The network."""
-
-    @property
-    def space(self) -> ControlSpace | SlabSpace:
-        """Layout of its controls."""
-
-
-def prolongation(
-    coarse: Level, fine: Level, *, same_index: bool
-) -> Callable[[PETSc.Vec], PETSc.Vec]:
-    """The interpolation of controls from one action to another, see :func:`.prolong`.
-
-    Args:
-        coarse: The action whose controls go in.
-        fine: The action whose controls come out.
-        same_index: Whether both have the same neuron index.
-
-    Raises:
-        InputError: The neurons of one index cannot be interpolated to the other.
-
-    Not collective; what it gives is.
-    """
-    old, new, depths = coarse.space, fine.space, (coarse.network.depth, fine.network.depth)
-    index: dict[str, Any] = {}
-    if not same_index:
-        rows, columns = coarse.network.coupling.prolongation(fine.network.coupling)
-        states = coarse.network.index.prolongation(fine.network.index)
-        index = {"states": states, "rows": rows, "columns": columns}
-
-    def apply(u: PETSc.Vec) -> PETSc.Vec:
-        if isinstance(old, SlabSpace):
-            assert isinstance(new, SlabSpace)
-            return prolong_slabs(old, new, *depths, u, **index)
-        assert isinstance(new, ControlSpace)
-        return prolong(old, new, *depths, u, **index)
-
-    return apply
+SGD = "stochastic gradient descent"
 
 
 @dataclass
@@ -85,13 +42,13 @@ class NestedIteration:
     Collective: every method.
     """
 
-    problem: Callable[[Resolution], NetworkAction]
+    problem: Callable[[Resolution], DealtAction]
     schedule: Schedule
-    on_step: Callable[[Search, NetworkAction, Iterate], None] = lambda *_: None
-    on_stage: Callable[[Search, NetworkAction, Stage], None] = lambda *_: None
-    _actions: dict[Resolution, NetworkAction] = field(default_factory=dict, init=False)
+    on_step: Callable[[Search, DealtAction, Iterate], None] = lambda *_: None
+    on_stage: Callable[[Search, DealtAction, Stage], None] = lambda *_: None
+    _actions: dict[Resolution, DealtAction] = field(default_factory=dict, init=False)
 
-    def action(self, level: Resolution) -> NetworkAction:
+    def action(self, level: Resolution) -> DealtAction:
         """Action of a level; made once, and only the newest two are kept."""
         if level not in self._actions:
             self._actions = dict(list(self._actions.items())[-1:])
@@ -102,12 +59,12 @@ class NestedIteration:
         """Raise now whatever is wrong with the input, before anything is done."""
         action = self.action(self.schedule.levels[0])
         if self.schedule.sgd is not None:
-            self.schedule.sgd.batches(action)
+            self.schedule.sgd.batches(whole(action, SGD))
 
     def begin(
         self,
-        start: Callable[[NetworkAction], PETSc.Vec],
-        improve: Callable[[NetworkAction, PETSc.Vec], None] = lambda *_: None,
+        start: Callable[[DealtAction], PETSc.Vec],
+        improve: Callable[[DealtAction, PETSc.Vec], None] = lambda *_: None,
     ) -> Search:
         """Search at the start of the coarsest level.
 
@@ -150,7 +107,7 @@ class NestedIteration:
             gradient = [0.0]
 
             def monitor(
-                iterate: Iterate, action: NetworkAction = action, gradient: list[float] = gradient
+                iterate: Iterate, action: DealtAction = action, gradient: list[float] = gradient
             ) -> None:
                 repeated = search.own[0] > 0 and iterate.iteration == search.iteration
                 search.iteration, gradient[0] = iterate.iteration, iterate.gradient
@@ -179,7 +136,7 @@ class NestedIteration:
         return stages
 
     def _solve(
-        self, search: Search, action: NetworkAction, monitor: Callable[[Iterate], None]
+        self, search: Search, action: DealtAction, monitor: Callable[[Iterate], None]
     ) -> Outcome:
         schedule = self.schedule
         tolerance = schedule.goal(search) * search.reference
@@ -189,16 +146,17 @@ class NestedIteration:
             most = schedule.polish_iterations
             return polish(action, search.u, iterations=most, **common)
         if schedule.sgd is not None:
-            return schedule.sgd.minimise(action, search.u, number=search.stage, **common)
+            descent = whole(action, SGD)
+            return schedule.sgd.minimise(descent, search.u, number=search.stage, **common)
         return minimise(action, search.u, search.memory, iterations=schedule.iterations, **common)
 
-    def _estimate(self, search: Search, action: NetworkAction) -> Indicators | None:
+    def _estimate(self, search: Search, action: DealtAction) -> Indicators | None:
         """Where the error is at the end of a stage, if that is asked for."""
-        return None if self.schedule.place is None else estimate(action, search.u)
+        if self.schedule.place is None:
+            return None
+        return estimate(whole(action, "an adaptive depth mesh"), search.u)
 
-    def _advance(
-        self, search: Search, action: NetworkAction, indicators: Indicators | None
-    ) -> bool:
+    def _advance(self, search: Search, action: DealtAction, indicators: Indicators | None) -> bool:
         """Stand at the beginning of the next stage, if there is one."""
         if search.method == "newton":
             return False

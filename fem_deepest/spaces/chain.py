@@ -118,5 +118,10 @@ class Chain:
         MPI.Request.Waitall(requests)
 
     def _pieces(self, entries: int) -> list[slice]:
-        length = max(_PIECE, -(-entries // (_MANY * self.comm.size)))
+        length = piece_length(entries, self.comm.size)
         return [slice(lo, min(lo + length, entries)) for lo in range(0, entries, length)]
+
+
+def piece_length(entries: int, slabs: int) -> int:
+    """Entries of a node that go through a slab together, of so many."""
+    return max(_PIECE, -(-entries // (_MANY * slabs)))

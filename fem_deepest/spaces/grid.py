@@ -120,7 +120,7 @@ class SampleBlocks:
         self.samples, self.comm, self.count = samples, comm, blocks
         self.edges = [b * samples // blocks for b in range(blocks + 1)]
         deal = [blocks * r // comm.size for r in range(comm.size + 1)]
-        self._roots = [list(_subtrees(0, blocks, deal[r], deal[r + 1])) for r in range(comm.size)]
+        self._roots = [list(subtrees(0, blocks, deal[r], deal[r + 1])) for r in range(comm.size)]
         self._first, last = deal[comm.rank], deal[comm.rank + 1]
         self.local = slice(self.edges[self._first], self.edges[last])
         self.own = [
@@ -207,7 +207,7 @@ def _middle(lo: int, hi: int) -> int:
     return (lo + hi + 1) // 2
 
 
-def _subtrees(lo: int, hi: int, first: int, last: int) -> Iterator[tuple[int, int]]:
+def subtrees(lo: int, hi: int, first: int, last: int) -> Iterator[tuple[int, int]]:
     """Largest nodes of the tree over [lo, hi) that lie in [first, last), left to right."""
     if last <= lo or hi <= first:
         return
@@ -215,5 +215,5 @@ def _subtrees(lo: int, hi: int, first: int, last: int) -> Iterator[tuple[int, in
         yield lo, hi
         return
     middle = _middle(lo, hi)
-    yield from _subtrees(lo, middle, first, last)
-    yield from _subtrees(middle, hi, first, last)
+    yield from subtrees(lo, middle, first, last)
+    yield from subtrees(middle, hi, first, last)

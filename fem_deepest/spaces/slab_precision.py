@@ -23,6 +23,8 @@ from fem_deepest.spaces.transposition import Tally, Transposition
 Array = NDArray[np.float64]
 Bands = tuple[Array, Array]
 
+_BATCH = 2**18  # numbers of a rank that are turned at once
+
 
 class SlabPrecision:
     """``P = A (x) M_r (x) M_c + B (x) (K_r (x) M_c + M_r (x) K_c)`` on arrays (own nodes, own rows, C).
@@ -88,35 +90,38 @@ class SlabPrecision:
         columns, b = self.columns, np.empty_like(a) if self.mixed else None
         products = [(self.depth, out)] if b is None else [(self.depth, out), (self._along, b)]
         self.chain.banded(a, *products)
-        if self._lumped:
-            if not self._unit:
-                out *= self.measure
-        else:
-            out[...] = self._row_mass(columns.apply_mass(out, -1))
-        if b is None:
-            return
-        if self.rows.has_stiffness:
-            out += self._on_rows(self.rows.apply_stiffness, columns.apply_mass(b, -1))
-        if columns.has_stiffness:
-            out += self._row_mass(columns.apply_stiffness(b, -1))
+        if self._lumped and not self._unit:
+            out *= self.measure
+        for part in self._batches():
+            if not self._lumped:
+                out[part] = self._row_mass(columns.apply_mass(out[part], -1))
+            if b is not None and self.rows.has_stiffness:
+                right = columns.apply_mass(b[part], -1)
+                out[part] += self._on_rows(self.rows.apply_stiffness, right)
+            if b is not None and columns.has_stiffness:
+                out[part] += self._row_mass(columns.apply_stiffness(b[part], -1))
 
     def solve(self, r: Array, out: Array) -> None:
         """``out = P^{-1} r``."""
         if self._idle(r):
             return
         if self.mixed:
-            x = self._modal(r)
+            x = np.empty(self._turned)
+            for part in self._batches():
+                x[part] = self._modal(r[part])
             self._eliminate(x)
-            out[...] = self._nodal(x)
+            for part in self._batches():
+                out[part] = self._nodal(x[part])
             return
         out[...] = r
         self._eliminate(out)
         if self._lumped:
             if not self._unit:
                 out /= self.measure
-        else:
-            x = self.columns.solve_mass(out, -1) if out.size else out
-            out[...] = self._on_rows(self.rows.solve_mass, x)
+            return
+        for part in self._batches():
+            right = self.columns.solve_mass(out[part], -1) if out.size else out[part]
+            out[part] = self._on_rows(self.rows.solve_mass, right)
 
     def inverse_root(self, z: Array, out: Array) -> None:
         """``out = R z`` with ``R R^T = P^{-1}``, the ``R`` of :class:`.SeparablePrecision`.
@@ -125,17 +130,17 @@ class SlabPrecision:
         """
         if self._idle(z):
             return
-        x = np.array(self._turn.forth(z) if self.mixed else z)
+        x = self._forth(z) if self.mixed else np.array(z)
         pivots, _ = self.depth_factor
         flat = x.reshape(len(x), -1)
         flat /= np.sqrt(pivots)
         self._substitute(flat)
-        if self.mixed:
-            out[...] = self._nodal(x)
-        elif self._lumped:
+        if self._lumped and not self.mixed:
             np.divide(x, np.sqrt(self.measure), out=out)
-        else:
-            out[...] = self._nodal(self._turn.forth(x))
+            return
+        for part in self._batches():
+            y = x[part] if self.mixed else self._turn.forth(x[part])
+            out[part] = self._nodal(y)
 
     @cached_property
     def depth_factor(self) -> Bands:
@@ -171,6 +176,25 @@ class SlabPrecision:
         """Whether there is nothing to do here, for any of the ranks that would have to do it together."""
         return a.size == 0 and self._turn.comm.size == 1
 
+    @property
+    def _turned(self) -> tuple[int, int, int]:
+        """Shape of a field with all rows of some columns."""
+        columns = self._turn.columns
+        return len(self.chain.nodes), self.rows.size, columns.stop - columns.start
+
+    def _batches(self) -> list[slice]:
+        """So many nodes at once that what is kept beside a field is small."""
+        nodes, rows, columns = len(self.chain.nodes), self.rows.size, self.columns.size
+        length = max(_BATCH * self._turn.comm.size // max(rows * columns, 1), 1)
+        return [slice(lo, min(lo + length, nodes)) for lo in range(0, nodes, length)]
+
+    def _forth(self, a: Array) -> Array:
+        """A new field with all rows of some columns."""
+        x = np.empty(self._turned)
+        for part in self._batches():
+            x[part] = self._turn.forth(a[part])
+        return x
+
     def _eliminate(self, x: Array) -> None:
         """``T^{-1} x`` in place, ``T = L D L^T`` in depth."""
         flat, (pivots, below) = x.reshape(len(x), -1), self.depth_factor
@@ -196,7 +220,7 @@ class SlabPrecision:
     def _modal(self, a: Array) -> Array:
         """``Phi_r^T a Phi_c``, turned: all modes of the rows, and those of some columns."""
         x = self._turn.forth(a if self.columns.is_plain else a @ self.columns.modes[1])
-        return np.array(x) if self.rows.is_plain else self.rows.modes[1].T @ x
+        return x if self.rows.is_plain else self.rows.modes[1].T @ x
 
     def _nodal(self, x: Array) -> Array:
         """``Phi_r x Phi_c^T``, turned back."""

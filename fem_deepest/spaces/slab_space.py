@@ -10,12 +10,15 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from fem_deepest._petsc import PETSc
+from fem_deepest.errors import InputError
 from fem_deepest.spaces.control import Parameters, Shapes
 from fem_deepest.spaces.grid import ProcessGrid, SampleBlocks
 from fem_deepest.spaces.slabs import Slabs, deal
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
+
+_MOST = int(np.iinfo(PETSc.IntType).max)
 
 
 class SlabSpace:
@@ -45,7 +48,7 @@ class SlabSpace:
         parameter_size: Of these, the parameters: the first ones.
 
     Raises:
-        InputError: There are more slabs than cells.
+        InputError: There are more slabs than cells, or more unknowns than PETSc can count.
 
     Collective: :meth:`create`.
     """
@@ -84,10 +87,28 @@ class SlabSpace:
         self.has_forcings = initial or forced
         self.samples, self.cells = slabs.share(samples), slabs.cells
         self.tiles = [int(k) for k in np.diff(deal(len(self.samples), chunks))]
+        unknowns = shapes.size + samples * neurons * (initial + forced * slabs.count)
+        if unknowns > _MOST:
+            raise InputError(
+                f"a network of {unknowns} unknowns was given to a PETSc whose integers end at {_MOST}; "
+                "take a PETSc with 64-bit integers (--with-64-bit-indices), or a smaller network"
+            )
         per_sample = prod(self._initial) + prod(self._forced)
         edges = np.concatenate([[0], np.cumsum(self.tiles)]).astype(np.int64)
         self._offsets = self.parameter_size + per_sample * edges
         self.local_size = int(self._offsets[-1])
+
+    def on(self, grid: ProcessGrid) -> SlabSpace:
+        """The same space on a grid of another shape. Not collective."""
+        return SlabSpace(
+            grid,
+            self._shapes,
+            self._count,
+            len(self.tiles),
+            initial=self._soft,
+            forced=bool(self._forced[0]),
+            blocks=self._blocks,
+        )
 
     def create(self) -> PETSc.Vec:
         """Zero vector of this space. Collective on the grid."""

@@ -34,11 +34,10 @@ class SlabSparsePrecision(SlabPrecision):
             return
         if self._idle(r):
             return
-        x = self._turn.forth(r)
         vectors, _ = self._systems
-        y = self._through_depth(vectors.T, x)
-        self._substitute_each(y, lambda system, right: system.solve(right), 1.0)
-        out[...] = self._turn.back(self._through_depth(vectors, y))
+        x = self._through_depth(vectors.T, self._forth(r))
+        self._substitute_each(x, lambda system, right: system.solve(right), 1.0)
+        self._back(self._through_depth(vectors, x), out)
 
     def inverse_root(self, z: Array, out: Array) -> None:
         """``out = R z``, the ``R`` of :class:`.SparsePrecision`: ``z`` has modes in depth."""
@@ -47,9 +46,14 @@ class SlabSparsePrecision(SlabPrecision):
             return
         if self._idle(z):
             return
-        x = np.array(self._turn.forth(z))
+        x = self._forth(z)
         self._substitute_each(x, Cholesky.inverse_root, 0.5)
-        out[...] = self._turn.back(self._through_depth(self._systems[0], x))
+        self._back(self._through_depth(self._systems[0], x), out)
+
+    def _back(self, x: Array, out: Array) -> None:
+        """The field with some rows and all columns."""
+        for part in self._batches():
+            out[part] = self._turn.back(x[part])
 
     @cached_property
     def _systems(self) -> tuple[Array, list[Cholesky]]:

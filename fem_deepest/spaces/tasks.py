@@ -61,3 +61,28 @@ def on_root(
     if failure is not None:
         raise failure
     return cast(T, found)
+
+
+def on_all(work: Callable[[], T], comm: MPI.Intracomm, unable: Callable[[OSError], str] = str) -> T:
+    """What each rank finds for itself; what one fails at is raised on all of them. Collective.
+
+    Args:
+        work: Called on every rank; nothing in it may be collective.
+        comm: All ranks.
+        unable: Sentence for an ``OSError``.
+
+    Raises:
+        FemDeepestError: That of the first rank that failed.
+    """
+    found, failure = None, None
+    try:
+        found = work()
+    except FemDeepestError as error:
+        failure = error
+    except OSError as error:
+        failure = InputError(unable(error))
+    if comm.size > 1:
+        failure = next(filter(None, comm.allgather(failure)), None)
+    if failure is not None:
+        raise failure
+    return cast(T, found)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fem_deepest.action.dealt import whole
 from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.configuration.train import Config
 from fem_deepest.network.network import Network
@@ -71,7 +72,7 @@ def train(config: Config, action: Callable[[Resolution], NetworkAction]) -> Trai
     nested = NestedIteration(action, make_schedule(config))
     search = begin(nested, config)
     stages = nested.run(search)
-    finest = nested.action(search.level)
+    finest = whole(nested.action(search.level), "a study")
     value = finest.value(search.u)
     flat = np.array(finest.space.share(search.u))
     search.memory.clear()

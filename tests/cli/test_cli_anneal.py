@@ -221,6 +221,7 @@ def test_resume_refuses_broken_files_on_all_ranks(small, tmp_path, name, match, 
     """The second batch is one of the second rank's."""
     out = tmp_path / "out"
     anneal(small, out=out)
+    (out / "batches" / "paths000002.previous.h5").unlink()
     (out / "batches" / name).write_text("{")
     before = contents(out)
     ended = start("anneal", small, "--out", out, "--resume", ranks=ranks)
@@ -230,6 +231,20 @@ def test_resume_refuses_broken_files_on_all_ranks(small, tmp_path, name, match, 
     assert match in said[0]
     assert "Traceback" not in ended.stderr
     assert contents(out) == before
+
+
+@pytest.mark.parametrize("ranks", [0, 2])
+def test_a_damaged_batch_goes_on_from_the_rung_before(small, tmp_path, ranks):
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    for path in (whole, out):
+        anneal(small, out=path)
+    damaged = out / "batches" / "paths000002.h5"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    ended = start("anneal", small, "--out", out, "--resume", ranks=ranks)
+    assert ended.returncode == 0
+    assert ended.stdout.count(f"{damaged} is not a whole checkpoint of fem_deepest") == 1
+    assert (out / "levels.csv").read_bytes() == (whole / "levels.csv").read_bytes()
+    assert damaged.read_bytes() == (whole / "batches" / damaged.name).read_bytes()
 
 
 def test_directory_that_may_not_be_written_is_refused(command, small, tmp_path, monkeypatch):

@@ -338,7 +338,7 @@ def emptied(trained):
 
 
 def test_refuses_to_draw_a_checkpoint_without_its_vectors(command, emptied):
-    refused(command("plot", emptied), "checkpoint.h5", "control")
+    refused(command("plot", emptied), "checkpoint.h5 is not a whole checkpoint")
 
 
 def test_refuses_to_resume_a_checkpoint_without_its_vectors(command, tiny, emptied):

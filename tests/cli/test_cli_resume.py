@@ -135,6 +135,30 @@ def test_killed_run_goes_on_from_its_last_checkpoint(command, tiny, tmp_path, wh
     same_end(out, whole.directory)
 
 
+@pytest.mark.parametrize("damage", ["cut off", "changed"])
+def test_damaged_checkpoint_is_replaced_by_the_one_before(command, tiny, tmp_path, whole, damage):
+    out = tmp_path / "out"
+    words = ("train", tiny, "--out", out, *POLISH, *EVERY_STEP)
+    assert start(int(signal.SIGKILL), 0, 25, *words, script=SIGNALLED).returncode == -9
+    path, rows = out / "checkpoint.h5", len(history(out))
+    content = bytearray(path.read_bytes())
+    if damage == "changed":
+        content[len(content) // 2] ^= 1
+    path.write_bytes(content if damage == "changed" else content[:-9])
+    ended = command("predict", out, "--data", tiny)
+    assert ended.code == 2
+    assert "checkpoint.h5 is not a whole checkpoint" in ended.err
+    assert "go on with --resume, from the one before it" in ended.err
+    ended = command("train", tiny, "--out", out, "--resume", *POLISH)
+    assert ended.code == 0
+    told = [line for line in ended.out.splitlines() if "not a whole checkpoint" in line]
+    assert len(told) == 1
+    assert told[0].endswith(f"; going on from the one before it, {out / 'checkpoint.previous.h5'}")
+    # Killed in the evaluation after the last step, which the previous one does not know of.
+    assert f"resuming at {int(history(whole.directory)[rows - 2]['evaluations'])} " in ended.out
+    same_end(out, whole.directory)
+
+
 def test_killed_run_without_a_checkpoint_begins_again(command, tiny, tmp_path, whole):
     out = tmp_path / "out"
     words = ("train", tiny, "--out", out, *POLISH)

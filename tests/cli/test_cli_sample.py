@@ -149,6 +149,32 @@ def test_demo_of_the_two_measures() -> None:
     np.testing.assert_allclose(np.log2(errors[0] / errors[1]), 2.0, atol=0.1)
 
 
+def test_damaged_chains_go_on_from_those_before(tmp_path: Path) -> None:
+    few = ["chains.draws=220", "bridge.cells=8", "chains.chains=4", "chains.batch=2"]
+    few += ["output.figures=false", "output.checkpoint_minutes=0", "check.ess=1", "check.r_hat=9"]
+    whole = sample_posterior({}, out=tmp_path / "out", settings=few, comm=MPI.COMM_SELF)
+    path, notes = tmp_path / "out" / "batches" / "chains000002.npz", Notes()
+    content = path.read_bytes()
+    path.write_bytes(content[:1000] + b"?" + content[1001:])
+
+    def resume():
+        return sample_posterior(
+            {}, out=tmp_path / "out", settings=few, comm=MPI.COMM_SELF, resume=True, reporter=notes
+        )
+
+    run = resume()
+    told = [line for line in notes.lines if "not a whole checkpoint" in line]
+    assert len(told) == 1 and told[0].startswith(f"{path} is not")
+    for name, values in whole.chains.values.items():
+        np.testing.assert_array_equal(run.chains.values[name], values)
+    assert path.read_bytes() == content
+    # Where both are damaged, it says what to do about it.
+    path.with_name("chains000002.previous.npz").unlink()
+    path.write_bytes(b"")
+    with pytest.raises(InputError, match=r"chains000002.npz is not a whole .*; remove it"):
+        resume()
+
+
 def test_an_interrupted_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
     """Asked to stop in the second batch, then resumed with the file of the first as it was."""
     few = ["chains.draws=250", "bridge.cells=16", "chains.chains=6", "chains.batch=3"]

@@ -38,7 +38,7 @@ def test_every_demo_is_here():
     here = {*REDUCED, *STATIONARY, "own_data", "lorenz96", "user_dynamics", "twin", "allen_cahn"}
     here |= {"bridge", "flow_double_well", "digits_noise", "lorenz96_noise", "contour", "diabetes"}
     here |= {"bridge", "regression", "posterior_regression", "posterior_digits", "posterior_path"}
-    here |= {"refine_neurons"}
+    here |= {"refine_neurons", "large"}
     studies = {path.stem for path in DEMOS.glob("*.toml") if "[study]" in path.read_text()}
     # Their own tests are in test_demos_study.py.
     assert {path.stem for path in DEMOS.glob("*.toml")} - studies <= here
@@ -369,3 +369,7 @@ def test_error_bars_are_right_on_average(tmp_path):
     posterior, point = literate("calibration").main(truths=12, draws=60, out=out)
     assert posterior < 0.05 < point
     assert out.stat().st_size > 10_000
+
+
+def test_large_network_is_planned_and_its_messages_are_those_by_hand():
+    assert 0.9 < literate("scaling").main(ranks=512) <= 1.0

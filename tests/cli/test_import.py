@@ -10,6 +10,7 @@ import pytest
 from launch import ROOT, environment
 
 import fem_deepest
+from fem_deepest.cli import ranks
 
 
 @pytest.fixture(scope="module")
@@ -72,12 +73,13 @@ def test_version(command):
 def test_help_names_the_verbs(command):
     ended = command("--help")
     assert ended.code == 0
-    for verb in ("train", "anneal", "flow", "sample", "study", "predict", "plot", "export", "info"):
+    verbs = "train anneal flow sample study plan generate predict plot export info"
+    for verb in verbs.split():
         assert verb in ended.out
 
 
 def test_info(command, monkeypatch):
-    for variable in ("SLURM_NTASKS", "PBS_NP", "LSB_DJOB_NUMPROC"):
+    for variable in (*ranks._STARTED, *ranks._ALLOTTED, "SLURM_JOB_NUM_NODES", "PBS_NODEFILE"):
         monkeypatch.delenv(variable, raising=False)
     ended = command("info")
     assert ended.code == 0
@@ -95,19 +97,7 @@ def test_info(command, monkeypatch):
     )
     assert float(shown["blas_gflops"][0]) > 0.1
     assert shown["noise_kernel"][0] in ("C", "NumPy")
-    assert "allots" not in ended.out
-
-
-@pytest.mark.parametrize("variable", ["SLURM_NTASKS", "PBS_NP", "LSB_DJOB_NUMPROC"])
-def test_info_warns_of_a_batch_job_on_one_rank(monkeypatch, variable):
-    monkeypatch.setenv("SLURM_NTASKS", "1")
-    monkeypatch.delenv("SLURM_NTASKS")
-    monkeypatch.setenv(variable, "4")
-    (advice,) = [line for line in fem_deepest.info()["advice"] if "allots" in line]
-    assert "4 tasks but there is one rank" in advice
-    assert "mpirun or srun" in advice
-    monkeypatch.setenv(variable, "1")
-    assert [line for line in fem_deepest.info()["advice"] if "allots" in line] == []
+    assert "tasks" not in ended.out
 
 
 def test_info_advises_on_what_is_missing(monkeypatch):

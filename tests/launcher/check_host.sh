@@ -216,5 +216,6 @@ is "and it is one thread" "$("$run" python3 -c '
 import numpy, threadpoolctl
 print([(i["internal_api"], i["num_threads"]) for i in threadpoolctl.threadpool_info()])')" "[('openblas', 1)]"
 for tool in python pytest ruff mypy git; do check "$tool runs" "$run" $tool --version >/dev/null; done
+check "hosts of their own for the tests: network namespaces" "$run" unshare --net --uts ip link show lo >/dev/null
 is "docker/run inside the environment takes what is there" "$("$run" "$run" sh -c 'echo inside')" inside
 finish

@@ -4,6 +4,7 @@ import importlib.util
 import os
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -54,3 +55,13 @@ def test_image_is_built_and_runs_the_main_job():
     skipped = re.findall(r"^skip - (.*)", done.stdout, re.MULTILINE)
     if skipped:
         pytest.skip(skipped[0])
+
+
+def test_conda_and_spack_have_what_the_package_needs():
+    yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+    needed = {re.split(r"[<>=]", name)[0] for name in project["dependencies"]}
+    conda = yaml.safe_load((DOCKER / "environment.yml").read_text())["dependencies"]
+    spack = yaml.safe_load((DOCKER / "spack.yaml").read_text())["spack"]["specs"]
+    assert needed <= {re.split(r"[<>=]", name)[0] for name in conda}
+    assert {f"py-{name}" for name in needed} <= {re.split(r"[@ ]", name)[0] for name in spack}

@@ -195,8 +195,8 @@ def test_dockerfile_repeats_the_environment():
     assert dict(word.split("=", 1) for word in line[1].split()) == settings()
 
 
-@pytest.mark.parametrize("batch", [False, True])
-def test_apptainer_reads_the_environment(batch, tmp_path):
+@pytest.mark.parametrize("several", [None, "SLURM_JOB_ID", "PMIX_RANK", "PMI_RANK"])
+def test_apptainer_reads_the_environment(several, tmp_path):
     section = re.search(
         r"^%environment\n(.*?)^%", (DOCKER / "fem-deepest.def").read_text(), re.S | re.M
     )
@@ -205,15 +205,15 @@ def test_apptainer_reads_the_environment(batch, tmp_path):
         "/usr/local/share/fem-deepest/environment", shlex.quote(str(DOCKER / "environment"))
     )
     env = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "OMP_NUM_THREADS": "4"}
-    if batch:
-        env["SLURM_JOB_ID"] = "7"
+    if several:
+        env[several] = "7"
     done = subprocess.run(
         ["sh", "-euc", script + "\nenv"], env=env, capture_output=True, text=True, check=True
     )
     result = dict(line.split("=", 1) for line in done.stdout.splitlines())
     assert result["OMP_NUM_THREADS"] == "4"
     assert result["OPENBLAS_NUM_THREADS"] == "1"
-    assert result.get("OMPI_MCA_btl") == (None if batch else "self,sm")
+    assert result.get("OMPI_MCA_btl") == (None if several else "self,sm")
     assert result["XDG_CACHE_HOME"].startswith(str(tmp_path))
 
 
@@ -251,6 +251,7 @@ def test_scripts_pass_shellcheck():
         RUN,
         *(DOCKER / name for name in ("rootfs", "install-packages")),
         *(DOCKER / "bin").iterdir(),
+        *(DOCKER / "slurm").iterdir(),
     ]
     scripts += Path(__file__).parent.glob("*.sh")
     try:

@@ -23,7 +23,7 @@ from fem_deepest.network.coupling.protocol import Coupling
 from fem_deepest.network.network import Network
 from fem_deepest.runs.network import initial_parameters
 from fem_deepest.runs.start import random_start
-from fem_deepest.solve.nested import prolongation
+from fem_deepest.solve.prolongation import prolongation
 from fem_deepest.spaces import NeuronSpace, ProcessGrid, SlabSpace
 
 WORLD = MPI.COMM_WORLD
@@ -110,13 +110,22 @@ def test_prolongation_is_that_of_one_rank(
     np.testing.assert_allclose(found, expected.array_r, rtol=0.0, atol=atol)
 
 
-@pytest.mark.skipif(WORLD.size == 1, reason="needs two grids of the same ranks")
-def test_levels_have_one_grid() -> None:
-    old, new = (
-        Sharded(network(cells=WORLD.size), slabs, 1, np.inf, np.inf) for slabs in (1, WORLD.size)
-    )
-    with pytest.raises(InputError, match=f"{old.space.grid} ranks was to be prolonged"):
-        prolongation(old, new, same_index=True)(old.create())
+@pytest.mark.parametrize("slabs", [(1, WORLD.size), (WORLD.size, 1)])
+def test_levels_may_have_different_grids(slabs: tuple[int, int]) -> None:
+    """As where the first level has fewer cells than there are ranks: with the bits of one grid."""
+    options: dict[str, Any] = {"lift": "linear", "count": SAMPLES, "R_f": 5.0, "R_0": 4.0}
+    serial = [network_action(cells=cells, **options) for cells in (slabs[0], 5)]
+    a = serial[0].create()
+    a.array[...] = np.random.default_rng(3).standard_normal(a.getSize())
+    shards = [
+        Sharded(action.network, parts, 2, 5.0, 4.0)
+        for action, parts in zip(serial, slabs, strict=True)
+    ]
+    b = shards[0].create()
+    b.array[...] = a.array_r[shards[0].space.numbers]
+    found = shards[1].gathered(prolongation(*shards, same_index=True)(b))
+    expected = prolongation(*serial, same_index=True)(a)
+    np.testing.assert_array_equal(found, expected.array_r)
 
 
 def test_a_slab_has_a_cell() -> None:

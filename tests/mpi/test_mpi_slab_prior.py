@@ -90,7 +90,10 @@ def close(a: np.ndarray, b: np.ndarray) -> None:
 
 @pytest.mark.parametrize("slabs", SLABS)
 @pytest.mark.parametrize("case", CASES)
-def test_the_prior_is_that_of_one_rank(case: tuple, slabs: int) -> None:
+def test_the_prior_is_that_of_one_rank(
+    case: tuple, slabs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fem_deepest.spaces.slab_precision._BATCH", 40)  # a node or two at once
     serial, prior = both(case, slabs)
     assert prior.space.create().getSize() == serial.create().getSize()
     numbering = numbering_of(prior.space)

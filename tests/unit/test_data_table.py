@@ -92,17 +92,18 @@ def test_a_quoted_sign_is_no_delimiter(tmp_path) -> None:
 
 def test_a_good_table_never_takes_the_slow_path(tmp_path, monkeypatch) -> None:
     """The rows are looked at one by one only to find the header, or a fault."""
-    from fem_deepest.data import delimited
+    from fem_deepest.data import delimited, fields
 
     seen = []
-    rows = delimited._rows
+    rows = delimited.table_rows
 
     def counted(*arguments):
         for row in rows(*arguments):
             seen.append(row)
             yield row
 
-    monkeypatch.setattr(delimited, "_rows", counted)
+    monkeypatch.setattr(delimited, "table_rows", counted)
+    monkeypatch.setattr(fields, "table_rows", counted)
     line = ",".join(["0.12345678"] * 64)
     path = _write(tmp_path, "".join(f"{line},{'ab'[i % 2]}\n" for i in range(2000)))
     data = read_file(path)

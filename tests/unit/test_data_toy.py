@@ -134,7 +134,7 @@ def test_default_noise_leaves_the_classes_separable(name: str) -> None:
         (lambda: toy("spiral", noise=-0.1), ["noise is -0.1", "0 or more"]),
         (lambda: toy("spiral", noise=float("nan")), ["noise is nan", "0 or more"]),
         (lambda: load("digit"), ["digit", "'digits'", "file"]),
-        (lambda: load("file"), ["without a path", "CSV or NPZ"]),
+        (lambda: load("file"), ["without a path", "CSV, NPZ or HDF5"]),
     ],
 )
 def test_refusals(call, words) -> None:

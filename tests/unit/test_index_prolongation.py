@@ -15,7 +15,7 @@ from fem_deepest.errors import InputError
 from fem_deepest.runs.model import Problem
 from fem_deepest.runs.train import load_data
 from fem_deepest.solve.memory import LimitedMemory
-from fem_deepest.solve.nested import prolongation
+from fem_deepest.solve.prolongation import prolongation
 from fem_deepest.spaces import ProcessGrid, Resolution
 
 

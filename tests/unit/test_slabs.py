@@ -97,7 +97,7 @@ def test_the_common_order_and_back() -> None:
     np.testing.assert_array_equal(numbering.control(v).array_r, u.array_r)
 
 
-def test_what_cannot_be_dealt_out() -> None:
+def test_what_cannot_be_dealt_out(monkeypatch: pytest.MonkeyPatch) -> None:
     shapes = Shapes((3, 4, 5), (0, 5), (4, 0))
     with pytest.raises(InputError, match="3 slabs were asked for of a depth of 2 cells"):
         SlabSpace(_grids(3, 1)[0], shapes, 5, 1, initial=False, forced=False)
@@ -105,3 +105,7 @@ def test_what_cannot_be_dealt_out() -> None:
     grid = ProcessGrid(make(0, 2), make(0, 1), (2, 1), index=make(0, 2))
     with pytest.raises(InputError, match="neuron index in 2 parts"):
         Slabs(grid, 4)
+    monkeypatch.setattr("fem_deepest.spaces.slab_space._MOST", 60 + 5 * 4 * 3)
+    assert SlabSpace(_grids(2, 1)[0], shapes, 5, 1, initial=True, forced=True).has_forcings
+    with pytest.raises(InputError, match=r"a network of 121 unknowns .* end at 120"):
+        SlabSpace(_grids(2, 1)[0], shapes._replace(readout=(1, 1)), 5, 1, initial=True, forced=True)

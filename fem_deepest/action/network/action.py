@@ -10,8 +10,11 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from fem_deepest._petsc import PETSc
+from fem_deepest.action.network.ends import COMMON, SCALARS, check_scalings
 from fem_deepest.action.network.prior import Prior
-from fem_deepest.action.network.tiles import COMMON, SCALARS, Point, Sums, Tiles
+from fem_deepest.action.network.tiles import Point, Sums, Tiles
+from fem_deepest.data.rows import Rows
+from fem_deepest.data.tiles import sample_tiles
 from fem_deepest.errors import InputError
 from fem_deepest.network.loss import Loss
 from fem_deepest.network.network import Network
@@ -51,8 +54,9 @@ class NetworkAction:
             that is spread over ranks over its index axis.
         network: The network.
         loss: ``Phi_T`` of the output.
-        inputs: All inputs, shape (K, d), the same array on every rank.
-        targets: All targets: class numbers (K,) or values (K, outputs).
+        inputs: All inputs, shape (K, d): the same array on every rank, or one of which each reads its
+            part, see :func:`.sample_tiles`.
+        targets: All targets: class numbers (K,) or values (K, outputs), likewise.
         strength: ``lambda > 0``, strength of the prior.
         kappa: ``kappa > 0``, inverse correlation length of the prior in depth.
         ell: ``ell >= 0``, length of the smoothing of the prior along the neuron index.
@@ -64,6 +68,7 @@ class NetworkAction:
         samples: ``K``.
         model_precision: ``R_f``.
         input_precision: ``R_0``.
+        rows: All inputs and targets, where every rank reads its part; else none.
         metric: The prior precision ``P``, forcings included.
         parts: The action and its parts at the last point evaluated.
         evaluations: Gradients so far.
@@ -81,8 +86,8 @@ class NetworkAction:
         grid: ProcessGrid,
         network: Network,
         loss: Loss,
-        inputs: Array,
-        targets: NDArray,
+        inputs: Array | Rows,
+        targets: NDArray | Rows,
         *,
         strength: float,
         kappa: float = 1.0,
@@ -91,15 +96,7 @@ class NetworkAction:
         input_precision: float = np.inf,
         blocks: int | None = None,
     ) -> None:
-        positive = {"lambda": strength, "kappa": kappa}
-        positive |= {"R_f": model_precision, "R_0": input_precision}
-        for name, value in positive.items():
-            if not value > 0.0:
-                raise InputError(f"{name} must be positive, got {value}")
-        if not 0.0 <= ell < np.inf:
-            raise InputError(f"ell must be finite and not negative, got {ell}")
-        if len(inputs) == 0:
-            raise InputError("the action needs at least one sample, got none")
+        check_scalings(strength, kappa, ell, model_precision, input_precision, len(inputs))
         parts = 1 if network.index.comm is None else network.index.comm.size
         if parts != grid.index.size:
             raise InputError(
@@ -110,15 +107,18 @@ class NetworkAction:
         self.samples = len(inputs)
         self.model_precision, self.input_precision = model_precision, input_precision
         self.blocks = SampleBlocks(self.samples, grid.data, blocks)
-        own = self.blocks.local
         # The tiles of block b are first[b], ..., first[b + 1] - 1.
         self._first = np.concatenate([[0], np.cumsum([len(block) for block in self.blocks.tiles])])
         flat = [tile for block in self.blocks.tiles for tile in block]
+        self.rows: tuple[Rows, Rows] | None = None
+        if isinstance(inputs, Rows) and isinstance(targets, Rows):
+            self.rows = inputs, targets
+        start = self.blocks.local.start
+        places = [slice(start + tile.start, start + tile.stop) for tile in flat]
         self.tiles = Tiles(
             network,
             loss,
-            [np.ascontiguousarray(inputs[own][tile].T) for tile in flat],
-            [np.ascontiguousarray(targets[own][tile].T) for tile in flat],
+            *sample_tiles(inputs, targets, places),
             model_precision,
             input_precision,
         )
@@ -236,12 +236,16 @@ class NetworkAction:
         """
 
         def block_sum(block: int, value: Array) -> None:
-            tiles = range(self._first[block], self._first[block + 1])
+            tiles = self.tiles_of(block)
             value[written if tiles else 0 :] = 0.0
             for tile in tiles:
                 add(tile, value, tile == tiles.start)
 
         return block_sum
+
+    def tiles_of(self, block: int) -> range:
+        """Numbers of the tiles of a block of this rank. Not collective."""
+        return range(self._first[block], self._first[block + 1])
 
     def _finish(self, u: PETSc.Vec, totals: Array) -> float:
         """Share the sums and add the prior; leaves ``P u`` in ``_riesz``."""

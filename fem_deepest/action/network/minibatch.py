@@ -22,6 +22,7 @@ from fem_deepest._petsc import PETSc
 from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.action.network.prior import Prior
 from fem_deepest.action.network.samples import gathered_data
+from fem_deepest.data.rows import Rows
 from fem_deepest.errors import InputError
 from fem_deepest.noise.subsets import Indices, Subsets
 from fem_deepest.spaces.grid import BLOCKS, FEW
@@ -44,9 +45,10 @@ class Minibatches:
 
     Raises:
         InputError: The action has forcings, which belong to single samples; or a number is out of
-            its range.
+            its range; or single samples of the data cannot be read.
 
-    Every rank keeps all samples. Collective on the grid: construction and the methods.
+    Every rank keeps all samples; or, of data that each reads its part of, reads those of a batch when it
+    is drawn. Collective on the grid: construction and the methods.
     """
 
     def __init__(self, action: NetworkAction, size: int, seed: int) -> None:
@@ -59,13 +61,9 @@ class Minibatches:
         action.require_whole_index("a batch of samples")
         self.action = action
         self.subsets = Subsets(seed, action.samples, size)
-        inputs, targets = gathered_data(action)
-        found = action.grid.data.allgather((inputs, np.moveaxis(targets, -1, 0)))
-        # As rows: the entries of a sample lie together.
-        self._inputs, self._targets = (
-            np.concatenate([np.ascontiguousarray(part) for part in parts])
-            for parts in zip(*found, strict=True)
-        )
+        self._inputs: NDArray | Rows
+        self._targets: NDArray | Rows
+        self._inputs, self._targets = action.rows or _all_rows(action)
         self.batch = NetworkAction(
             action.grid,
             action.network,
@@ -86,24 +84,30 @@ class Minibatches:
         Args:
             lead: Shape of the axis of networks side by side, see :class:`.Flow`.
         """
-        tiles, local = self.batch.tiles, self.batch.blocks.local
+        local = self.batch.blocks.local
         edges = np.concatenate([[0], np.cumsum(self.batch.space.tiles)]).astype(int)
-        found = []
-        for whole, lists in ((self._inputs, tiles.inputs), (self._targets, tiles.targets)):
+        found, tiles = [], []
+        for whole in (self._inputs, self._targets):
             shape = (*lead, local.stop - local.start, *whole.shape[1:])
             # The rows of the samples, and in the tiles their columns; class numbers are numbers.
             rows = np.empty(shape, dtype=whole.dtype)
             columns = np.swapaxes(rows, -1, -2) if whole.ndim > 1 else rows
-            lists[:] = [columns[..., a:b] for a, b in pairwise(edges)]
+            tiles.append([columns[..., a:b] for a, b in pairwise(edges)])
             found.append(rows)
+        self.batch.tiles.inputs, self.batch.tiles.targets = tiles
         return found
 
     def gather(self, samples: Indices, rows: list[NDArray]) -> None:
         """Fill the arrays of :meth:`lay_out` with these samples, (..., B)."""
         own = samples[..., self.batch.blocks.local]
-        for whole, target in zip((self._inputs, self._targets), rows, strict=True):
-            # The indices are right; checking them would take a copy.
-            np.take(whole, own, axis=0, out=target, mode="clip")
+        picked = self.action.rows and self.action.rows[0].samples.pick(own.reshape(-1))
+        for i, (whole, target) in enumerate(zip((self._inputs, self._targets), rows, strict=True)):
+            if isinstance(whole, Rows):
+                assert picked is not None
+                target[...] = whole.finish(picked[i]).reshape(target.shape)
+            else:
+                # The indices are right; checking them would take a copy.
+                np.take(whole, own, axis=0, out=target, mode="clip")
 
     @property
     def metric(self) -> Prior:
@@ -135,6 +139,17 @@ class Minibatches:
     def gradient(self, u: PETSc.Vec, g: PETSc.Vec, step: int, number: int = 0) -> float:
         """``g = dA_B/du`` of the batch of a step; returns ``A_B(u)``."""
         return self.at(step, number).gradient(u, g)
+
+
+def _all_rows(action: NetworkAction) -> tuple[NDArray, NDArray]:
+    """Inputs and targets of all ranks, as rows: the entries of a sample lie together. Collective."""
+    inputs, targets = gathered_data(action)
+    found = action.grid.data.allgather((inputs, np.moveaxis(targets, -1, 0)))
+    x, y = (
+        np.concatenate([np.ascontiguousarray(part) for part in parts])
+        for parts in zip(*found, strict=True)
+    )
+    return x, y
 
 
 def _blocks(size: int) -> int:

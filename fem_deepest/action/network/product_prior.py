@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from operator import attrgetter
 from typing import Generic, Protocol, TypeVar
@@ -42,7 +43,7 @@ S = TypeVar("S", bound=ControlSpace | SlabSpace)
 Operation = Callable[[Precision], Callable[[Array, Array], None]]
 
 
-class ProductPrior(Generic[P, S]):
+class ProductPrior(ABC, Generic[P, S]):
     """Precision ``P`` of the control, with its inverse; see :mod:`.network.prior` for the equation.
 
     Args:
@@ -100,11 +101,11 @@ class ProductPrior(Generic[P, S]):
         self._model = np.multiply.outer(steps, model * weights / samples)[..., None]
         self._initial = (initial * weights / samples)[:, None]
 
+    @abstractmethod
     def _precisions(
         self, network: Network, field: Product, readout: Product, lift: Product
     ) -> tuple[P, P, P]:
         """The operators with these ``A``, ``B``, rows and columns."""
-        raise TypeError(f"{type(self).__name__} does not say what its operators are")
 
     @property
     def is_diagonal(self) -> bool:

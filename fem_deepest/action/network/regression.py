@@ -8,10 +8,8 @@ from scipy.linalg import solve
 
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.network.action import NetworkAction
-from fem_deepest.action.network.samples import gathered_data
 from fem_deepest.errors import InputError
 from fem_deepest.network.loss import LeastSquares
-from fem_deepest.network.network import TILE
 from fem_deepest.spaces.factor import Factor
 
 Array = NDArray[np.float64]
@@ -62,20 +60,18 @@ def regress_readout(action: NetworkAction, u: PETSc.Vec) -> None:
     assert isinstance(loss, LeastSquares)
     parameters = action.space.parameters(action.space.share(u))
     theta = network.stage_parameters(parameters.theta)
-    inputs, targets = gathered_data(action)
     size, outputs = network.index.neurons + 1, network.outputs
     sums = np.zeros((size, size + outputs))
 
     def add(block: int, flat: Array) -> None:
         total = flat.reshape(sums.shape)
         total[...] = 0.0
-        own = action.blocks.own[block]
-        for lo in range(own.start, own.stop, TILE):
-            part = slice(lo, min(lo + TILE, own.stop))
-            x = network.lift(parameters, inputs[part].T)
+        for tile in action.tiles_of(block):
+            z = np.ascontiguousarray(action.tiles.inputs[tile].T).T
+            x = network.lift(parameters, z)
             network.flow(x.shape[-1]).forward(theta, x)
             f = np.vstack([network.index.factor.apply_mass(x, 0), np.ones(x.shape[-1])])
-            total += f @ np.vstack([f, targets[:, part]]).T
+            total += f @ np.vstack([f, action.tiles.targets[tile]]).T
 
     action.blocks.sum(add, sums.reshape(-1))
     if action.grid.owner:

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fem_deepest.action.network.action import NetworkAction
+from fem_deepest.action.network.ends import SCALARS
 from fem_deepest.action.network.samples import gathered_data
-from fem_deepest.action.network.tiles import SCALARS, Point, Sums, Tiles
+from fem_deepest.action.network.tiles import Point, Sums, Tiles
 from fem_deepest.errors import InputError
 from fem_deepest.network.network import TILE
 from fem_deepest.spaces import Parameters

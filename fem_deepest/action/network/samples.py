@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fem_deepest.action.network.action import NetworkAction, Parts
+from fem_deepest.action.network.ends import SCALARS
 from fem_deepest.action.network.prior import Prior
-from fem_deepest.action.network.tiles import SCALARS
 from fem_deepest.network.loss import Loss
 from fem_deepest.network.network import Network
 from fem_deepest.spaces import ControlSpace, ProcessGrid

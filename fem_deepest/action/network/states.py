@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from fem_deepest._petsc import PETSc
 from fem_deepest.action.network.action import NetworkAction, Parts
 from fem_deepest.action.network.depth_metric import DepthMetric
+from fem_deepest.action.network.ends import SCALARS
 from fem_deepest.action.network.path import OneStage, Path
 from fem_deepest.action.network.samples import gathered_data, shared_parts, weight_prior
-from fem_deepest.action.network.tiles import SCALARS, Sums
+from fem_deepest.action.network.tiles import Sums
 from fem_deepest.errors import InputError
 from fem_deepest.spaces import ControlSpace, Parameters
 

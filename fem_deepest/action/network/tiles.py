@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fem_deepest.action.network.ends import SCALARS, Ends
 from fem_deepest.network.flow import Flow
 from fem_deepest.network.loss import Loss
 from fem_deepest.network.network import Network
 from fem_deepest.spaces import Parameters
 
 Array = NDArray[np.float64]
-
-SCALARS = 4  # loss, score, model error, input error
-COMMON = 2  # the first of them are functions of the output, the others sums over the neurons
 
 
 @dataclass(frozen=True)
@@ -91,14 +90,14 @@ class Tiles:
         self,
         network: Network,
         loss: Loss,
-        inputs: list[Array],
-        targets: list[NDArray],
+        inputs: Sequence[Array],
+        targets: Sequence[NDArray],
         model_precision: float,
         input_precision: float,
     ) -> None:
-        self.network, self.loss = network, loss
+        self.network = network
         self.inputs, self.targets = inputs, targets
-        self.model_precision, self.input_precision = model_precision, input_precision
+        self.ends = Ends(network, loss, model_precision, input_precision)
 
     def value(self, tile: int, u: Point, forcing: tuple[Array, Array], scalars: Array) -> None:
         """Add the scalar sums of a tile."""
@@ -118,10 +117,10 @@ class Tiles:
         With ``fresh``, what ``sums.stages`` held is written over.
         """
         x, dy = self._forward(tile, u, forcing, sums.scalars)
-        q = self._readout_adjoint(u.parameters, x, dy, sums)
+        q = self.ends.leave_adjoint(u.parameters, x, dy, sums.readout)
         xi_out = out[1] if out[1].size else None
         self._flow(tile, u).adjoint(u.stages, q, sums.stages, xi_out, fresh=fresh)
-        self._input_adjoint(tile, q, sums, out[0])
+        self.ends.enter_adjoint(self.inputs[tile], q, sums.lift, out[0])
 
     def trajectory(self, tile: int, u: Point, forcing: tuple[Array, Array]) -> tuple[Array, Array]:
         """States ``x`` and sensitivities ``q`` of the loss at the nodes, each (n + 1, N, k).
@@ -133,7 +132,7 @@ class Tiles:
         x = np.empty((nodes, self.network.index.neurons, self.inputs[tile].shape[-1]))
         q = np.empty_like(x)
         end, dy = self._forward(tile, u, forcing, np.zeros(SCALARS), x)
-        last = self._readout_adjoint(u.parameters, end, dy, None)
+        last = self.ends.leave_adjoint(u.parameters, end, dy, None)
         self._flow(tile, u).adjoint(u.stages, last, nodes=q)
         return x, q
 
@@ -149,24 +148,19 @@ class Tiles:
         exact: bool,
     ) -> None:
         """Add what a tile adds to the Hessian (or Gauss-Newton) product with ``d``."""
-        flow = self.network.variation(self.inputs[tile].shape[-1])
-        readout = self.network.readout
+        flow, z = self.network.variation(self.inputs[tile].shape[-1]), self.inputs[tile]
         x, dy = self._forward(tile, u, forcing, sums.scalars)
-        y = self.network.read(u.parameters, x)
         if exact:
-            q = self._readout_adjoint(u.parameters, x, dy, None)
+            q = self.ends.leave_adjoint(u.parameters, x, dy, None)
             flow.flow.adjoint(u.stages, q, costates=flow.costates)
-        dx = self._input_tangent(tile, d.parameters, d_forcing[0])
+        dx = self.ends.enter_tangent(d.parameters, z, d_forcing[0])
         flow.tangent(u.stages, d.stages, dx, d_forcing[1] if d_forcing[1].size else None)
-        curved = readout.tangent(u.parameters, d.parameters, x, dx)
-        self.loss.hessian(y, curved.copy(), curved)
-        dq = self._readout_adjoint(u.parameters, x, curved, sums)
-        if exact and readout.trained:
-            dq += readout.transposed(d.parameters, dy)
-            readout.gradient(dy, dx, sums.readout, constant=False)
+        dq = self.ends.leave_curved(
+            u.parameters, d.parameters, x, dx, dy if exact else None, sums.readout
+        )
         xi_out = out[1] if out[1].size else None
         flow.second_adjoint(u.stages, d.stages, dq, sums.stages, xi_out, exact)
-        self._input_adjoint(tile, dq, sums, out[0])
+        self.ends.enter_adjoint(z, dq, sums.lift, out[0])
 
     def _flow(self, tile: int, u: Point) -> Flow:
         return self.network.flow(self.inputs[tile].shape[-1], u.parameters.lead)
@@ -181,48 +175,7 @@ class Tiles:
     ) -> tuple[Array, Array]:
         """Last states and derivative of the loss in the output; adds the scalars."""
         xi0, xi = forcing
-        x = self.network.lift(u.parameters, self.inputs[tile])
-        if xi0.size:
-            x += xi0
-            weighted, measure = self._measured(xi0)
-            squares = np.einsum("...ak,...ak->...", xi0, weighted)
-            scalars[..., 3] += 0.5 * self.input_precision * measure * squares
-        if xi.size:
-            weighted, measure = self._measured(xi)
-            squares = np.einsum("i...ak,i...ak,i->...", xi, weighted, self.network.depth.steps)
-            scalars[..., 2] += 0.5 * self.model_precision * measure * squares
+        x = self.ends.enter(u.parameters, self.inputs[tile], xi0, scalars)
+        self.ends.force(self.network.depth.steps, xi, scalars)
         self._flow(tile, u).forward(u.stages, x, xi if xi.size else None, nodes)
-        y = self.network.read(u.parameters, x)
-        loss, score = self.loss.value(y, self.targets[tile], y)
-        scalars[..., 0] += loss
-        scalars[..., 1] += score
-        return x, y
-
-    def _measured(self, x: Array) -> tuple[Array, float]:
-        """``M_S x`` with the lumped mass, as a field and a factor."""
-        index = self.network.index
-        return (x, index.uniform) if index.uniform else (index.weights[:, None] * x, 1.0)
-
-    def _readout_adjoint(
-        self, parameters: Parameters, x: Array, dy: Array, sums: Sums | None
-    ) -> Array:
-        """``q(T)`` of the derivative ``dy`` in the output; adds the readout's gradient."""
-        if sums is not None:
-            self.network.readout.gradient(dy, x, sums.readout)
-        return self.network.readout.transposed(parameters, dy)
-
-    def _input_tangent(self, tile: int, direction: Parameters, d_xi0: Array) -> Array:
-        if self.network.linear_lift:
-            dx = self.network.lift(direction, self.inputs[tile])
-        else:
-            dx = np.zeros((self.network.index.neurons, self.inputs[tile].shape[1]))
-        if d_xi0.size:
-            dx += d_xi0
-        return dx
-
-    def _input_adjoint(self, tile: int, q: Array, sums: Sums, xi0_out: Array) -> None:
-        if self.network.linear_lift:
-            sums.lift[..., :-1] += q @ np.swapaxes(self.inputs[tile], -1, -2)
-            sums.lift[..., -1] += q.sum(axis=-1)
-        if xi0_out.size:
-            xi0_out[...] = q
+        return x, self.ends.leave(u.parameters, x, self.targets[tile], scalars)

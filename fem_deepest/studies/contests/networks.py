@@ -167,7 +167,7 @@ def contest_problem(config: NetworkContestConfig) -> Problem:
     problem = search_problem(
         NetworkAnnealConfig(data=Pairs(**own), network=config.network, action=config.action)
     )
-    train = problem.train
+    train = problem.training_set
     if section.first is not None:
         if section.first > train.samples:
             raise InputError(

@@ -1,0 +1,108 @@
+"""Write a data set of any size to HDF5: every rank its own rows, at their place in the file.
+
+Rank 0 makes the file with room for all rows, contiguous and allocated at once; then every rank writes its
+rows past the library, which works with any build of it. The file gets its name when all is there.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import h5py
+import numpy as np
+from mpi4py import MPI
+
+from fem_deepest.data.extent import Extent
+from fem_deepest.data.source import Source
+from fem_deepest.errors import InputError
+from fem_deepest.spaces.tasks import on_all, on_root
+
+__all__ = ["write_hdf5"]
+
+_TOGETHER = 1024  # rows that belong together, as the blocks of a generated set
+_WRITE = 2**21  # numbers that are written at once
+
+
+def write_hdf5(source: Source, path: Path, comm: MPI.Intracomm, *, force: bool = False) -> None:
+    """Write ``inputs`` and ``targets``, and where there are some ``classes`` and ``columns``.
+
+    Args:
+        source: The samples.
+        path: File; replaced as a whole or not at all.
+        comm: All ranks; each reads and writes its part.
+        force: Write over an existing file.
+
+    Raises:
+        InputError: The file exists, cannot be written, or what is wrong with the samples.
+
+    Collective on ``comm``.
+    """
+    part = path.with_name(path.name + ".part")
+
+    def unable(error: OSError) -> str:
+        return f"cannot write {path} ({error.strerror or error}); give another --out"
+
+    def begin() -> list[Extent]:
+        if path.exists() and not force:
+            raise InputError(f"{path} exists; give --force to write over it, or another --out")
+        return _lay_out(source, part)
+
+    extents = on_root(begin, comm, unable)
+    groups = -(-source.samples // _TOGETHER)
+    first, last = (min(groups * r // comm.size * _TOGETHER, source.samples) for r in _own(comm))
+    rows = max(1, _WRITE // (source.features + source.outputs) // _TOGETHER) * _TOGETHER
+
+    def write() -> None:
+        for low in range(first, last, rows):
+            high = min(low + rows, last)
+            for extent, values in zip(extents, source.read(low, high), strict=True):
+                extent.write(low, values)
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+
+    try:
+        on_all(write, comm, unable)
+        on_root(lambda: os.replace(part, path), comm, unable)
+    except InputError:
+        if comm.rank == 0:
+            part.unlink(missing_ok=True)
+        raise
+
+
+def _own(comm: MPI.Intracomm) -> tuple[int, int]:
+    return comm.rank, comm.rank + 1
+
+
+def _lay_out(source: Source, path: Path) -> list[Extent]:
+    """A file with room for all rows, and where they go."""
+    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plan.set_obj_track_times(False)  # the same file whenever it is written
+    plan.set_layout(h5py.h5d.CONTIGUOUS)
+    plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    plan.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    numbers = source.classes is not None
+    shapes = {
+        "inputs": ((source.samples, source.features), "<f8"),
+        "targets": ((source.samples,), "<i8")
+        if numbers
+        else ((source.samples, source.outputs), "<f8"),
+    }
+    extents = list[Extent]()
+    try:
+        file = h5py.File(path, "w", driver="sec2")
+    except OSError as error:
+        raise InputError(f"cannot write {path} ({error}); give another --out") from None
+    with file:
+        for name, (shape, kind) in shapes.items():
+            space = h5py.h5s.create_simple(shape)
+            made = h5py.h5d.create(
+                file.id, name.encode(), h5py.h5t.py_create(np.dtype(kind)), space, plan
+            )
+            columns = shape[1] if len(shape) == 2 else 0
+            extents.append(Extent(path, made.get_offset(), shape[0], columns, np.dtype(kind)))
+        if source.classes is not None:
+            file["classes"] = list(source.classes)
+        if source.columns != tuple(f"x{i + 1}" for i in range(source.features)):
+            file["columns"] = list(source.columns)
+    return extents

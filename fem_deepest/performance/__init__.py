@@ -1,0 +1,1 @@
+"""What an evaluation costs on how many ranks: a model of time, memory and messages."""
