@@ -154,7 +154,9 @@ class Standardiser:
         """``(x - mean) / scale`` for ``(K, d)`` values; where these are read, when they are."""
         if isinstance(values, Rows):
             return values.map(self.apply)
-        return (self._columns(values) - self.mean) / self.scale
+        scaled = self._columns(values) - self.mean
+        scaled /= self.scale
+        return scaled
 
     def undo(self, values: ArrayLike) -> Floats:
         """``z scale + mean``: back to the units of the data, for ``(K, d)`` values."""

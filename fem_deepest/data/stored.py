@@ -117,11 +117,11 @@ class StoredSamples:
     def read(self, first: int, last: int) -> tuple[Floats, Targets]:
         """See :meth:`.Source.read`."""
         x = np.ascontiguousarray(self._inputs.read(first, last), dtype=np.float64)
-        require_finite(self.name, "input", x, first, self.columns)
+        require_finite(str(self.path), "input", x, first, self.columns)
         values = self._targets.read(first, last)
         if self.classes is None:
             y = np.ascontiguousarray(values, dtype=np.float64).reshape(len(x), self.outputs)
-            require_finite(self.name, "target", y, first)
+            require_finite(str(self.path), "target", y, first)
             return x, y
         if self._labels is not None:
             return x, self._labels(*unique_labels(self.path, values, first))

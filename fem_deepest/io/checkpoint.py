@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from mpi4py import MPI
@@ -20,29 +20,13 @@ from numpy.typing import NDArray
 from fem_deepest._petsc import PETSc
 from fem_deepest.errors import InputError
 from fem_deepest.io.checksum import checksum
+from fem_deepest.io.entries import Order, read_entries, write_entries
 from fem_deepest.io.layout import Layout, Place, layout
 from fem_deepest.io.seal import Damaged, Table, fingerprint, read_table, seal
 from fem_deepest.io.succession import partial, succeed
 from fem_deepest.spaces.tasks import on_root
 
 Array = NDArray[np.float64]
-
-_PIECE = 1 << 22  # entries that are written or read at once
-
-
-class Order(Protocol):
-    """An order of the entries of a vector that does not depend on the ranks."""
-
-    size: int
-
-    def create(self) -> PETSc.Vec:
-        """Zero vector in this order. Collective."""
-
-    def common(self, u: PETSc.Vec) -> PETSc.Vec:
-        """New vector in this order. Collective."""
-
-    def control(self, v: PETSc.Vec) -> PETSc.Vec:
-        """The inverse. Collective."""
 
 
 def write(
@@ -94,7 +78,7 @@ def write(
 
     try:
         places = on_root(begin, comm, unable)
-        sums, failure = _write_entries(part, vectors, places, comm, order)
+        sums, failure = write_entries(part, vectors, places, comm, order)
         if failure:
             raise InputError(unable(OSError(failure)))
         on_root(end, comm, unable)
@@ -102,43 +86,6 @@ def write(
         if comm.rank == 0:
             part.unlink(missing_ok=True)
         raise
-
-
-def _write_entries(
-    part: Path,
-    vectors: Mapping[str, PETSc.Vec],
-    places: Mapping[str, Place],
-    comm: MPI.Intracomm,
-    order: Order | None,
-) -> tuple[dict[str, int], str]:
-    """Checksums of the vectors, and what went wrong on any rank. Collective."""
-    failure, file = "", MPI.FILE_NULL
-    try:
-        file = MPI.File.Open(comm, str(part), MPI.MODE_WRONLY)
-    except MPI.Exception as error:
-        failure = str(error)
-    sums = np.zeros(len(vectors), np.uint64)
-    for k, (name, vec) in enumerate(vectors.items()):
-        v = order.common(vec) if order else vec
-        first, values = v.getOwnershipRange()[0], v.array_r
-        sums[k] = checksum(values, first)
-        try:
-            for start in range(0, values.size if file and not failure else 0, _PIECE):
-                piece = values[start : start + _PIECE]
-                file.Write_at(places[name].offset + 8 * (first + start), piece)
-        except MPI.Exception as error:
-            failure = str(error)
-        if order:
-            v.destroy()
-    try:
-        if file:
-            file.Sync()
-            file.Close()
-    except MPI.Exception as error:
-        failure = failure or str(error)
-    comm.Allreduce(MPI.IN_PLACE, sums, op=MPI.SUM)
-    failure = next(filter(None, comm.allgather(failure)), "")
-    return {name: int(found) for name, found in zip(vectors, sums, strict=True)}, failure
 
 
 def read_meta(path: Path) -> dict[str, Any]:
@@ -168,7 +115,7 @@ def read_array(path: Path, name: str, table: Table | None = None) -> Array:
         raise InputError(f"{path} holds no vector {name}; use another checkpoint")
     values = np.empty(table.vectors[name].entries)
     try:
-        for start, piece in _pieces(path, table.vectors[name], 0, values.size):
+        for start, piece in read_entries(path, table.vectors[name], 0, values.size):
             values[start : start + piece.size] = piece
     except OSError as error:
         raise Damaged(path, str(error)) from None
@@ -187,7 +134,7 @@ def verify(path: Path, table: Table, comm: MPI.Intracomm) -> None:
     try:
         for k, place in enumerate(table.vectors.values()):
             first, last = (place.entries * r // comm.size for r in (comm.rank, comm.rank + 1))
-            found = sum(checksum(x, start) for start, x in _pieces(path, place, first, last))
+            found = sum(checksum(x, start) for start, x in read_entries(path, place, first, last))
             sums[k] = found & 0xFFFFFFFFFFFFFFFF
     except OSError as error:
         failure = str(error)
@@ -225,7 +172,7 @@ def read(
         first, last = v.getOwnershipRange()
         values = v.array_w
         try:
-            for start, piece in _pieces(path, table.vectors[name], first, last):
+            for start, piece in read_entries(path, table.vectors[name], first, last):
                 values[start - first : start - first + piece.size] = piece
         except OSError as error:
             failure = str(error)
@@ -236,22 +183,6 @@ def read(
             control.destroy()
             v.destroy()
     _compare(path, table, list(vectors), sums, failure, comm)
-
-
-def _pieces(path: Path, place: Place, first: int, last: int) -> Iterator[tuple[int, Array]]:
-    """Entries ``first`` to ``last`` of a vector, some at a time, with the number of the first.
-
-    Raises:
-        OSError: They cannot be read.
-    """
-    with path.open("rb") as file:
-        for start in range(first, last, _PIECE):
-            count = min(_PIECE, last - start)
-            file.seek(place.offset + 8 * start)
-            piece = np.fromfile(file, np.float64, count)
-            if piece.size < count:
-                raise OSError("it ends too early")
-            yield start, piece
 
 
 def _compare(

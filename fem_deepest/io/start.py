@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from fem_deepest.errors import InputError
+from fem_deepest.io.whole import read_whole, write_whole
 from fem_deepest.spaces.tasks import on_root
 
 Array = NDArray[np.float64]
@@ -28,10 +29,11 @@ def read_start(folder: Path, comm: MPI.Intracomm) -> dict[str, Array] | None:
     path = folder / _NAME
 
     def read() -> dict[str, Array] | None:
-        if not path.exists():
+        content = read_whole(path)
+        if content is None:
             return None
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with np.load(BytesIO(content), allow_pickle=False) as file:
                 return {name: file[name] for name in file.files}
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise InputError(
@@ -42,9 +44,11 @@ def read_start(folder: Path, comm: MPI.Intracomm) -> dict[str, Array] | None:
 
 
 def write_start(folder: Path, arrays: Mapping[str, Array], comm: MPI.Intracomm) -> None:
-    """Write the arrays as a whole. Rank 0 writes."""
-    if comm.rank == 0:
-        part = folder / (_NAME + ".part")
-        with part.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-        os.replace(part, folder / _NAME)
+    """Write the arrays as a whole. Collective; rank 0 writes.
+
+    Raises:
+        InputError: They cannot be written.
+    """
+    content = BytesIO()
+    np.savez(content, **arrays)  # type: ignore[arg-type]
+    on_root(lambda: write_whole(folder / _NAME, content.getvalue()), comm)

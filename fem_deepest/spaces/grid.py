@@ -150,7 +150,7 @@ class SampleBlocks:
                 values.append(self._node(lo, hi, block_sum, out.size))
         except NumericalFailure as error:
             failure = str(error)
-        self._agree(failure)
+        agree(self.comm, failure)
         if self.comm.rank > 0:
             for value in values:
                 self.comm.Send(value, dest=0)
@@ -164,14 +164,6 @@ class SampleBlocks:
             out[...] = values[0]
         for value in values:
             self._release(value)
-
-    def _agree(self, failure: str) -> None:
-        """Raise on all ranks what failed on one of them."""
-        failed = np.array([bool(failure)], dtype=np.int32)
-        if self.comm.size > 1:
-            self.comm.Allreduce(MPI.IN_PLACE, failed, op=MPI.MAX)
-        if failed[0]:
-            raise NumericalFailure(next(filter(None, self.comm.allgather(failure))))
 
     def _buffer(self, size: int) -> Array:
         spare = self._spare.setdefault(size, [])
@@ -201,6 +193,23 @@ class SampleBlocks:
         left += right
         self._release(right)
         return left
+
+
+def agree(comm: MPI.Intracomm, failure: str) -> None:
+    """Raise on all ranks what failed on one of them. Collective on ``comm``.
+
+    Args:
+        comm: The ranks.
+        failure: What failed here; empty for nothing.
+
+    Raises:
+        NumericalFailure: A rank has something to tell.
+    """
+    failed = np.array([bool(failure)], dtype=np.int32)
+    if comm.size > 1:
+        comm.Allreduce(MPI.IN_PLACE, failed, op=MPI.MAX)
+    if failed[0]:
+        raise NumericalFailure(next(filter(None, comm.allgather(failure))))
 
 
 def _middle(lo: int, hi: int) -> int:

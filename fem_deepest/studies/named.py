@@ -23,6 +23,7 @@ from fem_deepest.studies.multilevel import MultilevelStudy
 from fem_deepest.studies.neurons import NeuronsStudy
 from fem_deepest.studies.samples import SamplesStudy
 from fem_deepest.studies.sgd import SgdStrongStudy
+from fem_deepest.studies.slabs import SlabsStudy
 from fem_deepest.studies.stability import StabilityStudy
 from fem_deepest.studies.study import Study, StudyConfig
 from fem_deepest.studies.weak_constraint import WeakConstraintStudy
@@ -33,6 +34,7 @@ STUDIES: dict[str, type[Study]] = {
     "depth": DepthStudy,
     "neurons": NeuronsStudy,
     "iterations": IterationsStudy,
+    "slabs": SlabsStudy,
     "samples": SamplesStudy,
     "heat_strong": HeatStrongStudy,
     "heat_weak": HeatWeakStudy,

@@ -6,7 +6,8 @@ Dense coupling, explicit Euler, tanh, cross-entropy, random samples. One job of 
 turn, round and round, so that all see the same machine: the action with whole weights on one rank, the
 one on sharded weights on one rank (the other one sleeps), on both ranks as two independent copies, and on
 the grids 1x2 and 2x1. The copies show what two cores of this machine give to two processes that need
-nothing of each other. Wall time, shortest of the rounds; a product with the Hessian likewise.
+nothing of each other. Wall time, and CPU time of a rank, shortest of the rounds; waiting for messages
+takes CPU time too.
 """
 
 from __future__ import annotations
@@ -81,7 +82,9 @@ def _own(action: Any, part: int) -> Any:
     return (slice(nodes.start, nodes.stop), own) if part == 0 else own
 
 
-def measure(sizes: tuple[int, int, int], chunk: int | None, seconds: float) -> dict[str, Any]:
+def measure(
+    sizes: tuple[int, int, int], chunk: int | None, seconds: float, kinds: int
+) -> dict[str, Any]:
     """Shortest wall times of the ways, in turn. Collective."""
     ways: dict[str, tuple[Callable[[], object], Callable[[], object], bool]] = {}
     facts: dict[str, Any] = {}
@@ -103,20 +106,22 @@ def measure(sizes: tuple[int, int, int], chunk: int | None, seconds: float) -> d
 
             ways[way] = gradient, hessian, active
         sleepy_barrier()
-    best = {way: [np.inf, np.inf] for way in WAYS}
+    best = {way: [np.inf] * 4 for way in WAYS}
     end = time.perf_counter() + seconds
     least = 2
     while COMM.bcast(least > 0 or time.perf_counter() < end):
         least -= 1
-        for what in (0, 1):
+        for what in range(kinds):
             for way in WAYS:
                 sleepy_barrier()
-                begun = time.perf_counter()
+                begun, used = time.perf_counter(), time.process_time()
                 if way in ways:
                     ways[way][what]()
-                spent = time.perf_counter() - begun
+                spent = [time.perf_counter() - begun, time.process_time() - used]
                 sleepy_barrier()
-                best[way][what] = min(best[way][what], COMM.allreduce(spent, op=MPI.MAX))
+                for k, seconds in enumerate(spent):
+                    longest = COMM.allreduce(seconds, op=MPI.MAX)
+                    best[way][2 * k + what] = min(best[way][2 * k + what], longest)
     return {"facts": facts, "best": best}
 
 
@@ -127,11 +132,13 @@ def main() -> int:
     parser.add_argument(
         "--chunk", type=int, help="samples in a chunk; default: from measured costs"
     )
+    parser.add_argument("--hessian", action="store_true", help="products with the Hessian too")
     parser.add_argument("--seconds", type=float, default=60.0, help="time of the measurement")
     options = parser.parse_args()
-    sizes = options.sizes or ((128, 8, 1024) if options.quick else (512, 32, 2048))
+    sizes = options.sizes or ((128, 8, 1024) if options.quick else (512, 16, 4096))
     if options.measure:
-        result = measure(tuple(sizes), options.chunk, 1.0 if options.quick else options.seconds)
+        seconds = 1.0 if options.quick else options.seconds
+        result = measure(tuple(sizes), options.chunk, seconds, 1 + options.hessian)
         if COMM.rank == 0:
             print(json.dumps(result), flush=True)
         return 0
@@ -141,15 +148,24 @@ def main() -> int:
     result = json.loads(done.stdout.splitlines()[-1])
     facts, best = result["facts"], result["best"]
     rows, neurons, cells, samples = [], *sizes
-    for what, name in enumerate(("gradient", "Hessian product")):
+    for what, name in enumerate(("gradient", "Hessian product")[: 1 + options.hessian]):
         one = best["1x1"][what]
         copies = 2.0 * one / best["copies"][what]
         for way in WAYS:
             speed = one / best[way][what] * (2.0 if way == "copies" else 1.0)
-            row = [name, way, facts[way]["chunk"], f"{best[way][what]:.3f}"]
-            rows.append([*row, f"{speed:.2f}", f"{100 * speed / copies:.0f} %"])
+            used = [best[w][2 + what] for w in ("1x1", way)]
+            row = [name, way, facts[way]["chunk"], f"{best[way][what]:.3f}", f"{speed:.2f}"]
+            rows.append(
+                [
+                    *row,
+                    f"{100 * speed / copies:.0f} %",
+                    *(f"{used[1]:.3f}", f"{used[0] / used[1]:.2f}"),
+                ]
+            )
     title = f"Two ranks, N = {neurons}, {cells} cells, {samples} samples"
-    table(title, ["what", "way", "chunk", "seconds", "speed-up", "of copies"], rows)
+    table(
+        title, ["what", "way", "chunk", "seconds", "speed-up", "of copies", "CPU s", "of CPU"], rows
+    )
     head = ["grid", "messages", "gathers", "reductions", "states", "ends", "sums"]
     sent = {way: facts[way]["traffic"] for way in ("1x2", "2x1")}
     kinds = head[2:]

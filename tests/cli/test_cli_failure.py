@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from launch import TINY, start
+from launch import TINY, record, start
 
 # Runs the command; the last rank fails alone in one call of a function.
 FAILING = """\
@@ -14,7 +14,7 @@ from importlib import import_module
 from mpi4py import MPI
 import fem_deepest._ranks as ranks
 import fem_deepest.cli.main as command
-from fem_deepest.errors import InputError
+from fem_deepest.errors import InputError, NumericalFailure
 ranks.GRACE = 1.0
 module, owner, name, call, kind = sys.argv[1:6]
 sys.argv[1:6] = []
@@ -24,13 +24,16 @@ function, calls = getattr(place, name), [0]
 def failing(*arguments, **named):
     calls[0] += 1
     if calls[0] == int(call) and MPI.COMM_WORLD.rank == MPI.COMM_WORLD.size - 1:
-        raise {"input": InputError, "os": OSError, "memory": MemoryError}[kind]("injected")
+        raise {
+            "input": InputError, "os": OSError, "memory": MemoryError, "number": NumericalFailure
+        }[kind]("injected")
     return function(*arguments, **named)
 setattr(place, name, failing)
 command.main()
 """
 
 SWEEP = "fem_deepest.action.network.tiles", "Tiles", "gradient", 30
+SLAB = "fem_deepest.network.flow", "Flow", "adjoint", 40
 READING = "fem_deepest.data", "", "load", 1
 WRITING = "fem_deepest.io.checkpoint", "", "write", 3
 
@@ -60,6 +63,20 @@ def test_a_failure_of_the_last_rank_ends_all(config, tmp_path, ranks, place, kin
     assert f"rank {ranks - 1} of {ranks} failed alone: " in ended.stderr
     name = {"memory": "MemoryError: injected", "os": "OSError: injected"}.get(kind)
     assert ended.stderr.count(name or "fem-deepest: injected") == 1, ended
+
+
+@pytest.mark.parametrize("ranks, kind, code", [(3, "memory", 1), (2, "number", 4)])
+def test_a_failure_in_a_slab_ends_all(config, tmp_path, ranks, kind, code):
+    """What is no finite number is known to all ranks at the end of the sweeps; the run is written."""
+    words = ("train", config, "--out", tmp_path / "out", "--set", f"parallel.grid={ranks}x1")
+    ended = start(*map(str, SLAB), kind, *words, script=FAILING, ranks=ranks)
+    assert ended.returncode == code, ended
+    if kind == "memory":
+        assert f"rank {ranks - 1} of {ranks} failed alone: " in ended.stderr
+        assert ended.stderr.count("MemoryError: injected") == 1
+    else:
+        assert "Numerical failure: injected. The last good iterate is kept." in ended.stdout
+        assert record(tmp_path / "out")["status"] == "failed"
 
 
 def test_ranks_that_find_different_faults_all_say_theirs():

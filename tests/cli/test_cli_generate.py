@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 from datafiles import numbers, write
 from launch import start
+from mpi4py import MPI
 
 import fem_deepest
+from fem_deepest.data import DataSet, Samples
 from fem_deepest.data.inputs import input_pieces, read_inputs
+from fem_deepest.data.opening import data_bytes
 from fem_deepest.errors import InputError
-from fem_deepest.runs.train import Run
+from fem_deepest.runs.train import Run, open_data
 
 TEACHER = ("--samples", "3000", "--features", "6", "--outputs", "3", "--seed", "2")
 SETTINGS = {
@@ -151,6 +154,19 @@ def test_a_table_is_converted(command, tmp_path: Path) -> None:
     assert (made.classes, made.columns) == (known.classes, known.columns)
     np.testing.assert_array_equal(made.inputs, known.inputs)
     np.testing.assert_array_equal(made.targets, known.targets)
+
+
+def test_large_data_are_read_in_parts_by_themselves() -> None:
+    """From 256 MiB: 11.2 million samples of three numbers."""
+    for samples, kind in [(11_184_811, Samples), (11_184_810, DataSet)]:
+        assert data_bytes("spiral", samples, 2, 2) // 2**28 == (kind is Samples)
+    for samples, kind in [(2_000_000_000, Samples), (1000, DataSet)]:
+        config = fem_deepest.load({"data": {"name": "spiral", "samples": samples}})
+        train, test = open_data(config, MPI.COMM_SELF)
+        assert isinstance(train, kind)
+        assert test is not None
+        assert (train.samples, test.samples) == (samples * 4 // 5, samples // 5)
+        assert train.shown().samples == min(train.samples, 2000)
 
 
 def test_other_verbs_need_all_samples(command, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import fem_deepest
 
 def test_every_study_is_here():
     here = {"study_depth", "study_layers", "study_neurons", "study_samples"}
-    here |= {"study_fields", "study_iterations", "study_iterations_depth"}
+    here |= {"study_fields", "study_iterations", "study_iterations_depth", "study_saddle"}
     here |= {"heat_strong", "heat_weak", "heat_sampled", "stability", "mlmc", "acceptance"}
     here |= {"sgd_strong"}
     here |= {"escape", "compare_wells", "compare_spiral", "compare_digits", "compare_twin"}
@@ -268,3 +268,19 @@ def test_comparison_on_contours(tmp_path):
     rates = [run.metrics[f"{arm}, success rate"] for arm in ("plain descent", "noise")]
     assert rates[0] == 0.0
     assert rates[1] >= 0.25
+
+
+def test_study_of_the_slabs(tmp_path):
+    """All at once: with the chain no more iterations on four slabs than on one, without it many more."""
+    run = fem_deepest.study(
+        DEMOS / "study_saddle.toml",
+        out=tmp_path / "out",
+        settings=[
+            *("study.values=[1,4]", "study.cells=[8]", "study.R_f=[inf]"),
+            *("data.samples=8", "solve.tolerance=1e-3"),
+        ],
+    )
+    assert run.status == "converged"
+    assert run.metrics["frozen, n = 8, R_f = inf order"] == pytest.approx(0.0, abs=0.1)
+    assert run.metrics["decoupled, n = 8, R_f = inf order"] < -0.5
+    assert (tmp_path / "out" / "figures" / "slabs.png").stat().st_size > 10_000

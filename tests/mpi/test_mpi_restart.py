@@ -1,24 +1,68 @@
-"""Ranks that work on their own: one is asked to leave, all do, and another number of them goes on."""
+"""One rank is asked to leave: all do, at the same step, and another number of ranks goes on."""
 
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from mpi4py import MPI
 
+import fem_deepest
 from fem_deepest.cli import anneal_session
 from fem_deepest.cli.anneal import anneal
 from fem_deepest.cli.sample import sample_posterior
 from fem_deepest.io.chains import ChainFiles
+from fem_deepest.io.rundir import RunDirectory
+
+STEPS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
+    "path": (
+        fem_deepest.flow,
+        {
+            "mesh": {"domain": "rectangle", "cells": 4},
+            "equation": {"name": "allen_cahn", "diffusion": 0.01},
+            "time": {"scheme": "imex", "steps": 8},
+            "output": {"figures": False, "frames": 1},
+        },
+    ),
+    "contours": (
+        fem_deepest.flow,
+        {
+            "image": {"name": "variance", "pixels": 12},
+            "contour": {"nu": 0.05, "region": "gaussian"},
+            "mesh": {"cells": 6},
+            "time": {"steps": 8},
+            "output": {"figures": False, "frames": 1},
+        },
+    ),
+    "action": (
+        fem_deepest.flow,
+        {
+            "action": {"name": "double_well", "cells": 8},
+            "flow": {"step": 0.5, "steps": 100},
+            "temperature": {"start": 0.3, "end": 0.003},
+            "output": {"figures": False, "fields": False},
+        },
+    ),
+    "training": (
+        fem_deepest.train,
+        {
+            "data": {"name": "donut", "samples": 20},
+            "network": {"neurons": 2, "cells": 2},
+            "solve": {"iterations": 20},
+            "output": {"figures": False, "fields": False},
+        },
+    ),
+}
 
 WORLD, SELF = MPI.COMM_WORLD, MPI.COMM_SELF
 
 PATHS = {
     "seed": 3,
-    "data": {"components": [0, 2], "times": 6, "interval": 0.05, "noise": 0.5},
+    "data": {"components": [0, 2], "times": 7, "interval": 0.05, "noise": 0.5},
     "dynamics": {"states": 5},
     "anneal": {"paths": 2 * WORLD.size, "batch": 1, "R_f0": 0.1, "alpha": 10.0, "rungs": 4},
     "output": {"figures": False},
@@ -37,6 +81,16 @@ def folder(tmp_path: Path) -> Path:
     return Path(WORLD.bcast(tmp_path, root=0))
 
 
+class Told:
+    """Keeps the lines that it is told."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self.note = lines.append
+
+    def step(self, progress: object) -> None:
+        pass
+
+
 def signalled(calls: int, before):
     """The function; in this call on the last rank alone a signal comes."""
     made = []
@@ -48,6 +102,21 @@ def signalled(calls: int, before):
         return before(*arguments)
 
     return call
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_ranks_that_step_together(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    verb, config = STEPS[name]
+    with monkeypatch.context() as patch:
+        patch.setattr(RunDirectory, "append", signalled(3, RunDirectory.append))
+        part = verb(config, out=folder / "part", comm=WORLD)
+    assert part.status == "interrupted"
+    WORLD.barrier()
+    assert (folder / "part" / "checkpoint.h5").exists()
+    told: list[str] = []
+    rest = verb(config, out=folder / "part", resume=True, comm=WORLD, reporter=Told(told))
+    assert rest.status in ("converged", "not_converged")
+    assert WORLD.rank > 0 or any("resuming at" in line for line in told)
 
 
 def test_annealing(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

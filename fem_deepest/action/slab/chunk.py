@@ -32,7 +32,8 @@ Array = NDArray[np.float64]
 
 _WIDTHS = (32, 128, 512)
 _LONG = 0.05  # seconds after which no wider product is timed
-_ROUNDS = 4  # of which the shortest times are taken: other work on the machine only adds to them
+_ROUNDS = 3  # of which the shortest times are taken: other work on the machine only adds to them;
+# what a rank computes by itself is timed by its own clock for the same reason
 _MESSAGE = 1 << 20  # bytes of a long message
 _NEAR = 1.05  # of the least time: of chunks that are as good the narrowest takes the least memory
 _SHARE = 0.25  # of the memory of a rank, for the states of its chunks
@@ -69,12 +70,12 @@ class Costs:
         calls, times = dict[int, Callable[[], object]](), dict[int, float]()
         for width in sorted({min(width, most) for width in _WIDTHS}):
             calls[width] = _through_a_cell(network, width)
-            times[width] = comm.allreduce(_seconds(calls[width]), op=MPI.MAX)
-            if times[width] > _LONG:
+            times[width] = comm.allreduce(_seconds(calls[width], time.thread_time), op=MPI.MAX)
+            if times[width] > _LONG and len(times) > 1:
                 break
         for _ in range(_ROUNDS):  # all widths in turn
             for width, call in calls.items():
-                times[width] = min(times[width], _seconds(call))
+                times[width] = min(times[width], _seconds(call, time.thread_time))
         widths = list(calls)
         seconds = [comm.allreduce(times[width], op=MPI.MAX) for width in widths]
         own = np.array([_node(network, slabs), *_message(slabs.grid.depth)])
@@ -141,10 +142,10 @@ def _room(network: Network, slabs: Slabs, cells: int) -> int:
     return max(int(comm.allreduce(room, op=MPI.MIN)), 1)
 
 
-def _seconds(call: Callable[[], object]) -> float:
-    begun = time.perf_counter()
+def _seconds(call: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
+    begun = clock()
     call()
-    return time.perf_counter() - begun
+    return clock() - begun
 
 
 def _through_a_cell(network: Network, width: int) -> Callable[[], object]:
@@ -201,7 +202,7 @@ def _node(network: Network, slabs: Slabs) -> float:
     best = np.full(2, np.inf)
     for _ in range(_ROUNDS):
         comm.Barrier()
-        best = np.minimum(best, [_seconds(exchange), _seconds(effective)])
+        best = np.minimum(best, [_seconds(exchange), _seconds(effective, time.thread_time)])
     return float(best[0] * rows / few + best[1])
 
 

@@ -53,6 +53,7 @@ class Chunks:
         self._variations: dict[int, Variation] = {}
         self._slots: list[Slot] = []
         self._costates = np.empty(0)
+        self._at = (-1, -1)  # width and slot of the stages that the sweeps have now
 
     def open(self, count: int, tangent: bool) -> None:
         """Have room for so many chunks at a time, with their tangents or without."""
@@ -64,7 +65,7 @@ class Chunks:
         wide = max(self._widths) * stages
         sizes = [cells * (neurons + 1) * wide, *[cells * neurons * wide] * (3 if tangent else 1)]
         self._slots += [Slot() for _ in range(count - len(self._slots))]
-        self._count = count
+        self._count, self._at = count, (-1, -1)
         for slot in self._slots[:count]:
             slot.arrays += [np.empty(size) for size in sizes[len(slot.arrays) :]]
         if tangent and not self._costates.size:
@@ -88,7 +89,10 @@ class Chunks:
                 network.leak,
                 kept=False,
             )
-        flow = self._flows[width]
+        flow, at = self._flows[width], (width, chunk % self._count)
+        if self._at == at:
+            return flow
+        self._at = at
         cells, stages, neurons, _ = flow.shape
         flow.keep_in(
             _view(arrays[0], (cells, stages, neurons + 1, width)), _view(arrays[1], flow.shape)

@@ -12,7 +12,22 @@ class Traffic:
     """Messages and bytes that this rank sends, as messages from rank to rank.
 
     A gather of rows on ``P_d`` ranks is ``P_d - 1`` messages with the rows of this rank, and a reduction
-    as many with the rows of the others, whatever algorithm the library takes.
+    as many with the rows of the others, whatever algorithm the library takes. With a node of ``r`` rows
+    and ``c`` columns, ``r_o`` rows of this rank, ``M`` nodes that the cells of the slab need, of which a
+    rank keeps ``k`` (2 where a step needs its left node alone, else 3), ``C`` chunks, ``K_o`` samples,
+    ``a = min(C, P_t - s)`` and ``f`` points (one, with a direction two), a gradient or a product sends
+
+        gathers     8 f r_o c (P_d - 1) G,   G = M if M <= k, else 2 C M - (2 C + 1 - 2 a) k
+        reductions  8 (r - r_o) c C M,       with P_d = 1 neither of the two
+        states      8 N K_o times the fields down (f), but in the last slab, and up (1, of the exact
+                    Hessian 2), but in the first
+        ghosts      8 r_o c times f, but in the first slab, and 1 back, but in the last; none where a step
+                    needs its left node alone
+        ends        lift and readout as a node that is gathered f times and reduced once
+        sums        8 (4 + 2), of a product 8 (4 + 1), on more than one rank
+
+    and a value ``C M`` gathers in place of ``G`` and nothing back. The messages of the prior are not
+    counted here.
 
     Attributes:
         messages: Number of messages.

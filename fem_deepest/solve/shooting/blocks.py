@@ -24,10 +24,10 @@ import numpy as np
 
 from fem_deepest._petsc import PETSc
 from fem_deepest.errors import InputError
-from fem_deepest.solve.shooting.propagators import PROPAGATORS
+from fem_deepest.solve.shooting.propagators import PROPAGATORS, Decoupled, Propagator
 from fem_deepest.solve.shooting.saddle import SlabSaddle
 
-STEPS = 16  # of the frozen propagators, least number in the whole depth
+STEPS = 8  # of the frozen propagators, least number in the whole depth
 
 
 class DepthBlocks:
@@ -62,7 +62,11 @@ class DepthBlocks:
             )
         kind, steps = PROPAGATORS[propagators], -(-STEPS // saddle.count)
         self._saddle, self._control = saddle, control or saddle.prior.solve
-        self._propagators = [kind(slab, steps) for slab in saddle.slabs]
+        # The states at the input are no unknowns: nothing goes through the first slab.
+        kinds = [kind if slab.cells.start else Decoupled for slab in saddle.slabs]
+        self._propagators: list[Propagator] = [
+            kind(slab, steps) for kind, slab in zip(kinds, saddle.slabs, strict=True)
+        ]
         mine = sum(p.products for p in self._propagators)
         self.chain = 2 * saddle.grid.depth.allreduce(mine)
         self.setup = sum(p.setup for p in self._propagators)

@@ -8,7 +8,6 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from fem_deepest.errors import NumericalFailure
 from fem_deepest.solve.shooting.propagators import Propagator
 
 Array = NDArray[np.float64]
@@ -83,15 +82,3 @@ class Interfaces:
             behind = propagators[s].adjoint(out[s])
         self.send(behind, upwards=True)
         return out
-
-
-def agree(comm: MPI.Intracomm, failure: str) -> None:
-    """Raise on all ranks what failed on one of them. Collective on ``comm``.
-
-    Raises:
-        NumericalFailure: A rank has something to tell.
-    """
-    failed = np.array([bool(failure)], dtype=np.int32)
-    comm.Allreduce(MPI.IN_PLACE, failed, op=MPI.MAX)
-    if failed[0]:
-        raise NumericalFailure(next(filter(None, comm.allgather(failure))))

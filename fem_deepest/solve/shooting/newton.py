@@ -82,11 +82,14 @@ class Step:
         blocks: Its preconditioner.
         v: A vector of the space.
 
+    Attributes:
+        converged: Whether the last solve reached its tolerance.
+
     Collective: every method.
     """
 
     def __init__(self, saddle: SlabSaddle, blocks: DepthBlocks, v: PETSc.Vec) -> None:
-        self._blocks = blocks
+        self._blocks, self.converged = blocks, False
         self._operator = shell(saddle.product, v)
         self._ksp = ksp = PETSc.KSP().create(v.getComm())
         ksp.setOptionsPrefix("saddle_")
@@ -107,11 +110,12 @@ class Step:
         """Overwrite ``d`` by the step, with a preconditioned residual reduced by ``tolerance``.
 
         Returns:
-            Iterations.
+            Iterations; :attr:`converged` says whether they were enough.
         """
         self._blocks.update()
         self._ksp.setTolerances(rtol=tolerance, atol=0.0, max_it=_INNER)
         self._ksp.solve(r, d)
+        self.converged = self._ksp.getConvergedReason() > 0
         d.scale(-1.0)
         return int(self._ksp.getIterationNumber())
 

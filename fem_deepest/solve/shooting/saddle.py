@@ -24,10 +24,11 @@ from fem_deepest.action.protocol import Metric
 from fem_deepest.errors import InputError, NumericalFailure
 from fem_deepest.network.loss import Loss
 from fem_deepest.network.network import Network
-from fem_deepest.solve.shooting.interfaces import Interfaces, agree
+from fem_deepest.solve.shooting.interfaces import Interfaces
 from fem_deepest.solve.shooting.slab import Slab
 from fem_deepest.solve.shooting.weights import SlabWeights
 from fem_deepest.spaces import Parameters
+from fem_deepest.spaces.grid import agree
 from fem_deepest.spaces.slab_space import SlabSpace
 from fem_deepest.spaces.slabs import deal
 
