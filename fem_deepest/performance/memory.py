@@ -1,6 +1,6 @@
 """Bytes of a rank on a grid.
 
-Sharded weights: a vector of the solver has the rank's own part; there are three for each of the ``m`` pairs
+Sharded weights: a vector of the solver has the rank's own part; there are three for each of ``m`` pairs
 of the quasi-Newton method, and 28 others at the peak: iterate, gradients, directions, and what prior and
 solver make on the way. Beside them the states of the chunks in flight, a few gathered nodes with the sums
 of a cell, and the data of the rank's samples. Whole weights: the first rank has the vectors, 15 beside the
