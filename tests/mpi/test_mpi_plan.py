@@ -23,14 +23,16 @@ from fem_deepest.spaces import DepthMesh, NeuronSpace, ProcessGrid, Resolution
 COMM = MPI.COMM_WORLD
 
 
-@pytest.mark.parametrize("cells, samples, chunk", [(7, 20, 3), (3, 5, 2), (6, 2, 8)])
+@pytest.mark.parametrize(
+    "neurons, cells, samples, chunk", [(5, 7, 20, 3), (5, 3, 5, 2), (1, 6, 2, 8)]
+)
 @pytest.mark.parametrize("stepping", ["euler", "midpoint", "rk4"])
 def test_counters_of_evaluations_are_the_model(
-    stepping: str, cells: int, samples: int, chunk: int
+    stepping: str, neurons: int, cells: int, samples: int, chunk: int
 ) -> None:
     network = Network(
         depth=DepthMesh.graded(1.0, cells),
-        index=NeuronSpace.points(5),
+        index=NeuronSpace.points(neurons),
         scheme=scheme(stepping),
         activation=activation("tanh"),
         inputs=3,
