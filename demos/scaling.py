@@ -48,7 +48,7 @@ def by_hand(found: fem_deepest.Plan) -> float:
 #
 # The figure has the best grid for 1 to 4096 ranks. Along one problem the ranks of a node first share its
 # memory: from 64 ranks on matrices come in slowly, and there is less room for wide chunks; the solver
-# keeps 45 vectors of all weights. With more nodes there is room again, and in the end the pipeline is what
+# keeps 58 vectors of all weights. With more nodes there is room again, and in the end the pipeline is what
 # costs: of the million samples a data rank has too few chunks to fill all slabs.
 
 

@@ -20,6 +20,8 @@ ROOT = Path(__file__).parents[1]
         (2, "tests/mpi"),
         (3, "tests/mpi"),
         (4, "tests/mpi/test_mpi_spread.py::test_samples_and_neurons_are_dealt_out_together"),
+        (4, "tests/mpi/test_mpi_slab_action.py::test_action_and_derivatives_are_those_of_one_rank"),
+        (4, "tests/mpi/test_mpi_slab_prior.py::test_one_factor_with_a_stiffness"),
     ],
 )
 def test_on_ranks(ranks: int, tests: str) -> None:

@@ -43,12 +43,14 @@ def measure(
     """
     clock = _Clock(comm, seconds / 16.0)
     call, together = _memory(clock)
-    alone = _memory(_Clock(MPI.COMM_SELF, clock.seconds))[1] if comm.rank == 0 else 0.0
-    stream = max(together, comm.bcast(alone))
+    stream = together
+    if comm.size > 1:
+        alone = _memory(_Clock(MPI.COMM_SELF, clock.seconds))[1] if comm.rank == 0 else 0.0
+        stream = max(together, comm.bcast(alone))
     rows = min(max(neurons, _LEAST), _MOST)
     flops, packing = _products(clock, call, together, rows)
     passing, sigma = _elementwise(clock, call)
-    latency, link = (1e-6, 5e9) if comm.size == 1 else _messages(comm)
+    latency, link = (1e-6, 5e9) if comm.size == 1 else _messages(comm, seconds / 8.0)
     cores = comm.bcast(cores_here())
     how = f"{comm.size} ranks computing at a time" if comm.size > 1 else "one rank"
     messages = "" if comm.size > 1 else "; messages assumed, start it on ranks to measure them"
@@ -176,7 +178,7 @@ def _elementwise(clock: _Clock, call: float) -> tuple[float, float]:
     return tuple(max(t - call, 0.1 * t) / b.size for t in (passing, sigma))  # type: ignore[return-value]
 
 
-def _messages(comm: MPI.Intracomm) -> tuple[float, float]:
+def _messages(comm: MPI.Intracomm, seconds: float) -> tuple[float, float]:
     """Seconds of a short message and bytes/s of long ones, all ranks talking to a neighbour."""
     partner = comm.rank ^ 1
     partner = MPI.PROC_NULL if partner >= comm.size else partner
@@ -184,7 +186,8 @@ def _messages(comm: MPI.Intracomm) -> tuple[float, float]:
     for size, repeats in ((_SMALL, 50), (_LARGE, 3)):
         out, back = np.zeros(size, dtype=np.uint8), np.zeros(size, dtype=np.uint8)
         best = np.inf
-        for _ in range(60):
+        end = time.perf_counter() + seconds
+        while comm.bcast(not np.isfinite(best) or time.perf_counter() < end):
             comm.barrier()
             begun = time.perf_counter()
             for _ in range(repeats):

@@ -30,7 +30,7 @@ _VECTORS = 50  # passes over vectors in an iteration beside those over the pairs
 _SOLVES = 3  # of the prior in an iteration: direction, norm of the gradient, its change
 _ELIMINATION = 7  # passes over a vector in a solve
 _PAIRS = 9  # passes over vectors for each pair: seven in the direction, two in a push
-_STEPS = 100  # calls of a chunk in a cell there and back, beside those of the sweeps themselves
+_STEPS = 40  # calls of a chunk in a cell there and back, beside those of the sweeps themselves
 _PRODUCT = 10  # passes of the product with the prior, and over the gradient
 
 

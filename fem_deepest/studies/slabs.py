@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import ArrayLike, NDArray
-from pydantic import Field, model_validator
 
-from fem_deepest.action.dealt import whole
+from fem_deepest._petsc import PETSc
 from fem_deepest.action.network.action import NetworkAction
 from fem_deepest.action.network.samples import gathered_data
 from fem_deepest.action.slab.prior import SlabPrior
-from fem_deepest.configuration.data import Data
-from fem_deepest.configuration.network import NetworkSection
 from fem_deepest.configuration.section import validate
-from fem_deepest.configuration.train import ActionSection, Config
+from fem_deepest.configuration.train import Config
 from fem_deepest.runs.problem import Problem, make_schedule
 from fem_deepest.runs.start import begin
 from fem_deepest.runs.train import load_data
@@ -29,7 +26,8 @@ from fem_deepest.solve.shooting.saddle import SlabSaddle
 from fem_deepest.spaces import ProcessGrid, SlabSpace
 from fem_deepest.studies.column import Errors
 from fem_deepest.studies.points import Parameters, Point
-from fem_deepest.studies.study import Check, Count, Study, StudyConfig, StudySection, StudySolve
+from fem_deepest.studies.slabs_config import SlabsConfig
+from fem_deepest.studies.study import Study
 from fem_deepest.studies.table import Table
 
 if TYPE_CHECKING:
@@ -42,62 +40,6 @@ CHUNKS = (1, 4, 16)  # of the pipeline that the method is compared with
 _STEP = 1e-6  # reduction of the residual in the step whose iterations are counted
 _STATIONARY = 1e-9  # dual norm of the gradient of both minimisers
 _SAME = 1e-10  # of their actions, relatively
-
-
-class SlabsSection(StudySection):
-    """``[study]`` of this study; ``values`` are numbers of slabs."""
-
-    name: Literal["slabs"] = Field(description="this study")
-    cells: list[Count] = Field(default=[32, 128], min_length=1, description="depth cells")
-    R_f: list[Annotated[float, Field(gt=0.0)]] = Field(
-        default=[10.0, float("inf")], min_length=1, description="precisions of the model"
-    )
-
-    @model_validator(mode="after")
-    def _slabs_of_cells(self) -> SlabsSection:
-        if self.values[-1] > min(self.cells):
-            raise ValueError(
-                f"values has {self.values[-1]} slabs, but cells {min(self.cells)}; give each slab a cell"
-            )
-        if self.values[0] != 1:
-            raise ValueError("values must begin with 1 slab, with which the others are compared")
-        return self
-
-
-class SlabsCheck(Check):
-    """``[check]`` of this study."""
-
-    tolerance: Annotated[float, Field(gt=0.0)] = Field(
-        default=0.1, description="how far the orders of growth may be from zero"
-    )
-    spread: Annotated[float, Field(ge=1.0)] = Field(
-        default=1.5, description="largest ratio to the iterations with one slab, with propagators"
-    )
-
-
-class SlabsSolve(StudySolve):
-    """``[solve]``: the training before, up to where Newton's method takes over."""
-
-    polish: bool = Field(default=False, description="Newton to a stationary point afterwards")
-
-
-class SlabsConfig(StudyConfig):
-    """Configuration of :class:`SlabsStudy`."""
-
-    study: SlabsSection
-    data: Data = Data()
-    network: NetworkSection = NetworkSection()
-    action: ActionSection = ActionSection()
-    check: SlabsCheck = SlabsCheck()
-    solve: SlabsSolve = SlabsSolve()
-
-    @model_validator(mode="after")
-    def _once(self) -> SlabsConfig:
-        if "cells" in self.network.model_fields_set or "R_f" in self.action.model_fields_set:
-            raise ValueError("network.cells and action.R_f go in study.cells and study.R_f")
-        if self.solve.levels != "auto":
-            raise ValueError("solve.levels is chosen for each number of cells; remove it")
-        return self
 
 
 class SlabsStudy(Study):
@@ -173,7 +115,8 @@ class SlabsStudy(Study):
         nested = NestedIteration(lambda level: problem.action(level, grid), make_schedule(config))
         search = begin(nested, config)
         nested.run(search)
-        action, u = whole(nested.action(search.level), "a saddle form"), search.u
+        action, u = nested.action(search.level), search.u
+        assert isinstance(action, NetworkAction), "one rank has whole weights"
         found: dict[str, list[float]] = {name: [] for name in (ALONE, CHAIN, "chain", "steps")}
         found |= {"all": [], "actions": []}
         converged = True
@@ -181,7 +124,7 @@ class SlabsStudy(Study):
             form, v = _saddle(action, slabs), None
             for name in (ALONE, CHAIN):
                 blocks = DepthBlocks(form, name)
-                v = form.start(_sharded(form, action, u))
+                v = form.start(_sharded(form, u))
                 r, d = form.create(), form.create()
                 form.gradient(v, r)
                 step = Step(form, blocks, v)
@@ -291,7 +234,7 @@ def _saddle(action: NetworkAction, slabs: int) -> SlabSaddle:
     return SlabSaddle(space, network, action.loss, inputs, targets.T, metric, slabs)
 
 
-def _sharded(form: SlabSaddle, action: NetworkAction, u: Any) -> Any:
+def _sharded(form: SlabSaddle, u: PETSc.Vec) -> PETSc.Vec:
     """A control of an action on one rank in the layout of its saddle form."""
     w = form.space.create()
     w.array_w[...] = u.array_r[form.space.numbers]

@@ -175,8 +175,7 @@ def compare(quick: bool, seconds: float, rounds: int) -> int:
         for what, cost in (("gradient", estimate.gradient), ("iteration", estimate.iteration)):
             ratio = cost.seconds / measured[what]
             row += [f"{1e3 * cost.seconds:.0f}", f"{1e3 * measured[what]:.0f}", f"{ratio:.2f}"]
-            if ranks <= 4:
-                errors[f"{what} on {ranks}: {grid}"] = max(ratio, 1.0 / ratio) - 1.0
+            errors[f"{what} on {ranks}: {grid}"] = max(ratio, 1.0 / ratio) - 1.0
         g = estimate.gradient
         row.append(" / ".join(f"{1e3 * part:.0f}" for part in (g.compute, g.waiting, g.transfer)))
         sent = traffic.total(layout).bytes
@@ -187,7 +186,10 @@ def compare(quick: bool, seconds: float, rounds: int) -> int:
     table("Model and measurement", [*head, "MB sent: model", "counted"], rows)
     targets = Targets()
     for what, error in errors.items():
-        targets.at_most(f"error of the model, {what}", error, WITHIN)
+        if quick:
+            targets.skip(f"error of the model, {what}", "a small problem is all overhead")
+        else:
+            targets.at_most(f"error of the model, {what}", error, WITHIN)
     targets.at_least("bytes sent are those of the model", float(equal), 1.0)
     return targets.exit_code()
 

@@ -22,7 +22,7 @@ SECTIONS = {name: field.annotation for name, field in Config.model_fields.items(
 
 
 def test_every_key_says_what_it_is():
-    assert SECTIONS.keys() == {"data", "network", "action", "search", "solve", "output"}
+    assert SECTIONS.keys() == {"data", "network", "action", "search", "solve", "parallel", "output"}
     for name, section in SECTIONS.items():
         assert section.__doc__.startswith(f"``[{name}]``")
         for key, field in section.model_fields.items():

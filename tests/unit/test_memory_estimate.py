@@ -10,7 +10,10 @@ from mpi4py import MPI
 
 from fem_deepest.configuration.train import Config, load
 from fem_deepest.errors import InputError
+from fem_deepest.performance.layout import Layout
+from fem_deepest.performance.memory import bytes_of_rank
 from fem_deepest.runs import memory_estimate
+from fem_deepest.runs.auto_grid import make_workload
 from fem_deepest.runs.network import make_network
 from fem_deepest.runs.problem import Problem
 from fem_deepest.runs.train import load_data
@@ -73,3 +76,24 @@ def test_a_network_that_fits_is_not_refused(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(memory_estimate, "available", lambda: need - 1)
     with pytest.raises(InputError, match=r"MiB, but .* MiB are available"):
         memory_estimate.require(network, config(), 100, MPI.COMM_SELF)
+
+
+def test_a_network_larger_than_the_memory_of_a_rank_is_accepted_on_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settled = config(network__neurons=1000, network__cells=64)
+    network = make_network(settled, 2, 2, Resolution(64))
+    workload = make_workload(network, settled, 100)
+    monkeypatch.setattr(memory_estimate, "available", lambda: 2**33)
+    comm = MPI.COMM_SELF
+
+    def require(slabs: int, data: int) -> None:
+        dealt = Layout.of_width(workload, slabs, data, 64)
+        need = bytes_of_rank(dealt)
+        memory_estimate.require_sharded(network, settled, 100, comm, dealt.name, need)
+
+    # 43 vectors of 520 MB on one rank; a quarter of that on a host of its own fits.
+    with pytest.raises(InputError, match=r"21\..* GiB, but 8 GiB .*take more ranks .* than 1x1"):
+        require(1, 1)
+    require(4, 1)
+    require(1, 4)

@@ -280,7 +280,8 @@ def test_depth_norm_of_a_line() -> None:
     np.testing.assert_allclose(found, [2.0 * np.sqrt(8.0 / 3.0), 2.0 * np.sqrt(2.0)], rtol=1e-13)
 
 
-@pytest.mark.parametrize("name", REFINED)
+# In the study of slabs all values are one point: they share a training.
+@pytest.mark.parametrize("name", [name for name in REFINED if name != "slabs"])
 def test_points_depend_on_what_they_are_made_of(name, tmp_path) -> None:
     """More values, another check or output: the same points. Another seed, another number: others."""
     store, config = Points(tmp_path, MPI.COMM_SELF), ALL[name]

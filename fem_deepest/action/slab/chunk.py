@@ -35,7 +35,7 @@ _LONG = 0.05  # seconds after which no wider product is timed
 _ROUNDS = 3  # of which the shortest times are taken: other work on the machine only adds to them;
 # what a rank computes by itself is timed by its own clock for the same reason
 _MESSAGE = 1 << 20  # bytes of a long message
-_NEAR = 1.05  # of the least time: of chunks that are as good the narrowest takes the least memory
+_NEAR = 1.02  # of the least time: of chunks that are as good the narrowest takes the least memory
 _SHARE = 0.25  # of the memory of a rank, for the states of its chunks
 _TAG = 35
 
@@ -165,7 +165,7 @@ def _through_a_cell(network: Network, width: int) -> Callable[[], object]:
 
     def there_and_back() -> None:
         flow.forward(theta, x)
-        flow.adjoint(theta, x, gradient, fresh=True)
+        flow.adjoint(theta, x, gradient)  # added to that of other chunks
 
     return there_and_back
 

@@ -24,6 +24,7 @@ from fem_deepest.action.protocol import Metric
 from fem_deepest.errors import InputError, NumericalFailure
 from fem_deepest.network.loss import Loss
 from fem_deepest.network.network import Network
+from fem_deepest.solve.shooting.ends import Ends
 from fem_deepest.solve.shooting.interfaces import Interfaces
 from fem_deepest.solve.shooting.slab import Slab
 from fem_deepest.solve.shooting.weights import SlabWeights
@@ -52,7 +53,6 @@ class SlabSaddle:
         grid: Process grid.
         space: The control's layout.
         network: The network.
-        loss: The loss.
         prior: ``P``.
         count: ``S``.
         slabs: Those of this rank.
@@ -90,15 +90,15 @@ class SlabSaddle:
                 f"the saddle form got samples in {len(space.tiles)} chunks, expected one: there is "
                 "nothing to pipeline"
             )
-        self.grid, self.space, self.network, self.loss = grid, space, network, loss
+        self.grid, self.space, self.network = grid, space, network
         self.prior, self.count = prior, slabs
         self.samples = len(inputs)
         own = slice(space.samples.start, space.samples.stop)
-        self.inputs = np.ascontiguousarray(inputs[own].T)
-        self.targets = np.ascontiguousarray(targets[own].T)
+        inputs, targets = inputs[own].T, targets[own].T
+        self._ends = Ends(space, network, loss, inputs.copy(), targets.copy())
         edges, each = deal(cells, slabs), slabs // grid.depth.size
         mine = range(grid.depth.rank * each, (grid.depth.rank + 1) * each)
-        width = self.inputs.shape[1]
+        width = inputs.shape[1]
         self.slabs = [Slab(network, range(edges[s], edges[s + 1]), width) for s in mine]
         self.interfaces = Interfaces(grid.depth)
         self._weights = SlabWeights(space, network, self.interfaces)
@@ -142,7 +142,7 @@ class SlabSaddle:
         before = self.interfaces.receive(self._shape[1:])
         failure = ""
         try:
-            before = self._input(weights, control) if self.interfaces.first else before
+            before = self._ends.input(weights, control) if self.interfaces.first else before
             for s, slab in enumerate(self.slabs):
                 x[s] = before = slab.forward(
                     self._at(weights, slab), before, self._forcing(control, slab)
@@ -153,9 +153,7 @@ class SlabSaddle:
         agree(self.grid.comm, failure)
         behind = self.interfaces.receive(self._shape[1:], upwards=True)
         if self.interfaces.last:
-            y = self.network.read(weights, x[-1])
-            self.loss.value(y, self.targets, y)
-            behind = self.network.readout.transposed(weights, y)
+            behind, _ = self._ends.output(weights, x[-1], self._weights.zeros())
         for s, slab in reversed(list(enumerate(self.slabs))):
             costates[s] = behind
             behind, _ = slab.sensitivity(behind)
@@ -173,11 +171,11 @@ class SlabSaddle:
         out = r.array_w
         out[...] = 0.0
         r_u, r_x, r_costates = self.split(out)
-        self.weights = weights = self._weights.gather(u)
+        weights = self._weights.gather(u)
         sums, scalars, failure = self._weights.zeros(), np.zeros(3), ""
         before = self.interfaces.down(x[-1])
         try:
-            before = self._input(weights, u) if self.interfaces.first else before
+            before = self._ends.input(weights, u) if self.interfaces.first else before
             for s, slab in enumerate(self.slabs):
                 r_costates[s] = slab.forward(
                     self._at(weights, slab), before, self._forcing(u, slab)
@@ -189,11 +187,7 @@ class SlabSaddle:
         r_costates -= x
         scalars[1], scalars[2] = np.vdot(r_costates, costates), np.vdot(r_costates, r_costates)
         if self.interfaces.last:
-            self.end, self.output = x[-1].copy(), self.network.read(weights, x[-1])
-            self.slope = np.empty_like(self.output)
-            scalars[0] = self.loss.value(self.output.copy(), self.targets, self.slope)[0]
-            r_x[-1] = self.network.readout.transposed(weights, self.slope)
-            self.network.readout.gradient(self.slope, x[-1], sums.readout)
+            r_x[-1], scalars[0] = self._ends.output(weights, x[-1], sums)
         for s, slab in enumerate(self.slabs):
             back = slab.adjoint(costates[s], self._at(sums, slab), self._forcing(r_u, slab))
             self._ahead(s, back, r_x, sums, r_u)
@@ -214,9 +208,9 @@ class SlabSaddle:
         r_u, r_x, r_costates = self.split(out)
         direction, sums = self._weights.gather(d_u), self._weights.zeros()
         before = self.interfaces.down(d_x[-1])
-        before = self._input_tangent(direction, d_u) if self.interfaces.first else before
+        before = self._ends.input_tangent(direction, d_u) if self.interfaces.first else before
         if self.interfaces.last:
-            self._output_curvature(direction, d_x[-1], r_x[-1], sums, exact)
+            r_x[-1] = self._ends.curvature(direction, d_x[-1], sums, exact)
         for s, slab in enumerate(self.slabs):
             r_costates[s] = slab.tangent(
                 self._at(direction, slab), before, self._forcing(d_u, slab)
@@ -235,7 +229,7 @@ class SlabSaddle:
         """``Phi_u du`` at the right ends, (own slabs, N, K)."""
         direction, out = self._weights.gather(d_u), np.empty(self._shape)
         before = np.zeros(self._shape[1:])
-        before = self._input_tangent(direction, d_u) if self.interfaces.first else before
+        before = self._ends.input_tangent(direction, d_u) if self.interfaces.first else before
         for s, slab in enumerate(self.slabs):
             out[s] = slab.tangent(self._at(direction, slab), before, self._forcing(d_u, slab))
             before = np.zeros(self._shape[1:])
@@ -250,7 +244,7 @@ class SlabSaddle:
             part = self._forcing(r_u, slab)
             back = slab.second_adjoint(costates[s], self._at(sums, slab), part, False)
             if s == 0 and self.interfaces.first:
-                self._input_adjoint(back, sums, r_u)
+                self._ends.input_adjoint(back, sums, r_u)
         self._weights.add(sums, r_u)
         r_u /= self.samples
         self.sweeps += len(self.slabs)
@@ -269,37 +263,6 @@ class SlabSaddle:
         xi = self.space.forcing(u, 0)[1]
         return xi[self.own_cells(slab)] if len(xi) else None
 
-    def _input(self, weights: Parameters, u: Array) -> Array:
-        x, xi0 = self.network.lift(weights, self.inputs), self.space.forcing(u, 0)[0]
-        return x + xi0 if len(xi0) else x
-
-    def _input_tangent(self, direction: Parameters, d_u: Array) -> Array:
-        xi0 = self.space.forcing(d_u, 0)[0]
-        dx = np.zeros(self._shape[1:])
-        if self.network.linear_lift:
-            dx += self.network.lift(direction, self.inputs)
-        return dx + xi0 if len(xi0) else dx
-
-    def _input_adjoint(self, back: Array, sums: Parameters, r_u: Array) -> None:
-        if self.network.linear_lift:
-            sums.lift[:, :-1] += back @ self.inputs.T
-            sums.lift[:, -1] += back.sum(axis=1)
-        xi0 = self.space.forcing(r_u, 0)[0]
-        if len(xi0):
-            xi0 += back
-
-    def _output_curvature(
-        self, direction: Parameters, d_x: Array, r_x: Array, sums: Parameters, exact: bool
-    ) -> None:
-        readout = self.network.readout
-        curved = readout.tangent(self.weights, direction, self.end, d_x)
-        self.loss.hessian(self.output, curved.copy(), curved)
-        r_x += readout.transposed(self.weights, curved)
-        readout.gradient(curved, self.end, sums.readout)
-        if exact and readout.trained:
-            r_x += readout.transposed(direction, self.slope)
-            readout.gradient(self.slope, d_x, sums.readout, constant=False)
-
     def _ahead(self, s: int, back: Array, r_x: Array, sums: Parameters, r_u: Array) -> None:
         """What comes out of slab ``s`` on the left, to where it belongs."""
         if s:
@@ -307,7 +270,7 @@ class SlabSaddle:
             return
         self._back = back
         if self.interfaces.first:
-            self._input_adjoint(back, sums, r_u)
+            self._ends.input_adjoint(back, sums, r_u)
 
     def _finish(
         self, r_x: Array, costates: Array, sums: Parameters, r_u: Array, out: Array
