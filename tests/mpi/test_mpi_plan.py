@@ -92,3 +92,10 @@ def test_the_automatic_grid_is_the_same_on_every_rank_and_of_this_host() -> None
     machine = host(COMM)
     assert machine.nodes == 1
     assert 0 < machine.memory < 2**62
+
+
+def test_bound_ranks_have_the_cores_of_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each sees the two threads of its own core alone, as under SLURM."""
+    mine = {2 * COMM.rank, 2 * COMM.rank + 1}
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: mine)
+    assert host(COMM).cores == 2 * COMM.size
