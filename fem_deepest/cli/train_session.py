@@ -206,7 +206,10 @@ class TrainSession:
             "seconds": self._seconds(),
             "model": self.problem.model(action.network, np.empty(0)).scaling(),
         }
-        save(self.directory.checkpoint, search, meta, self.comm, Numbering.of(action))
+        numbering = Numbering.of(action)
+        save(self.directory.checkpoint, search, meta, self.comm, numbering)
+        if numbering is not None:
+            numbering.destroy()
 
     # End ----------------------------------------------------------------------------------------
 

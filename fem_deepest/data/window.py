@@ -57,7 +57,9 @@ class Window:
                 pair = ahead[1].result()
             else:
                 pair = self._read(first, last)
-            size = sum(values.nbytes for values in pair)
+            size = _bytes(pair)
+            if size > self._room:
+                self._forget(first, last)
             if size <= self._room:
                 self._room -= size
                 self._kept[key] = pair
@@ -67,6 +69,11 @@ class Window:
                     del self._latest[next(iter(self._latest))]
         self._read_after(key)
         return pair
+
+    def _forget(self, first: int, last: int) -> None:
+        """Make room for samples that are kept in ranges of another cut, as that of an earlier level."""
+        for key in [k for k in self._kept if k[0] < last and first < k[1]]:
+            self._room += _bytes(self._kept.pop(key))
 
     def _read_after(self, key: Range) -> None:
         """Begin with the range that followed this one, if it has to be read."""
@@ -78,3 +85,7 @@ class Window:
         if following not in self._kept and following not in self._latest:
             self._thread = self._thread or ThreadPoolExecutor(1)
             self._ahead = following, self._thread.submit(self._read, *following)
+
+
+def _bytes(pair: Pair) -> int:
+    return sum(values.nbytes for values in pair)

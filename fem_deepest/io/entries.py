@@ -72,6 +72,7 @@ def write_entries(
         except MPI.Exception as error:
             failure = str(error)
         if order:
+            values = piece = np.empty(0)  # views would keep the copy
             v.destroy()
     try:
         if file:

@@ -150,6 +150,8 @@ def restore(
     names = ["control", *(f"{kind}{i}" for i in range(state["pairs"]) for kind in "sy")]
     vectors = {name: action.create() for name in names}
     checkpoint.read(path, vectors, comm, numbering)
+    if numbering is not None:
+        numbering.destroy()
     for i in range(state["pairs"]):
         memory.push(vectors[f"s{i}"], vectors[f"y{i}"])
     memory.scale = state["scale"]

@@ -78,10 +78,15 @@ def measure(
 
 
 def cores_here() -> int:
+    """Number of cores that this process may use. Not collective."""
+    return len(own_cores())
+
+
+def own_cores() -> set[int]:
     """Cores that this process may use. Not collective."""
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        return os.sched_getaffinity(0)
+    return set(range(os.cpu_count() or 1))
 
 
 def save(machine: Machine, path: str | Path) -> Path:

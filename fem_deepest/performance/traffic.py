@@ -89,7 +89,7 @@ def gathers(layout: Layout, kind: Kind = GRADIENT) -> Volume:
 def reductions(layout: Layout, _: Kind = GRADIENT) -> Volume:
     """Gradients in them, summed over the data ranks."""
     nodes = sum(nodes_of_slab(layout, layout.cells_of(s))[0] for s in range(layout.slabs))
-    return _shared(layout, layout.chunks * nodes, layout.data)
+    return _shared(layout, layout.chunks * nodes, _reducing(layout, layout.workload.rows))
 
 
 def states(layout: Layout, kind: Kind = GRADIENT) -> Volume:
@@ -136,7 +136,7 @@ def ends(layout: Layout, kind: Kind = GRADIENT) -> Volume:
     volume = Volume(0, 0)
     for rows, columns in (w.lift, w.readout):
         if rows * columns:
-            messages = (kind.points * min(rows, layout.data) + layout.data) * others
+            messages = (kind.points * min(rows, layout.data) + _reducing(layout, rows)) * others
             volume += Volume(messages, (kind.points + 1) * others * NUMBER * rows * columns)
     return volume
 
@@ -193,6 +193,11 @@ def _shared(layout: Layout, count: int, senders: int) -> Volume:
     """So many gathers or reductions of a node."""
     others = layout.data - 1
     return Volume(count * senders * others, count * NUMBER * layout.workload.node * others)
+
+
+def _reducing(layout: Layout, rows: int) -> int:
+    """Data ranks that send something in a reduction: all but one that has the only row."""
+    return layout.data - (rows == 1)
 
 
 def _filled(layout: Layout, rank: int) -> int:

@@ -8,7 +8,7 @@ from mpi4py import MPI
 
 from fem_deepest.configuration.train import Config
 from fem_deepest.network.network import Network
-from fem_deepest.performance.calibration import cores_here
+from fem_deepest.performance.calibration import own_cores
 from fem_deepest.performance.choose import Estimate, best_grid
 from fem_deepest.performance.layout import Layout
 from fem_deepest.performance.machine import Machine
@@ -55,14 +55,17 @@ def host(comm: MPI.Intracomm) -> Machine:
     """
     node = comm.Split_type(MPI.COMM_TYPE_SHARED)
     first, here = node.rank == 0, node.size
+    # Bound ranks see their own cores alone.
+    cores = len(set[int]().union(*node.allgather(own_cores())))
     node.Free()
-    cores = comm.allreduce(cores_here(), op=MPI.MAX)
-    if cores == 1:  # bound ranks see their own core alone
-        cores = comm.allreduce(here, op=MPI.MAX)
+    nodes = comm.allreduce(int(first))
+    if nodes > 1:  # a rank more than there are cores is no reason to refuse a job
+        cores = max(cores, here)
+    cores = comm.allreduce(cores, op=MPI.MAX)
     return _HOST.model_copy(
         update={
             "name": "the hosts of this job",
-            "nodes": comm.allreduce(int(first)),
+            "nodes": nodes,
             "cores": cores,
             "memory": float(comm.allreduce(memory_estimate.available(), op=MPI.MIN)),
         }

@@ -193,7 +193,9 @@ class Problem:
         if numbering is None:
             return self.model(action.network, np.array(action.space.share(u)))
         network = make_network(self.config, self.train.features, self.train.outputs, level)
-        return self.model(network, numbering.gather(u)[: network.shapes.size])
+        flat = numbering.gather(u)[: network.shapes.size]
+        numbering.destroy()
+        return self.model(network, flat)
 
     def model(self, network: Network, flat: Array) -> Model:
         """The network with these parameters as a model."""

@@ -63,8 +63,10 @@ def prolongation(
 
 def redealt(u: PETSc.Vec, old: SlabSpace, new: SlabSpace) -> PETSc.Vec:
     """The control on a grid of another shape, on the same ranks; ``u`` is destroyed. Collective."""
-    v = Numbering(old.create(), old.numbers).common(u)
+    one, other = (Numbering(space.create(), space.numbers) for space in (old, new))
+    v = one.common(u)
     u.destroy()
-    result = Numbering(new.create(), new.numbers).control(v)
-    v.destroy()
+    result = other.control(v)
+    for done in (v, one, other):
+        done.destroy()
     return result

@@ -23,14 +23,16 @@ from fem_deepest.spaces import DepthMesh, NeuronSpace, ProcessGrid, Resolution
 COMM = MPI.COMM_WORLD
 
 
-@pytest.mark.parametrize("cells, samples, chunk", [(7, 20, 3), (3, 5, 2), (6, 2, 8)])
+@pytest.mark.parametrize(
+    "neurons, cells, samples, chunk", [(5, 7, 20, 3), (5, 3, 5, 2), (1, 6, 2, 8)]
+)
 @pytest.mark.parametrize("stepping", ["euler", "midpoint", "rk4"])
 def test_counters_of_evaluations_are_the_model(
-    stepping: str, cells: int, samples: int, chunk: int
+    stepping: str, neurons: int, cells: int, samples: int, chunk: int
 ) -> None:
     network = Network(
         depth=DepthMesh.graded(1.0, cells),
-        index=NeuronSpace.points(5),
+        index=NeuronSpace.points(neurons),
         scheme=scheme(stepping),
         activation=activation("tanh"),
         inputs=3,
@@ -90,3 +92,10 @@ def test_the_automatic_grid_is_the_same_on_every_rank_and_of_this_host() -> None
     machine = host(COMM)
     assert machine.nodes == 1
     assert 0 < machine.memory < 2**62
+
+
+def test_bound_ranks_have_the_cores_of_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each sees the two threads of its own core alone, as under SLURM."""
+    mine = {2 * COMM.rank, 2 * COMM.rank + 1}
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: mine)
+    assert host(COMM).cores == 2 * COMM.size

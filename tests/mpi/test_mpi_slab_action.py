@@ -180,6 +180,19 @@ def test_outputs_and_scores_of_other_samples(slabs: int) -> None:
 
 
 @all_grids
+def test_outputs_too_large_for_numbers_are_not_left_out(slabs: int) -> None:
+    """Sample 0 is infinity less infinity on its way, and takes the others of its chunk along."""
+    action, _ = _actions(slabs, lift="linear", chunk=2, strength=1.0)
+    u, z = action.create(), np.zeros((6, 3))
+    action.space.parameters(u.array).lift[...] = 1e308
+    z[0] = 10.0, -10.0, 0.0
+    with np.errstate(all="ignore"):
+        own, outputs = action.outputs(u, z)
+    assert len(outputs) == len(own)
+    assert np.isnan(outputs[: len(own) if own.start == 0 else 0][:1]).all()
+
+
+@all_grids
 def test_a_stage_that_fails_for_the_last_sample_fails_on_every_rank(slabs: int) -> None:
     # X = x_0 + 2 softplus(X) has a solution for x_0 = -9 in every cell, and none for x_0 = 1.
     z = np.full((7, 1), -9.0)

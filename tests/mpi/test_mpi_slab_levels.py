@@ -23,7 +23,7 @@ from fem_deepest.network.coupling.protocol import Coupling
 from fem_deepest.network.network import Network
 from fem_deepest.runs.network import initial_parameters
 from fem_deepest.runs.start import random_start
-from fem_deepest.solve.prolongation import prolongation
+from fem_deepest.solve.prolongation import prolongation, redealt
 from fem_deepest.spaces import NeuronSpace, ProcessGrid, SlabSpace
 
 WORLD = MPI.COMM_WORLD
@@ -126,6 +126,18 @@ def test_levels_may_have_different_grids(slabs: tuple[int, int]) -> None:
     found = shards[1].gathered(prolongation(*shards, same_index=True)(b))
     expected = prolongation(*serial, same_index=True)(a)
     np.testing.assert_array_equal(found, expected.array_r)
+
+
+def test_nothing_is_left_of_a_control_that_was_dealt_out_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """PETSc keeps what lies on several ranks until it is destroyed."""
+    net = network(cells=5)
+    old, new = (Sharded(net, slabs, 2, np.inf, np.inf).space for slabs in (1, WORLD.size))
+    u, made, create = old.create(), list[PETSc.Vec](), SlabSpace.create
+    monkeypatch.setattr(SlabSpace, "create", lambda space: made.append(create(space)) or made[-1])
+    result = redealt(u, old, new)
+    assert result and len(made) == 2 and not any([u, *made])
 
 
 def test_a_slab_has_a_cell() -> None:

@@ -183,6 +183,13 @@ def test_window_keeps_what_fits_and_reads_the_rest_ahead() -> None:
     assert [seen.count(r) for r in ranges[:2]] == [1, 1]
     # The others once each time; the last may have been begun for a fourth.
     assert all(3 <= seen.count(r) <= 4 for r in ranges[2:])
+    # Another level, another cut: it takes the place of the first one.
+    cut = [(i, i + 5) for i in range(0, 20, 5)]
+    seen.clear()
+    for _ in range(3):
+        for first, last in cut:
+            np.testing.assert_array_equal(window(first, last)[0], x[first:last])
+    assert [seen.count(r) for r in cut] == [1, 1, 1, 1]
 
 
 def evaluations(action, seed: int = 1):

@@ -33,7 +33,7 @@ class Numbering:
     """Where the entries of a control are in the vector of the same action on one rank.
 
     Args:
-        template: A control; it is kept.
+        template: A control; it is kept, until :meth:`destroy`.
         entries: Number there of every entry of this rank.
 
     Attributes:
@@ -84,6 +84,10 @@ class Numbering:
         scatter.destroy()
         places.destroy()
         return u
+
+    def destroy(self) -> None:
+        """Give the template up: on several ranks PETSc keeps what Python merely forgets."""
+        self._template.destroy()
 
     def _scatter(self, v: PETSc.Vec) -> tuple[PETSc.Scatter, PETSc.IS]:
         comm = self._template.getComm()

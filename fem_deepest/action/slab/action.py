@@ -177,8 +177,12 @@ class SlabAction:
         self._sum(np.zeros(SCALARS), evaluation)
         if not self.slabs.last:
             return range(0), np.empty((0, self.network.outputs))
-        none = np.empty((self.network.outputs, 0))
-        return self.slabs.share(len(inputs)), np.concatenate([*outputs, none], axis=1).T
+        # A chunk whose states have become too large for numbers has not come out.
+        found = [
+            outputs.get(chunk, np.full((self.network.outputs, width), np.nan))
+            for chunk, width in enumerate(batch.widths)
+        ]
+        return self.slabs.share(len(inputs)), np.concatenate(found, axis=1).T
 
     def _second_variation(self, u: PETSc.Vec, d: PETSc.Vec, r: PETSc.Vec, exact: bool) -> None:
         space = self.space

@@ -56,7 +56,7 @@ class Evaluation:
         work = Gradient(self._ends, self._batch, self._chunks, self._theta, self._whole(u), forcing)
         return self._run(work, None)
 
-    def outputs(self, u: Parameters) -> list[Array]:
+    def outputs(self, u: Parameters) -> dict[int, Array]:
         """Outputs (outputs, k) of this rank's chunks, in the last slab; none elsewhere."""
         self._open(u, returns=False)
         whole = self._whole(u)

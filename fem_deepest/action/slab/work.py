@@ -194,16 +194,16 @@ class Outputs(Gradient):
     """The outputs (outputs, k) of the chunks, in the last slab.
 
     Attributes:
-        outputs: What has come out, chunk by chunk.
+        outputs: What has come out, by chunk; nothing of one that is no longer numbers.
     """
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self.outputs: list[Array] = []
+        self.outputs: dict[int, Array] = {}
 
     def leave(self, chunk: int, fields: Array) -> None:
         """``y``."""
-        self.outputs.append(self._ends.network.read(self._u, fields[0]))
+        self.outputs[chunk] = self._ends.network.read(self._u, fields[0])
 
 
 def _one(xi: Array, cell: int) -> Array | None:
