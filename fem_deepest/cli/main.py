@@ -192,7 +192,9 @@ def _generate(
 @app.command("predict")
 def _predict(
     directory: Directory,
-    data: Annotated[Path, typer.Option(metavar="FILE", help="CSV or NPZ file with the inputs")],
+    data: Annotated[
+        Path, typer.Option(metavar="FILE", help="CSV, NPZ or HDF5 file with the inputs")
+    ],
     out: Annotated[Path | None, typer.Option(help="CSV file to write; default: print")] = None,
     force: Annotated[bool, typer.Option("--force", help="write over an existing file")] = False,
 ) -> None:

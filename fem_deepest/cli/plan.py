@@ -20,6 +20,7 @@ from fem_deepest.performance.machine import Machine, Placement, node
 from fem_deepest.performance.presets import PRESETS
 from fem_deepest.performance.scaling import CELLS, strong, weak_in_depth, weak_in_samples
 from fem_deepest.performance.traffic import total
+from fem_deepest.runs.layout import lacking
 from fem_deepest.runs.plan import Plan, make_plan, planned_workload
 from fem_deepest.spaces.tasks import on_root
 
@@ -69,13 +70,17 @@ def plan(
     if ranks < 1:
         raise InputError(f"a plan for {ranks} ranks was asked for, expected at least one")
     settled = load(config, settings)
+    whole_alone = lacking(settled)
+    if whole_alone and settled.parallel.weights == "sharded":
+        raise InputError(
+            f"parallel.weights = 'sharded' is not made for {whole_alone}, or parallel.weights = 'whole'"
+        )
     workload = planned_workload(settled, samples=samples, inputs=inputs, outputs=outputs, comm=comm)
     machine = _machine(node, workload.neurons, comm)
     if save is not None:
         on_root(lambda: calibration.save(machine, save), comm)
-    parallel = settled.parallel
-    weights, width = parallel.weights, parallel.chunk
-    found = make_plan(workload, machine, ranks, weights, width)
+    weights = "whole" if whole_alone else settled.parallel.weights
+    found = make_plan(workload, machine, ranks, weights, settled.parallel.chunk)
     if out is not None:
         on_root(lambda: _leave(Path(out), found), comm)
     return found

@@ -191,7 +191,8 @@ class TrainSession:
         self.reporter.note(line(stage, reference, self._seconds()))
         if "traffic" in found:
             self.reporter.note(traffic_line(found["chunk"], found["traffic"]))
-        if time.monotonic() - self.saved > _BETWEEN_STAGES:
+        # By the clock of one rank: those of the others differ, and all or none have to save.
+        if self.comm.bcast(time.monotonic() - self.saved > _BETWEEN_STAGES, root=0):
             self._save(search)
 
     def _save(self, search: Search) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from math import inf
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from fem_deepest.configuration.data import Data
 from fem_deepest.configuration.levels import depth_problem, index_problem, paired
@@ -91,10 +92,20 @@ class Solve(Section):
     polish_iterations: Count = Field(default=50, description="most Newton steps")
 
 
+def _grid(value: Any) -> Any:
+    """Refuse what is no grid. `0x2` is a number to TOML, a grid of none to a user."""
+    if not isinstance(value, str) or not re.fullmatch(r"auto|[1-9][0-9]*x[1-9][0-9]*", value):
+        raise ValueError(
+            f"got {value!r}, but it should be 'auto', or ranks in depth times ranks over the samples, as "
+            "'2x4', at least one of each"
+        )
+    return value
+
+
 class Parallel(Section):
     """``[parallel]``: how a training is dealt out over the ranks."""
 
-    grid: Annotated[str, Field(pattern=r"^(auto|[1-9][0-9]*x[1-9][0-9]*)$")] = Field(
+    grid: Annotated[str, BeforeValidator(_grid)] = Field(
         default="auto",
         description="ranks in depth x ranks over the samples, as `2x4`; auto: by sizes, ranks and memory",
     )

@@ -150,6 +150,10 @@ class Taught(Generated):
     def __init__(
         self, samples: int, features: int, outputs: int, seed: int, noise: float, kind: str
     ) -> None:
+        if kind not in ("classification", "regression"):
+            raise InputError(
+                f"teacher: kind is '{kind}'; expected 'classification' or 'regression'."
+            )
         least = 2 if kind == "classification" else 1
         if features < 1 or outputs < least:
             raise InputError(

@@ -7,6 +7,7 @@ rows past the library, which works with any build of it. The file gets its name 
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import h5py
@@ -41,11 +42,20 @@ def write_hdf5(source: Source, path: Path, comm: MPI.Intracomm, *, force: bool =
     part = path.with_name(path.name + ".part")
 
     def unable(error: OSError) -> str:
-        return f"cannot write {path} ({error.strerror or error}); give another --out"
+        why = error.strerror or (os.strerror(error.errno) if error.errno else error)  # of HDF5
+        return f"cannot write {path} ({why}); give another --out"
 
     def begin() -> list[Extent]:
         if path.exists() and not force:
             raise InputError(f"{path} exists; give --force to write over it, or another --out")
+        # HDF5 does not survive a file that cannot be as large as its data sets.
+        numbers = source.features + (source.outputs if source.classes is None else 1)
+        size, free = 8 * source.samples * numbers, shutil.disk_usage(path.parent).free
+        if size > free:
+            raise InputError(
+                f"{source.samples} samples take {size / 2**30:.3g} GiB and {path.parent} has "
+                f"{free / 2**30:.3g} GiB left; give another --out, or fewer samples"
+            )
         return _lay_out(source, part)
 
     extents = on_root(begin, comm, unable)
@@ -89,11 +99,7 @@ def _lay_out(source: Source, path: Path) -> list[Extent]:
         else ((source.samples, source.outputs), "<f8"),
     }
     extents = list[Extent]()
-    try:
-        file = h5py.File(path, "w", driver="sec2")
-    except OSError as error:
-        raise InputError(f"cannot write {path} ({error}); give another --out") from None
-    with file:
+    with h5py.File(path, "w", driver="sec2") as file:
         for name, (shape, kind) in shapes.items():
             space = h5py.h5s.create_simple(shape)
             made = h5py.h5d.create(

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+import h5py
+
 from fem_deepest.errors import InputError
 from fem_deepest.io.layout import Layout, Place
 from fem_deepest.io.succession import previous
@@ -145,6 +147,11 @@ def _sealed_part(path: Path, file: BinaryIO) -> tuple[bytes, int]:
     end = file.read()
     told = re.fullmatch(rb"[0-9a-f]{20} *(\d+) " + _MARK.encode() + rb" (\d+)\n", end)
     if told is None:
+        if _unsealed(path):
+            raise InputError(
+                f"{path} is a checkpoint without checksums, as earlier versions of fem_deepest wrote "
+                "them; use the version that it was made with, or begin again with --force"
+            )
         raise Damaged(path, "its end is missing")
     if int(told[2]) != _VERSION:
         raise InputError(
@@ -159,6 +166,16 @@ def _sealed_part(path: Path, file: BinaryIO) -> tuple[bytes, int]:
     if _end(text) != end:
         raise Damaged(path, "what its last line tells of has changed")
     return text, start
+
+
+def _unsealed(path: Path) -> bool:
+    """Whether a file was written before there were checksums, when its text had no fixed length."""
+    try:
+        with h5py.File(path, "r", driver="sec2") as file:
+            kind = h5py.check_string_dtype(file["meta"].dtype)
+    except (OSError, RuntimeError, KeyError, AttributeError):
+        return False
+    return kind is not None and kind.length is None
 
 
 def _end(text: bytes) -> bytes:

@@ -85,6 +85,9 @@ def planned_workload(
             "network.spread deals out the neurons over the ranks, expected samples or slabs of the depth, "
             "which are what a plan is about; leave spread out"
         )
+    for name, value in (("samples", samples), ("inputs", inputs), ("outputs", outputs)):
+        if value is not None and value < 1:
+            raise InputError(f"--{name} is {value}, expected at least one; or leave it out")
     if samples is None or inputs is None or outputs is None:
         train, _ = open_data(config, comm)
         samples = train.samples if samples is None else samples

@@ -389,3 +389,21 @@ def test_refuses_vectors_of_another_size_or_that_have_changed(path):
         checkpoint.read(path, {"control": vector([0.0, 0.0])}, COMM)
     with pytest.raises(InputError, match="the vector control has changed"):
         checkpoint.read_array(path, "control")
+
+
+def test_checkpoints_of_before_there_were_checksums_are_named_as_such(path):
+    with h5py.File(path, "w", driver="sec2") as file:
+        file["control"] = np.arange(3.0)
+        file["meta"] = json.dumps({"signature": SIGNATURE})
+    for read in (read_table, checkpoint.read_meta, found):
+        with pytest.raises(InputError, match="without checksums, as earlier versions"):
+            read(path)
+
+
+def test_checkpoint_that_has_lost_its_end_alone_is_no_older_one(path):
+    write(path, 1)
+    write(path, 2)
+    with path.open("rb+") as file:  # all that HDF5 knows of is there
+        file.truncate(h5py.h5f.open(bytes(path)).get_filesize() - 64)
+    step, notes = found(path)
+    assert step == 1 and "its end is missing" in notes[0]

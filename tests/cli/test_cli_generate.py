@@ -175,3 +175,19 @@ def test_other_verbs_need_all_samples(command, tmp_path: Path) -> None:
     ended = command("sample", tmp_path / "sample.toml", "--out", tmp_path / "out")
     assert ended.code == 2
     assert "of the verbs only train reads data in parts" in ended.err
+
+
+@pytest.mark.parametrize("samples", [10**13, 10**20])
+def test_a_set_that_no_disk_can_hold_is_refused_before_it_is_begun(tmp_path, samples):
+    with pytest.raises(InputError, match=f"{samples} samples take .* left; give another --out"):
+        fem_deepest.generate("spiral", out=tmp_path / "large.h5", samples=samples)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_folder_and_an_unknown_kind_are_told_in_one_sentence(tmp_path):
+    out = tmp_path / "nowhere" / "set.h5"
+    with pytest.raises(InputError) as told:
+        fem_deepest.generate("spiral", out=out, samples=4)
+    assert str(told.value) == f"cannot write {out} (No such file or directory); give another --out"
+    with pytest.raises(InputError, match="expected 'classification' or 'regression'"):
+        fem_deepest.generate("teacher", out=tmp_path / "set.h5", kind="clasification")

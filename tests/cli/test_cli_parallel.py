@@ -156,7 +156,8 @@ def test_a_rank_without_samples_does_its_part(folder, grid, weights):
     "settings, parts",
     [
         (["grid=2x1"], ["'2x1' is for 2 ranks, but there are 1", "mpirun -n 2"]),
-        (["grid=two"], ["parallel.grid"]),
+        (["grid=two"], ["parallel.grid: got 'two', but it should be 'auto', or ranks in depth"]),
+        (["grid=0x2"], ["parallel.grid: got 2, but it should be 'auto', or ranks in depth"]),
         (["weights=half"], ["parallel.weights"]),
     ],
 )

@@ -8,6 +8,7 @@ import pytest
 
 import fem_deepest
 from fem_deepest.cli.plan import COLUMNS, rows
+from fem_deepest.errors import InputError
 from fem_deepest.performance import calibration
 from fem_deepest.performance.machine import node
 from fem_deepest.performance.presets import PRESETS
@@ -112,3 +113,20 @@ def test_what_cannot_be_planned_is_one_sentence(command, large, words, fragments
     assert ended.err.startswith("fem-deepest: ") and ended.err.count("\n") == 1
     for fragment in fragments:
         assert fragment in ended.err
+
+
+@pytest.mark.parametrize("name", ["samples", "inputs", "outputs"])
+@pytest.mark.parametrize("value", [0, -1])
+def test_sizes_of_none_are_refused(command, large, name, value):
+    ended = command("plan", large, "--ranks", "4", f"--{name}", str(value))
+    assert ended.code == 2 and ended.err.count("\n") == 1
+    assert f"--{name} is {value}, expected at least one" in ended.err
+
+
+def test_what_sharded_weights_are_not_made_for_is_planned_with_whole_ones(large):
+    sizes = {"ranks": 4, "samples": 1000, "inputs": 8, "outputs": 2}
+    sgd = ["solve.method=sgd", "network.neurons=16", "network.cells=4"]
+    found = fem_deepest.plan(large, settings=sgd, **sizes)
+    assert {row["weights"] for row in rows(found)} == {"whole"}
+    with pytest.raises(InputError, match=r"'sharded' is not made for solve.method = 'sgd'"):
+        fem_deepest.plan(large, settings=[*sgd, "parallel.weights=sharded"], **sizes)
