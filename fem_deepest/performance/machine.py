@@ -119,8 +119,11 @@ class Placement:
         return min(m.link, m.inside / min(self.here, m.cores))
 
     def slower(self, active: float) -> float:
-        """How much longer a rank takes while ``active`` ranks of a node compute."""
-        return max(1.0, active / self.machine.cores)
+        """How much longer a rank takes while ``active`` ranks of a node compute.
+
+        Ranks stay on their cores, and all wait for the core that has most of them.
+        """
+        return float(max(1, ceil(active / self.machine.cores - 1e-9)))
 
     def point(self, size: float, apart: int) -> float:
         """Seconds of a message of ``size`` bytes from every rank to the one ``apart`` ranks on."""

@@ -136,7 +136,7 @@ def test_ranks_beyond_the_cores_share_them() -> None:
     t = gradient(Layout(WORK, 4, 1, 10), BARE).compute / 10
     busy = [1, 2, 3, *[4] * 7, 3, 2, 1]
     shared = gradient(Layout(WORK, 4, 1, 10), one)
-    assert shared.seconds == pytest.approx(t * sum(max(1.0, b / 2) for b in busy), rel=1e-3)
+    assert shared.seconds == pytest.approx(t * sum(ceil(b / 2) for b in busy), rel=1e-3)
 
 
 def test_messages_between_nodes_share_the_way_into_a_node() -> None:
