@@ -180,7 +180,7 @@ def _scan(
         edges = []
         for edge in (part, part + 1):
             place = start + (size - start) * edge // parts
-            if edge not in (0, parts):
+            if edge not in (0, parts) and place > start:
                 file.seek(place - 1)  # a line that begins right here is of this part
                 file.readline()
                 place = file.tell()

@@ -12,6 +12,7 @@ from problems import network, network_action, random_control
 
 from fem_deepest.action.slab.action import SlabAction
 from fem_deepest.data.generated import generated
+from fem_deepest.data.lines import LineIndex
 from fem_deepest.data.store import write_hdf5
 from fem_deepest.data.survey import survey
 from fem_deepest.errors import InputError
@@ -115,3 +116,12 @@ def test_sharded_weights_take_parts_too(slabs: int) -> None:
             value = action.gradient(u, g)
         values.append((value, g.norm()))
     assert values[0] == values[1] == values[2]
+
+
+def test_a_file_of_fewer_bytes_than_ranks_is_read(tmp_path: Path) -> None:
+    path = WORLD.bcast(tmp_path) / "one.csv"
+    if WORLD.rank == 0:
+        path.write_text("7")
+    WORLD.barrier()
+    index = LineIndex.find(path, 0, WORLD)
+    assert (index.rows, index.lines(0, 1)) == (1, (["7"], [1]))
