@@ -268,7 +268,7 @@ def _plan(
     ] = None,
     settings: Settings = None,
 ) -> None:
-    """Time, memory and messages of a training on many ranks, predicted; the best grid."""
+    """Time, memory and messages of a training on many ranks, predicted for every grid; the best one."""
     found = plan(
         config,
         ranks=ranks,

@@ -400,7 +400,7 @@ def test_full_disk_is_one_sentence(command, small, tmp_path, monkeypatch, part):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     if part == "batch":
-        monkeypatch.setattr(Path, "write_bytes", full)
+        monkeypatch.setattr("fem_deepest.io.whole.sealed", full)
     else:
         monkeypatch.setattr("fem_deepest.cli.anneal_session.write_tables", full)
     ended = command("anneal", small, "--out", out)
@@ -419,12 +419,12 @@ def test_full_disk_on_one_rank_ends_all(small, tmp_path):  # noqa: F811
     script = """\
 import errno, os, sys
 from mpi4py import MPI
-from pathlib import Path
 import fem_deepest.cli.main as command
+import fem_deepest.io.whole as whole
 def full(*_, **__):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 if MPI.COMM_WORLD.rank == 1:
-    Path.write_bytes = full
+    whole.sealed = full
 command.main()
 """
     ended = start("anneal", small, "--out", tmp_path / "out", ranks=2, script=script)
