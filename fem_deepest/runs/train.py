@@ -91,7 +91,9 @@ class Run:
         """
         path = Path(directory)
         values = RunDirectory(path, ProcessGrid.create().comm).read_json()
-        checkpoint.read_meta(path / "checkpoint.h5")  # other verbs have none, and another configuration
+        checkpoint.read_meta(
+            path / "checkpoint.h5"
+        )  # other verbs have none, and another configuration
         config = configuration(values["config"])
         return cls(
             path,
