@@ -163,8 +163,10 @@ class AnnealedSession:
         due = now - self.saved >= 60.0 * self.config.output.checkpoint_minutes
         flags = np.array([self.interrupt.asked, due and self.comm.rank == 0, now - self.met])
         self.comm.Allreduce(MPI.IN_PLACE, flags, op=MPI.MAX)
-        pace = flags[2] / max(step - self.left, 1)
-        self.meet, self.left = step + 1 + int(_MEET / max(pace, 1e-9)), step
+        gone = max(step - self.left, 1)
+        # No farther than twice as many steps as before: the first few tell little of the pace.
+        steps = min(1 + int(_MEET * gone / max(flags[2], 1e-9)), 2 * gone)
+        self.meet, self.left = step + steps, step
         self.met = time.monotonic()
         if flags[0]:
             raise Interrupted
