@@ -19,6 +19,7 @@ from fem_deepest.data.delimited import Sheet
 from fem_deepest.data.labels import Labels
 from fem_deepest.data.source import Floats, Targets
 from fem_deepest.errors import InputError
+from fem_deepest.spaces.grid import own_part
 from fem_deepest.spaces.tasks import on_all
 
 __all__ = ["LineIndex", "TextSamples"]
@@ -140,9 +141,9 @@ class TextSamples:
         self.outputs = len(targets) if self.classes is None else len(self.classes)
 
     def _own(self, comm: MPI.Intracomm) -> Iterator[list[str]]:
-        first, last = (self.samples * r // comm.size for r in (comm.rank, comm.rank + 1))
-        for low in range(first, last, _MARK * 32):
-            high = min(low + _MARK * 32, last)
+        own = own_part(self.samples, comm)
+        for low in own[:: _MARK * 32]:
+            high = min(low + _MARK * 32, own.stop)
             yield self._parse(low, high, [], self._targets[0])[2]
 
     def _parse(

@@ -17,6 +17,7 @@ from mpi4py import MPI
 from fem_deepest.data.extent import Extent
 from fem_deepest.data.source import Source
 from fem_deepest.errors import InputError
+from fem_deepest.spaces.grid import own_part
 from fem_deepest.spaces.tasks import on_all, on_root
 
 __all__ = ["write_hdf5"]
@@ -59,8 +60,8 @@ def write_hdf5(source: Source, path: Path, comm: MPI.Intracomm, *, force: bool =
         return _lay_out(source, part)
 
     extents = on_root(begin, comm, unable)
-    groups = -(-source.samples // _TOGETHER)
-    first, last = (min(groups * r // comm.size * _TOGETHER, source.samples) for r in _own(comm))
+    groups = own_part(-(-source.samples // _TOGETHER), comm)
+    first, last = (min(g * _TOGETHER, source.samples) for g in (groups.start, groups.stop))
     rows = max(1, _WRITE // (source.features + source.outputs) // _TOGETHER) * _TOGETHER
 
     def write() -> None:
@@ -78,10 +79,6 @@ def write_hdf5(source: Source, path: Path, comm: MPI.Intracomm, *, force: bool =
         if comm.rank == 0:
             part.unlink(missing_ok=True)
         raise
-
-
-def _own(comm: MPI.Intracomm) -> tuple[int, int]:
-    return comm.rank, comm.rank + 1
 
 
 def _lay_out(source: Source, path: Path) -> list[Extent]:

@@ -14,6 +14,7 @@ from fem_deepest.data.arrays import require_matrix
 from fem_deepest.data.labels import Labels, unique_labels
 from fem_deepest.data.source import Floats, Targets, require_finite
 from fem_deepest.errors import InputError
+from fem_deepest.spaces.grid import own_part
 
 __all__ = ["Stored", "StoredSamples"]
 
@@ -109,9 +110,9 @@ class StoredSamples:
             unique_labels(self.path, self._targets.read(0, 1))  # type and shape
 
     def _own_labels(self, comm: MPI.Intracomm) -> Iterator[list[str]]:
-        first, last = (self.samples * r // comm.size for r in (comm.rank, comm.rank + 1))
-        for low in range(first, last, _READ):
-            values = self._targets.read(low, min(low + _READ, last))
+        own = own_part(self.samples, comm)
+        for low in own[::_READ]:
+            values = self._targets.read(low, min(low + _READ, own.stop))
             yield unique_labels(self.path, values, low)[1]
 
     def read(self, first: int, last: int) -> tuple[Floats, Targets]:

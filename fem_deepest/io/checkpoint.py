@@ -24,6 +24,7 @@ from fem_deepest.io.entries import Order, read_entries, write_entries
 from fem_deepest.io.layout import Layout, Place, layout
 from fem_deepest.io.seal import Damaged, Table, fingerprint, read_table, seal
 from fem_deepest.io.succession import partial, succeed
+from fem_deepest.spaces.grid import own_part
 from fem_deepest.spaces.tasks import on_root
 
 Array = NDArray[np.float64]
@@ -133,8 +134,9 @@ def verify(path: Path, table: Table, comm: MPI.Intracomm) -> None:
     sums, failure = np.zeros(len(table.vectors), np.uint64), ""
     try:
         for k, place in enumerate(table.vectors.values()):
-            first, last = (place.entries * r // comm.size for r in (comm.rank, comm.rank + 1))
-            found = sum(checksum(x, start) for start, x in read_entries(path, place, first, last))
+            own = own_part(place.entries, comm)
+            pieces = read_entries(path, place, own.start, own.stop)
+            found = sum(checksum(x, start) for start, x in pieces)
             sums[k] = found & 0xFFFFFFFFFFFFFFFF
     except OSError as error:
         failure = str(error)

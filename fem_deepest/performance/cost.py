@@ -25,6 +25,7 @@ from fem_deepest.performance import traffic
 from fem_deepest.performance.layout import Layout
 from fem_deepest.performance.machine import NUMBER, Placement
 from fem_deepest.performance.workload import Sweep
+from fem_deepest.spaces.grid import block_count
 
 _REDUCTIONS = 16  # sums over all ranks in an iteration
 _VECTORS = 50  # passes over vectors in an iteration beside those over the pairs
@@ -104,7 +105,7 @@ def _sharded(layout: Layout, place: Placement) -> Cost:
     node = place.collective(NUMBER * w.node, layout.data)
     # The slab in the middle of its sweeps gathers least; the first one does not turn while it fills.
     gathered = max(traffic.gathers_of_slab(layout, s) for s in {0, slabs - 1}) / layout.chunks
-    reduced = traffic.nodes_of_slab(layout, layout.cells)[0] if layout.data > 1 else 0
+    reduced = traffic.nodes_of_slab(layout, layout.cells) if layout.data > 1 else 0
     compute += sweep.vectors(w.node, 3 * reduced)
     if layout.data > 1:
         compute += (gathered + reduced) * _EXCHANGE * m.call
@@ -138,7 +139,7 @@ def _eliminate(layout: Layout, sweep: Sweep) -> float:
 def _whole(layout: Layout, place: Placement) -> Cost:
     w, m, data = layout.workload, place.machine, layout.data
     sweep = Sweep(w, m, place.stream)
-    blocks = traffic.blocks(w.samples, data)
+    blocks = block_count(w.samples, data)
     wide = w.samples / blocks
     tiles = max(ceil(wide / TILE), 1)
     k = wide / tiles

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
+from fem_deepest.action.slab.batch import chunk_count
+from fem_deepest.action.slab.schedule import in_flight
 from fem_deepest.errors import InputError
 from fem_deepest.network.network import TILE
 from fem_deepest.performance.workload import Workload
+from fem_deepest.spaces.grid import deal
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,7 @@ class Layout:
         cls, workload: Workload, slabs: int, data: int, width: int, sharded: bool = True
     ) -> Layout:
         """The grid with chunks of at most ``width`` samples."""
-        own = ceil(workload.samples / data)
-        return cls(workload, slabs, data, max(ceil(own / width), 1), sharded)
+        return cls(workload, slabs, data, chunk_count(workload.samples, data, width), sharded)
 
     @property
     def ranks(self) -> int:
@@ -78,13 +80,13 @@ class Layout:
 
     def cells_of(self, slab: int) -> int:
         """Cells of a slab."""
-        n = self.workload.cells
-        return n * (slab + 1) // self.slabs - n * slab // self.slabs
+        edges = deal(self.workload.cells, self.slabs)
+        return edges[slab + 1] - edges[slab]
 
     @property
     def in_flight(self) -> int:
         """Chunks whose states the first slab keeps: forward passes before the first one backward."""
-        return min(self.chunks, self.slabs)
+        return in_flight(self.chunks, self.slabs, 0)
 
     @property
     def parameters(self) -> int:

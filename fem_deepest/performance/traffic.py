@@ -9,13 +9,16 @@ reduces them for every chunk. The states of a chunk go down from slab to slab an
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from math import ceil, prod
 
-from fem_deepest.action.network.tiles import SCALARS
+from fem_deepest.action.network.ends import SCALARS
+from fem_deepest.action.slab.gathers import kept_nodes, nodes_of_cell
+from fem_deepest.action.slab.schedule import in_flight
 from fem_deepest.performance.layout import Layout
 from fem_deepest.performance.machine import NUMBER
 from fem_deepest.spaces.chain import piece_length
-from fem_deepest.spaces.grid import BLOCKS, FEW, subtrees
+from fem_deepest.spaces.grid import block_count, deal, subtrees
 
 
 @dataclass(frozen=True)
@@ -56,11 +59,9 @@ HESSIAN = Kind(2, 2, 2, SCALARS + 1)
 GAUSS_NEWTON = Kind(2, 2, 1, SCALARS + 1)
 
 
-def nodes_of_slab(layout: Layout, cells: int) -> tuple[int, int]:
-    """Nodes whose weights so many cells need, and how many of them one cell does."""
-    abscissae = layout.workload.scheme.abscissae
-    left, right = any(c != 1.0 for c in abscissae), any(c != 0.0 for c in abscissae)
-    return cells + (left and right), left + right
+def nodes_of_slab(layout: Layout, cells: int) -> int:
+    """Nodes whose weights so many cells need."""
+    return cells + len(nodes_of_cell(layout.workload.scheme.abscissae, 0)) - 1
 
 
 def gathers_of_slab(layout: Layout, slab: int) -> int:
@@ -69,13 +70,13 @@ def gathers_of_slab(layout: Layout, slab: int) -> int:
     The slab begins with ``a = min(C, P_t - s)`` sweeps forward and ends with as many backward, which do
     not turn; the other ``2 C + 1 - 2 a`` sweeps begin where the one before ended.
     """
-    nodes, need = nodes_of_slab(layout, layout.cells_of(slab))
-    kept = need + 1
+    nodes = nodes_of_slab(layout, layout.cells_of(slab))
+    kept = kept_nodes(layout.workload.scheme.abscissae)
     if layout.data == 1:
         return 0
     if nodes <= kept:
         return nodes
-    ahead = min(layout.chunks, layout.slabs - slab)
+    ahead = in_flight(layout.chunks, layout.slabs, slab)
     turns = 2 * layout.chunks + 1 - 2 * ahead
     return 2 * layout.chunks * nodes - turns * kept
 
@@ -88,14 +89,15 @@ def gathers(layout: Layout, kind: Kind = GRADIENT) -> Volume:
 
 def reductions(layout: Layout, _: Kind = GRADIENT) -> Volume:
     """Gradients in them, summed over the data ranks."""
-    nodes = sum(nodes_of_slab(layout, layout.cells_of(s))[0] for s in range(layout.slabs))
+    nodes = sum(nodes_of_slab(layout, layout.cells_of(s)) for s in range(layout.slabs))
     return _shared(layout, layout.chunks * nodes, _reducing(layout, layout.workload.rows))
 
 
 def states(layout: Layout, kind: Kind = GRADIENT) -> Volume:
     """States and costates between the slabs."""
     w, between = layout.workload, layout.slabs - 1
-    filled = sum(_filled(layout, rank) for rank in range(layout.data))
+    # Chunks that are not empty.
+    filled = sum(min(hi - lo, layout.chunks) for lo, hi in pairwise(deal(w.samples, layout.data)))
     fields = (kind.down + kind.up) * between
     return Volume(2 * between * filled, fields * NUMBER * w.neurons * w.samples)
 
@@ -108,12 +110,6 @@ def ghosts(layout: Layout, kind: Kind = GRADIENT) -> Volume:
     return Volume(between * rows, between * NUMBER * layout.workload.node)
 
 
-def blocks(samples: int, ranks: int) -> int:
-    """Blocks of samples whose sums are added along a tree, with whole weights."""
-    few = BLOCKS if samples >= FEW * BLOCKS else BLOCKS // 2
-    return few * ceil(ranks / few)
-
-
 def copies(layout: Layout) -> Volume:
     """Whole weights: the parameters to every rank."""
     others = layout.data - 1
@@ -123,9 +119,9 @@ def copies(layout: Layout) -> Volume:
 def trees(layout: Layout) -> Volume:
     """Whole weights: the sums of blocks to the first rank, from each the largest subtrees that it has."""
     w, data = layout.workload, layout.data
-    count = blocks(w.samples, data)
-    deal = [count * r // data for r in range(data + 1)]
-    roots = sum(len(list(subtrees(0, count, *deal[r : r + 2]))) for r in range(1, data))
+    count = block_count(w.samples, data)
+    others = list(pairwise(deal(count, data)))[1:]
+    roots = sum(len(list(subtrees(0, count, *part))) for part in others)
     sums = w.cells * w.slots * w.node + prod(w.readout) + prod(w.lift) + SCALARS
     return Volume(roots, roots * NUMBER * sums)
 
@@ -163,8 +159,7 @@ def solve(layout: Layout) -> Volume:
 
 def rows_of(layout: Layout) -> list[int]:
     """Rows of the data ranks."""
-    rows, data = layout.workload.rows, layout.data
-    return [rows * (r + 1) // data - rows * r // data for r in range(data)]
+    return [hi - lo for lo, hi in pairwise(deal(layout.workload.rows, layout.data))]
 
 
 def pieces_of(layout: Layout, entries: int) -> int:
@@ -198,10 +193,3 @@ def _shared(layout: Layout, count: int, senders: int) -> Volume:
 def _reducing(layout: Layout, rows: int) -> int:
     """Data ranks that send something in a reduction: all but one that has the only row."""
     return layout.data - (rows == 1)
-
-
-def _filled(layout: Layout, rank: int) -> int:
-    """Chunks of a data rank that are not empty."""
-    w = layout.workload
-    own = w.samples * (rank + 1) // layout.data - w.samples * rank // layout.data
-    return min(own, layout.chunks)

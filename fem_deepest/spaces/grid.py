@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from mpi4py import MPI
@@ -90,6 +91,23 @@ class ProcessGrid:
         return f"{self.shape[0]}x{self.shape[1]}"
 
 
+def deal(count: int, parts: int) -> list[int]:
+    """Edges (parts + 1,) of contiguous parts whose sizes differ by one at most."""
+    return [count * part // parts for part in range(parts + 1)]
+
+
+def own_part(count: int, comm: MPI.Intracomm) -> range:
+    """This rank's part of so many, dealt out over all ranks. Not collective."""
+    edges = deal(count, comm.size)
+    return range(edges[comm.rank], edges[comm.rank + 1])
+
+
+def block_count(samples: int, ranks: int) -> int:
+    """Blocks of so many samples: 12, or 6 for few of them, and a multiple of that for more ranks."""
+    blocks = BLOCKS if samples >= FEW * BLOCKS else BLOCKS // 2
+    return blocks * -(-ranks // blocks)
+
+
 class SampleBlocks:
     """``K`` samples in fixed blocks dealt out over the data axis, and ordered sums over them.
 
@@ -115,13 +133,11 @@ class SampleBlocks:
     """
 
     def __init__(self, samples: int, comm: MPI.Intracomm, count: int | None = None) -> None:
-        blocks = count or (BLOCKS if samples >= FEW * BLOCKS else BLOCKS // 2)
-        blocks *= 1 if count else -(-comm.size // blocks)
+        blocks = count or block_count(samples, comm.size)
         self.samples, self.comm, self.count = samples, comm, blocks
-        self.edges = [b * samples // blocks for b in range(blocks + 1)]
-        deal = [blocks * r // comm.size for r in range(comm.size + 1)]
-        self._roots = [list(subtrees(0, blocks, deal[r], deal[r + 1])) for r in range(comm.size)]
-        self._first, last = deal[comm.rank], deal[comm.rank + 1]
+        self.edges, parts = deal(samples, blocks), list(pairwise(deal(blocks, comm.size)))
+        self._roots = [list(subtrees(0, blocks, *part)) for part in parts]
+        self._first, last = parts[comm.rank]
         self.local = slice(self.edges[self._first], self.edges[last])
         self.own = [
             slice(self.edges[b] - self.local.start, self.edges[b + 1] - self.local.start)

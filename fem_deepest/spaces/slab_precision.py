@@ -17,7 +17,7 @@ from scipy.linalg import lapack
 
 from fem_deepest.spaces.chain import Chain
 from fem_deepest.spaces.factor import Factor
-from fem_deepest.spaces.slabs import deal
+from fem_deepest.spaces.grid import deal
 from fem_deepest.spaces.transposition import Tally, Transposition
 
 Array = NDArray[np.float64]

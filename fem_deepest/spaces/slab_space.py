@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from fem_deepest._petsc import PETSc
 from fem_deepest.errors import InputError
 from fem_deepest.spaces.control import Parameters, Shapes
-from fem_deepest.spaces.grid import ProcessGrid, SampleBlocks
-from fem_deepest.spaces.slabs import Slabs, deal
+from fem_deepest.spaces.grid import ProcessGrid, SampleBlocks, deal
+from fem_deepest.spaces.slabs import Slabs
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 from fem_deepest.spaces.cholesky import Cholesky
+from fem_deepest.spaces.grid import deal
 from fem_deepest.spaces.slab_precision import SlabPrecision
-from fem_deepest.spaces.slabs import deal
 from fem_deepest.spaces.transposition import Transposition
 
 Array = NDArray[np.float64]

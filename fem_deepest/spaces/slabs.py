@@ -11,12 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fem_deepest.errors import InputError
-from fem_deepest.spaces.grid import ProcessGrid
-
-
-def deal(count: int, parts: int) -> list[int]:
-    """Edges (parts + 1,) of contiguous parts whose sizes differ by one at most."""
-    return [count * part // parts for part in range(parts + 1)]
+from fem_deepest.spaces.grid import ProcessGrid, deal, own_part
 
 
 @dataclass(frozen=True)
@@ -88,5 +83,4 @@ class Slabs:
 
     def share(self, count: int) -> range:
         """This data rank's part of so many rows, or of so many samples."""
-        edges, rank = deal(count, self.grid.data.size), self.grid.data.rank
-        return range(edges[rank], edges[rank + 1])
+        return own_part(count, self.grid.data)

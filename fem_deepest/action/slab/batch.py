@@ -8,7 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fem_deepest.spaces.slabs import Slabs, deal
+from fem_deepest.spaces.grid import deal
+from fem_deepest.spaces.slabs import Slabs
 
 
 class Source(Protocol):

@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from fem_deepest.action.slab.batch import chunk_count
 from fem_deepest.network.flow import Flow
 from fem_deepest.network.network import Network
-from fem_deepest.spaces.slabs import Slabs, deal
+from fem_deepest.spaces.grid import deal
+from fem_deepest.spaces.slabs import Slabs
 
 Array = NDArray[np.float64]
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from fem_deepest.action.slab.gathers import nodes_of_cell
 from fem_deepest.action.slab.traffic import Traffic
 from fem_deepest.network.network import Network
-from fem_deepest.spaces.slabs import Slabs, deal
+from fem_deepest.spaces.grid import deal
+from fem_deepest.spaces.slabs import Slabs
 
 Array = NDArray[np.float64]
 

@@ -7,7 +7,8 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from fem_deepest.action.slab.traffic import Traffic
-from fem_deepest.spaces.slabs import Slabs, deal
+from fem_deepest.spaces.grid import deal
+from fem_deepest.spaces.slabs import Slabs
 
 Array = NDArray[np.float64]
 

@@ -29,9 +29,8 @@ from fem_deepest.solve.shooting.interfaces import Interfaces
 from fem_deepest.solve.shooting.slab import Slab
 from fem_deepest.solve.shooting.weights import SlabWeights
 from fem_deepest.spaces import Parameters
-from fem_deepest.spaces.grid import agree
+from fem_deepest.spaces.grid import agree, deal
 from fem_deepest.spaces.slab_space import SlabSpace
-from fem_deepest.spaces.slabs import deal
 
 Array = NDArray[np.float64]
 

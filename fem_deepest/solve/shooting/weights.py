@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from fem_deepest.network.network import Network
 from fem_deepest.solve.shooting.interfaces import Interfaces
 from fem_deepest.spaces import Parameters, Shapes
+from fem_deepest.spaces.grid import deal
 from fem_deepest.spaces.slab_space import SlabSpace
-from fem_deepest.spaces.slabs import deal
 
 Array = NDArray[np.float64]
 
