@@ -41,6 +41,21 @@ class Parts:
     prior: float
     score: float
 
+    @classmethod
+    def of(cls, sums: Array, samples: int, loss: Loss, outputs: int) -> Parts:
+        """From sums over all samples.
+
+        Args:
+            sums: Loss, score, model error and input error, and the prior, which is no sum.
+            samples: ``K``.
+            loss: ``Phi_T``.
+            outputs: Number of outputs.
+        """
+        total, score, model, initial, prior = (float(v) for v in sums)
+        misfit, model = (total + initial) / samples, model / samples
+        score = loss.score(score, samples, outputs)
+        return cls(misfit + model + prior, misfit, model, prior, score)
+
 
 class NetworkAction:
     """``A = (1/K) sum_k [ Phi_T(y_k) + R_0/2 |xi_0|^2 + R_f/2 int |xi_k|^2 dt ] + 1/2 <w, P w>``.
@@ -260,15 +275,7 @@ class NetworkAction:
             # The output and what is made of it are the same on all parts of the index.
             shared[:COMMON] *= self.grid.index.rank == 0
             self.grid.index.Allreduce(MPI.IN_PLACE, shared, op=MPI.SUM)
-        loss, score, model, initial, prior = (float(v) for v in shared)
-        misfit, model = (loss + initial) / self.samples, model / self.samples
-        self.parts = Parts(
-            misfit + model + prior,
-            misfit,
-            model,
-            prior,
-            self.loss.score(score, self.samples, self.network.outputs),
-        )
+        self.parts = Parts.of(shared, self.samples, self.loss, self.network.outputs)
         return self.parts.action
 
     def _collect(self, out: Array) -> None:

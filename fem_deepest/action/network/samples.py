@@ -65,7 +65,4 @@ def shared_parts(action: Sampled, totals: Array, prior: float) -> Parts:
     if action.grid.owner:
         shared[:SCALARS], shared[SCALARS] = totals, prior
     action.grid.data.Bcast(shared, root=0)
-    loss, score, model, initial, prior = (float(v) for v in shared)
-    misfit, model = (loss + initial) / action.samples, model / action.samples
-    score = action.loss.score(score, action.samples, action.network.outputs)
-    return Parts(misfit + model + prior, misfit, model, prior, score)
+    return Parts.of(shared, action.samples, action.loss, action.network.outputs)

@@ -156,8 +156,8 @@ class SlabAction:
         batch = Batch.deal(self.slabs, inputs, targets, self.chunk)
         evaluation = Evaluation(self._ends, self.slabs, batch, Traffic())
         parameters = self.space.parameters(u.array_r)
-        loss, score, *_ = self._sum(evaluation.value(parameters, no_forcing), evaluation)
-        count = len(inputs)
+        sums, count = self._sum(evaluation.value(parameters, no_forcing), evaluation), len(inputs)
+        loss, score = float(sums[0]), float(sums[1])
         return loss / count, self.loss.score(score, count, self.network.outputs)
 
     def outputs(self, u: PETSc.Vec, inputs: Source) -> tuple[range, Array]:
@@ -210,18 +210,11 @@ class SlabAction:
         self.metric.apply(u, self._riesz)
         size = self.space.parameter_size
         own = 0.5 * float(np.dot(u.array_r[:size], self._riesz.array_r[:size]))
-        loss, score, model, initial, prior = self._sum(np.append(scalars, own), self._evaluation)
-        misfit, model = (loss + initial) / self.samples, model / self.samples
-        self.parts = Parts(
-            misfit + model + prior,
-            misfit,
-            model,
-            prior,
-            self.loss.score(score, self.samples, self.network.outputs),
-        )
+        sums = self._sum(np.append(scalars, own), self._evaluation)
+        self.parts = Parts.of(sums, self.samples, self.loss, self.network.outputs)
         return self.parts.action
 
-    def _sum(self, scalars: Array, evaluation: Evaluation) -> list[float]:
+    def _sum(self, scalars: Array, evaluation: Evaluation) -> Array:
         """Sums over all ranks.
 
         Raises:
@@ -233,7 +226,7 @@ class SlabAction:
         self.traffic.count("sums", sums.nbytes if comm.size > 1 else 0)
         if sums[-1]:
             raise NumericalFailure(next(filter(None, comm.allgather(evaluation.failure))))
-        return [float(value) for value in sums[:-1]]
+        return sums[:-1]
 
     def _collect(self, out: Array) -> None:
         """Turn sums over samples into a dual vector and add ``_riesz``."""
