@@ -119,7 +119,14 @@ def estimates(
 def best_grid(
     workload: Workload, machine: Machine, ranks: int, *, weights: str = "auto", width: int = 0
 ) -> Estimate:
-    """The fastest grid that fits.
+    """The fastest grid that fits; the first of :func:`fitting`."""
+    return fitting(workload, machine, ranks, weights=weights, width=width)[0]
+
+
+def fitting(
+    workload: Workload, machine: Machine, ranks: int, *, weights: str = "auto", width: int = 0
+) -> list[Estimate]:
+    """The :func:`estimates`, if the first of them fits.
 
     Args:
         workload: Sizes.
@@ -135,7 +142,7 @@ def best_grid(
     """
     found = estimates(workload, machine, ranks, weights=weights, width=width)
     if found[0].fits:
-        return found[0]
+        return found
     least = min(found, key=lambda e: e.memory / e.available)
     enough = enough_ranks(workload, machine, ranks, weights=weights, width=width)
     mend = "fewer neurons, cells or pairs (solve.memory)"

@@ -8,7 +8,7 @@ from mpi4py import MPI
 
 from fem_deepest.configuration.train import Config
 from fem_deepest.errors import InputError
-from fem_deepest.performance.choose import Estimate, best_grid, estimates
+from fem_deepest.performance.choose import Estimate, fitting
 from fem_deepest.performance.machine import Machine
 from fem_deepest.performance.workload import Workload
 from fem_deepest.runs.auto_grid import make_workload
@@ -53,8 +53,7 @@ def make_plan(
 
     Not collective.
     """
-    best_grid(workload, machine, ranks, weights=weights, width=width)
-    found = estimates(workload, machine, ranks, weights=weights, width=width)
+    found = fitting(workload, machine, ranks, weights=weights, width=width)
     return Plan(workload, machine, ranks, found, weights, width)
 
 
