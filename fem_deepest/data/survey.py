@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from mpi4py import MPI
 from numpy.typing import NDArray
 
 from fem_deepest.data.rows import Samples
 from fem_deepest.data.split import Standardiser
 from fem_deepest.errors import InputError
 from fem_deepest.spaces.grid import SampleBlocks
+from fem_deepest.spaces.tasks import on_root
 
 __all__ = ["Survey", "sum_over", "survey"]
 
@@ -123,23 +123,12 @@ def survey(samples: Samples) -> Survey:
 
 def _near(samples: Samples) -> list[Array]:
     """Values near the means of inputs and targets; those of constant columns exactly. Collective."""
-    values: list[Array] = [
-        np.zeros(samples.features),
-        np.zeros(0 if samples.is_classification else samples.outputs),
-    ]
-    failure = None
-    if samples.comm.rank == 0:
-        try:
-            pair = samples.read(0, min(samples.samples, _BLOCK // 4))
-            values = [_middle(v) if old.size else old for v, old in zip(pair, values, strict=True)]
-        except InputError as error:
-            failure = error
-    failure = samples.comm.bcast(failure, root=0)
-    if failure is not None:
-        raise failure
-    for value in values:
-        samples.comm.Bcast([value, MPI.DOUBLE], root=0)
-    return values
+
+    def near() -> list[Array]:
+        inputs, targets = samples.read(0, min(samples.samples, _BLOCK // 4))
+        return [_middle(inputs), np.zeros(0) if samples.is_classification else _middle(targets)]
+
+    return on_root(near, samples.comm)
 
 
 def _middle(values: Array) -> Array:
