@@ -10,6 +10,7 @@ that the last bit does not depend on the division either.
 from __future__ import annotations
 
 import difflib
+from abc import ABC, abstractmethod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,7 +74,7 @@ def generated(
     return Toys(name, samples, seed, level)
 
 
-class Generated:
+class Generated(ABC):
     """A source whose samples are made block by block; see :class:`.Source`.
 
     Args:
@@ -96,9 +97,9 @@ class Generated:
         self.classes = tuple(str(c) for c in range(outputs)) if classification else None
         self.columns = tuple(f"x{i + 1}" for i in range(features))
 
+    @abstractmethod
     def block(self, numbers: NDArray[np.int64]) -> tuple[Floats, Targets]:
         """Inputs and targets of samples with these numbers."""
-        raise NotImplementedError
 
     def read(self, first: int, last: int) -> tuple[Floats, Targets]:
         """See :meth:`.Source.read`."""
