@@ -89,15 +89,20 @@ def write(
         raise
 
 
-def read_meta(path: Path) -> dict[str, Any]:
-    """The dictionary of a checkpoint. Not collective.
+def open_table(path: Path) -> Table:
+    """What the checkpoint of a run holds, but for its vectors. Not collective.
 
     Raises:
         InputError: There is no such file, or it is not a checkpoint of this package.
     """
     if not path.is_file():
         raise InputError(f"there is no checkpoint {path}; give the directory of a run")
-    return read_table(path).meta
+    return read_table(path)
+
+
+def read_meta(path: Path) -> dict[str, Any]:
+    """The dictionary of a checkpoint. As :func:`open_table`."""
+    return open_table(path).meta
 
 
 def read_array(path: Path, name: str, table: Table | None = None) -> Array:

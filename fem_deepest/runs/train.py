@@ -22,6 +22,7 @@ from fem_deepest.data.opening import open_data as open_source
 from fem_deepest.errors import InputError
 from fem_deepest.io import checkpoint
 from fem_deepest.io.rundir import RunDirectory
+from fem_deepest.io.seal import Table
 from fem_deepest.io.search import level_of
 from fem_deepest.runs import memory_estimate
 from fem_deepest.runs.model import Model
@@ -91,9 +92,8 @@ class Run:
         """
         path = Path(directory)
         values = RunDirectory(path, ProcessGrid.create().comm).read_json()
-        checkpoint.read_meta(
-            path / "checkpoint.h5"
-        )  # other verbs have none, and another configuration
+        # Other verbs have none, and another configuration.
+        table = checkpoint.open_table(path / "checkpoint.h5")
         config = configuration(values["config"])
         return cls(
             path,
@@ -102,7 +102,7 @@ class Run:
             values["stages"],
             values["metrics"],
             values["seconds"],
-            stored_model(path, config),
+            _model(path, table, config),
         )
 
 
@@ -112,10 +112,12 @@ def stored_model(directory: Path, config: Config) -> Model:
     Raises:
         InputError: There is no checkpoint.
     """
-    path = directory / "checkpoint.h5"
-    meta = checkpoint.read_meta(path)
-    flat = checkpoint.read_array(path, "control")
-    return Model.restore(config, level_of(meta), flat, meta["model"])
+    return _model(directory, checkpoint.open_table(directory / "checkpoint.h5"), config)
+
+
+def _model(directory: Path, table: Table, config: Config) -> Model:
+    flat = checkpoint.read_array(directory / "checkpoint.h5", "control", table)
+    return Model.restore(config, level_of(table.meta), flat, table.meta["model"])
 
 
 def configuration(values: dict[str, Any]) -> Config:
