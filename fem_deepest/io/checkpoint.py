@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from fem_deepest._petsc import PETSc
 from fem_deepest.errors import InputError
 from fem_deepest.io.checksum import checksum
-from fem_deepest.io.entries import Order, read_entries, write_entries
+from fem_deepest.io.entries import Order, read_entries, read_vector, write_entries
 from fem_deepest.io.layout import Layout, Place, layout
 from fem_deepest.io.seal import Damaged, Table, fingerprint, read_table, seal
 from fem_deepest.io.succession import partial, succeed
@@ -176,14 +176,8 @@ def read(
     sums, failure = np.zeros(len(vectors), np.uint64), ""
     for k, (name, vec) in enumerate(vectors.items()):
         v = order.create() if order else vec
-        first, last = v.getOwnershipRange()
-        values = v.array_w
-        try:
-            for start, piece in read_entries(path, table.vectors[name], first, last):
-                values[start - first : start - first + piece.size] = piece
-        except OSError as error:
-            failure = str(error)
-        sums[k] = checksum(values, first)
+        sums[k], wrong = read_vector(path, table.vectors[name], v)
+        failure = failure or wrong
         if order:
             control = order.control(v)
             control.copy(vec)

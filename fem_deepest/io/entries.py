@@ -63,16 +63,9 @@ def write_entries(
     sums = np.zeros(len(vectors), np.uint64)
     for k, (name, vec) in enumerate(vectors.items()):
         v = order.common(vec) if order else vec
-        first, values = v.getOwnershipRange()[0], v.array_r
-        sums[k] = checksum(values, first)
-        try:
-            for start in range(0, values.size if file and not failure else 0, _PIECE):
-                piece = values[start : start + _PIECE]
-                file.Write_at(places[name].offset + 8 * (first + start), piece)
-        except MPI.Exception as error:
-            failure = str(error)
+        sums[k], wrong = _write(None if failure else file, places[name], v)
+        failure = failure or wrong
         if order:
-            values = piece = np.empty(0)  # views would keep the copy
             v.destroy()
     try:
         if file:
@@ -83,6 +76,36 @@ def write_entries(
     comm.Allreduce(MPI.IN_PLACE, sums, op=MPI.SUM)
     failure = next(filter(None, comm.allgather(failure)), "")
     return {name: int(found) for name, found in zip(vectors, sums, strict=True)}, failure
+
+
+def _write(file: MPI.File | None, place: Place, v: PETSc.Vec) -> tuple[int, str]:
+    """Write the entries of this rank, if there is a file; their checksum, and what went wrong.
+
+    No view of the vector is left, which would keep its memory.
+    """
+    first, values = v.getOwnershipRange()[0], v.array_r
+    try:
+        if file is not None:
+            for start in range(0, values.size, _PIECE):
+                piece = values[start : start + _PIECE]
+                file.Write_at(place.offset + 8 * (first + start), piece)
+    except MPI.Exception as error:
+        return checksum(values, first), str(error)
+    return checksum(values, first), ""
+
+
+def read_vector(path: Path, place: Place, v: PETSc.Vec) -> tuple[int, str]:
+    """Read the entries of this rank into a vector; their checksum, and what went wrong.
+
+    No view of the vector is left, which would keep its memory. Not collective.
+    """
+    (first, last), values, failure = v.getOwnershipRange(), v.array_w, ""
+    try:
+        for start, piece in read_entries(path, place, first, last):
+            values[start - first : start - first + piece.size] = piece
+    except OSError as error:
+        failure = str(error)
+    return checksum(values, first), failure
 
 
 def read_entries(path: Path, place: Place, first: int, last: int) -> Iterator[tuple[int, Array]]:
