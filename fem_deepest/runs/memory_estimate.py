@@ -28,6 +28,7 @@ from fem_deepest.errors import InputError
 from fem_deepest.network.network import TILE, Network
 from fem_deepest.runs.index import make_index
 from fem_deepest.spaces import Resolution
+from fem_deepest.spaces.grid import ranks_on_host
 
 NUMBER = 8  # bytes
 _CONTROLS = 15  # of a solver, beside the pairs of its memory
@@ -84,10 +85,7 @@ def available() -> int:
 
 def share(comm: MPI.Intracomm) -> int:
     """Bytes of :func:`available` for each of the ranks on this host. Collective on ``comm``."""
-    node = comm.Split_type(MPI.COMM_TYPE_SHARED)
-    here = node.size
-    node.Free()
-    return available() // here
+    return available() // ranks_on_host(comm)
 
 
 def _kilobytes(name: str) -> list[int]:
@@ -204,9 +202,7 @@ def _total(network: Network, config: Config, samples: int, comm: MPI.Intracomm) 
 
 def _scarcest(total: int, comm: MPI.Intracomm) -> tuple[float, int, int]:
     """What ``total`` asks of a host, what it has, and its ranks, where most is lacking. Collective."""
-    node = comm.Split_type(MPI.COMM_TYPE_SHARED)
-    here = node.size
-    node.Free()
+    here = ranks_on_host(comm)
     need = total * (here / comm.size)
     return max(comm.allgather((need - available(), need, available(), here)))[1:]
 

@@ -91,6 +91,14 @@ class ProcessGrid:
         return f"{self.shape[0]}x{self.shape[1]}"
 
 
+def ranks_on_host(comm: MPI.Intracomm) -> int:
+    """How many of these ranks share the memory of this one. Collective on ``comm``."""
+    host = comm.Split_type(MPI.COMM_TYPE_SHARED)
+    here = int(host.size)
+    host.Free()
+    return here
+
+
 def deal(count: int, parts: int) -> list[int]:
     """Edges (parts + 1,) of contiguous parts whose sizes differ by one at most."""
     return [count * part // parts for part in range(parts + 1)]

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from fem_deepest.action.slab.batch import chunk_count
 from fem_deepest.network.flow import Flow
 from fem_deepest.network.network import Network
-from fem_deepest.spaces.grid import deal
+from fem_deepest.spaces.grid import deal, ranks_on_host
 from fem_deepest.spaces.slabs import Slabs
 
 Array = NDArray[np.float64]
@@ -136,9 +136,7 @@ def state_bytes(network: Network, cells: int, slabs: int) -> int:
 def _room(network: Network, slabs: Slabs, cells: int) -> int:
     """Greatest width whose states take no more than a share of the memory of a rank; collective."""
     comm = slabs.grid.comm
-    host = comm.Split_type(MPI.COMM_TYPE_SHARED)
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / host.size
-    host.Free()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / ranks_on_host(comm)
     room = _SHARE * memory / state_bytes(network, cells, slabs.grid.depth.size)
     return max(int(comm.allreduce(room, op=MPI.MIN)), 1)
 
