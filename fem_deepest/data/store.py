@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 from mpi4py import MPI
 
-from fem_deepest.data.extent import Extent
+from fem_deepest.data.extent import Extent, allocated
 from fem_deepest.data.source import Source
 from fem_deepest.errors import InputError
 from fem_deepest.spaces.grid import own_part
@@ -83,11 +83,6 @@ def write_hdf5(source: Source, path: Path, comm: MPI.Intracomm, *, force: bool =
 
 def _lay_out(source: Source, path: Path) -> list[Extent]:
     """A file with room for all rows, and where they go."""
-    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    plan.set_obj_track_times(False)  # the same file whenever it is written
-    plan.set_layout(h5py.h5d.CONTIGUOUS)
-    plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-    plan.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     numbers = source.classes is not None
     shapes = {
         "inputs": ((source.samples, source.features), "<f8"),
@@ -98,12 +93,9 @@ def _lay_out(source: Source, path: Path) -> list[Extent]:
     extents = list[Extent]()
     with h5py.File(path, "w", driver="sec2") as file:
         for name, (shape, kind) in shapes.items():
-            space = h5py.h5s.create_simple(shape)
-            made = h5py.h5d.create(
-                file.id, name.encode(), h5py.h5t.py_create(np.dtype(kind)), space, plan
-            )
+            offset = allocated(file, name, shape, np.dtype(kind))
             columns = shape[1] if len(shape) == 2 else 0
-            extents.append(Extent(path, made.get_offset(), shape[0], columns, np.dtype(kind)))
+            extents.append(Extent(path, offset, shape[0], columns, np.dtype(kind)))
         if source.classes is not None:
             file["classes"] = list(source.classes)
         if source.columns != tuple(f"x{i + 1}" for i in range(source.features)):

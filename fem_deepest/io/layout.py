@@ -15,6 +15,8 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
+from fem_deepest.data.extent import allocated
+
 
 class Place(NamedTuple):
     """Where a vector is.
@@ -55,14 +57,7 @@ def layout(sizes: Mapping[str, int], meta: str) -> Layout:
         text = tree.create_dataset("meta", data=np.bytes_(data))
         own = Place(text.id.get_offset(), text.id.get_storage_size())
         for name, count in sizes.items():
-            how = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-            how.set_layout(h5py.h5d.CONTIGUOUS)
-            how.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-            how.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-            how.set_obj_track_times(False)  # the same bytes at any time
-            shape = h5py.h5s.create_simple((count,))
-            made = h5py.h5d.create(tree.id, name.encode(), h5py.h5t.NATIVE_DOUBLE, shape, how)
-            places[name] = Place(made.get_offset() or 0, count)  # none without entries
+            places[name] = Place(allocated(tree, name, (count,), np.dtype(np.float64)), count)
     return Layout(file.pieces, places, own, file.length)
 
 
