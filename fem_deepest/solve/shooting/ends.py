@@ -1,10 +1,11 @@
-"""The two ends of the depth: the states that go into the first slab, and the loss of those at the end."""
+"""The samples of a rank at both ends of the depth: states into the first slab, loss behind the last."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fem_deepest.action.network.ends import SCALARS, Ends
 from fem_deepest.network.loss import Loss
 from fem_deepest.network.network import Network
 from fem_deepest.spaces import Parameters
@@ -13,8 +14,8 @@ from fem_deepest.spaces.slab_space import SlabSpace
 Array = NDArray[np.float64]
 
 
-class Ends:
-    """``X_0 = lift(z) + xi_0`` and ``Phi_T(readout X_S)`` of the samples of this rank.
+class SampleEnds:
+    """``X_0 = lift(z) + xi_0`` and ``Phi_T(readout X_S)`` of the samples of this rank; see :class:`.Ends`.
 
     Args:
         space: Layout of the control.
@@ -29,55 +30,38 @@ class Ends:
     def __init__(
         self, space: SlabSpace, network: Network, loss: Loss, inputs: Array, targets: NDArray
     ) -> None:
-        self._space, self._network, self._loss = space, network, loss
+        # The errors of input and model are terms of the prior here.
+        self._space, self._ends = space, Ends(network, loss, 1.0, 1.0)
         self._inputs, self._targets = inputs, targets
 
     def input(self, weights: Parameters, u: Array) -> Array:
         """``X_0``, (N, K)."""
-        x, xi0 = self._network.lift(weights, self._inputs), self._space.forcing(u, 0)[0]
-        return x + xi0 if len(xi0) else x
+        return self._ends.enter(weights, self._inputs, self._xi0(u), np.zeros(SCALARS))
 
     def input_tangent(self, direction: Parameters, d_u: Array) -> Array:
         """Derivative of ``X_0`` in a direction."""
-        xi0 = self._space.forcing(d_u, 0)[0]
-        if self._network.linear_lift:
-            dx = self._network.lift(direction, self._inputs)
-        else:
-            dx = np.zeros((self._network.index.neurons, self._inputs.shape[1]))
-        return dx + xi0 if len(xi0) else dx
+        return self._ends.enter_tangent(direction, self._inputs, self._xi0(d_u))
 
     def input_adjoint(self, back: Array, sums: Parameters, r_u: Array) -> None:
-        """Its transpose, added to the sums over samples and to this rank's part of a dual control."""
-        if self._network.linear_lift:
-            sums.lift[:, :-1] += back @ self._inputs.T
-            sums.lift[:, -1] += back.sum(axis=1)
-        xi0 = self._space.forcing(r_u, 0)[0]
-        if len(xi0):
-            xi0 += back
+        """Its transpose: added to the sums over samples, and written into a dual control."""
+        self._ends.enter_adjoint(self._inputs, back, sums.lift, self._xi0(r_u))
 
     def output(self, weights: Parameters, x: Array, sums: Parameters) -> tuple[Array, float]:
         """Derivative in the states ``X_S`` (N, K), and the loss; adds the readout's gradient.
 
         :meth:`curvature` is taken there.
         """
-        self._weights, self._x = weights, x.copy()
-        self._y = self._network.read(weights, x)
-        self._dy = np.empty_like(self._y)
-        loss, _ = self._loss.value(self._y.copy(), self._targets, self._dy)
-        self._network.readout.gradient(self._dy, x, sums.readout)
-        return self._network.readout.transposed(weights, self._dy), float(loss)
+        self._weights, self._x, scalars = weights, x.copy(), np.zeros(SCALARS)
+        self._dy = self._ends.leave(weights, x, self._targets, scalars)
+        return self._ends.leave_adjoint(weights, x, self._dy, sums.readout), float(scalars[0])
 
     def curvature(self, direction: Parameters, d_x: Array, sums: Parameters, exact: bool) -> Array:
         """Second derivative applied to a direction, its readout part added to the sums.
 
         Without ``exact``, the curvature of the loss alone.
         """
-        readout = self._network.readout
-        curved = readout.tangent(self._weights, direction, self._x, d_x)
-        self._loss.hessian(self._y, curved.copy(), curved)
-        out = readout.transposed(self._weights, curved)
-        readout.gradient(curved, self._x, sums.readout)
-        if exact and readout.trained:
-            out = out + readout.transposed(direction, self._dy)
-            readout.gradient(self._dy, d_x, sums.readout, constant=False)
-        return out
+        dy = self._dy if exact else None
+        return self._ends.leave_curved(self._weights, direction, self._x, d_x, dy, sums.readout)
+
+    def _xi0(self, u: Array) -> Array:
+        return self._space.forcing(u, 0)[0]

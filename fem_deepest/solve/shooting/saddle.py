@@ -24,7 +24,7 @@ from fem_deepest.action.protocol import Metric
 from fem_deepest.errors import InputError, NumericalFailure
 from fem_deepest.network.loss import Loss
 from fem_deepest.network.network import Network
-from fem_deepest.solve.shooting.ends import Ends
+from fem_deepest.solve.shooting.ends import SampleEnds
 from fem_deepest.solve.shooting.interfaces import Interfaces
 from fem_deepest.solve.shooting.slab import Slab
 from fem_deepest.solve.shooting.weights import SlabWeights
@@ -94,7 +94,7 @@ class SlabSaddle:
         self.samples = len(inputs)
         own = slice(space.samples.start, space.samples.stop)
         inputs, targets = inputs[own].T, targets[own].T
-        self._ends = Ends(space, network, loss, inputs.copy(), targets.copy())
+        self._ends = SampleEnds(space, network, loss, inputs.copy(), targets.copy())
         edges, each = deal(cells, slabs), slabs // grid.depth.size
         mine = range(grid.depth.rank * each, (grid.depth.rank + 1) * each)
         width = inputs.shape[1]
