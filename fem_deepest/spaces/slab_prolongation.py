@@ -15,6 +15,7 @@ from fem_deepest.errors import InputError
 from fem_deepest.spaces.depth import DepthMesh
 from fem_deepest.spaces.prolongation import along, with_constant
 from fem_deepest.spaces.slab_space import SlabSpace
+from fem_deepest.spaces.slabs import all_rows
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -55,7 +56,11 @@ def prolong_slabs(
     b.readout[...] = along(with_constant(states), a.readout, 1)
     lift = a.lift
     if states is not None and fine.slabs.first:
-        lift = along(_part(states, fine.lift_rows), _all_rows(coarse.grid.data, lift), 0)
+        lift = along(
+            _part(states, fine.lift_rows),
+            all_rows(coarse.grid.data, lift, coarse.shapes.lift[0]),
+            0,
+        )
     b.lift[...] = lift
     if coarse.has_forcings:
         _prolong_forcings(coarse, fine, source, target, old, new, states)
@@ -80,7 +85,13 @@ def _prolong_theta(
     if rows is not None or columns is not None:
         nodes = np.stack(
             [
-                along(columns, along(_part(rows, fine.rows), _all_rows(grid.data, node), 0), 1)
+                along(
+                    columns,
+                    along(
+                        _part(rows, fine.rows), all_rows(grid.data, node, coarse.shapes.theta[1]), 0
+                    ),
+                    1,
+                )
                 if rows is not None
                 else along(columns, node, 1)
                 for node in nodes
@@ -157,14 +168,6 @@ def _received(
             requests.append(comm.Isend(source, rank, _TAG))
     MPI.Request.Waitall(requests)
     return out
-
-
-def _all_rows(data: MPI.Intracomm, own: Array) -> Array:
-    """All rows of a matrix of which every rank has some. Collective on ``data``."""
-    counts = data.allgather(len(own))
-    whole = np.empty((sum(counts), own.shape[1]))
-    data.Allgatherv(np.ascontiguousarray(own), [whole, [n * own.shape[1] for n in counts]])
-    return whole
 
 
 def _parts(edges: Sequence[int] | Integers) -> list[range]:

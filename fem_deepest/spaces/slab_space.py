@@ -38,6 +38,7 @@ class SlabSpace:
         blocks: Blocks of samples of the common order, see :attr:`numbers`.
 
     Attributes:
+        shapes: Shapes of all the parameters.
         slabs: Which cells, nodes and rows are this rank's.
         samples: Global numbers of this rank's samples.
         cells: Cells of the depth whose forcings are here.
@@ -66,7 +67,7 @@ class SlabSpace:
         forced: bool,
         blocks: int | None = None,
     ) -> None:
-        self.grid, self._shapes, self._count = grid, shapes, samples
+        self.grid, self.shapes, self._count = grid, shapes, samples
         nodes, rows, columns = shapes.theta
         self.slabs = slabs = Slabs(grid, nodes - 1)
         self.rows, self.readout_rows, self.lift_rows = (
@@ -102,7 +103,7 @@ class SlabSpace:
         """The same space on a grid of another shape. Not collective."""
         return SlabSpace(
             grid,
-            self._shapes,
+            self.shapes,
             self._count,
             len(self.tiles),
             initial=self._soft,
@@ -139,7 +140,7 @@ class SlabSpace:
             fill: Writes the parameters of one node, (1, rows, columns), with all of readout and lift.
                 Every rank calls it: it has to be the same numbers everywhere.
         """
-        one = Shapes((1, *self._shapes.theta[1:]), self._shapes.readout, self._shapes.lift)
+        one = Shapes((1, *self.shapes.theta[1:]), self.shapes.readout, self.shapes.lift)
         whole, own = Parameters.view(np.zeros(one.size), one), self.parameters(array)
         fill(whole)
         own.theta[...] = whole.theta[:, _slice(self.rows)]
@@ -158,7 +159,7 @@ class SlabSpace:
     def _numbers(self) -> Iterator[Integers]:
         start = 0
         rows = (self.rows, self.readout_rows, self.lift_rows)
-        for shape, own in zip(self._shapes, rows, strict=True):
+        for shape, own in zip(self.shapes, rows, strict=True):
             *lead, count, width = shape
             nodes = np.array(self.slabs.nodes) if lead else np.zeros(1, np.int64)
             begin = start + (nodes * count + own.start) * width

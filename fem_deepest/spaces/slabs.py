@@ -9,9 +9,16 @@ likewise.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
 
 from fem_deepest.errors import InputError
 from fem_deepest.spaces.grid import ProcessGrid, deal, own_part
+
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -84,3 +91,16 @@ class Slabs:
     def share(self, count: int) -> range:
         """This data rank's part of so many rows, or of so many samples."""
         return own_part(count, self.grid.data)
+
+
+def all_rows(comm: MPI.Intracomm, own: Array, count: int) -> Array:
+    """All rows (count, ...) of an array of which every rank has its part; ``own`` itself on one rank.
+
+    Collective on ``comm``.
+    """
+    if comm.size == 1:
+        return own
+    whole = np.empty((count, *own.shape[1:]))
+    counts = np.diff(deal(count, comm.size)) * prod(own.shape[1:])
+    comm.Allgatherv(np.ascontiguousarray(own), [whole, counts])
+    return whole

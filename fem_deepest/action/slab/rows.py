@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fem_deepest.action.slab.traffic import Traffic
 from fem_deepest.spaces.grid import deal
-from fem_deepest.spaces.slabs import Slabs
+from fem_deepest.spaces.slabs import Slabs, all_rows
 
 Array = NDArray[np.float64]
 
@@ -35,10 +35,9 @@ class Rows:
         """The whole matrix from the rows of every rank."""
         if not self._sent:
             return own
-        whole, others = np.empty(self._shape), self._comm.size - 1
-        self._comm.Allgatherv(own, [whole, self._counts])
+        others = self._comm.size - 1
         self._traffic.count("ends", own.nbytes * others, others)
-        return whole
+        return all_rows(self._comm, own, self._shape[0])
 
     def reduce(self, total: Array, out: Array) -> None:
         """Sums of the own rows over the ranks, in their order, of the whole matrix of every rank."""

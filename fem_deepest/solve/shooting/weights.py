@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from fem_deepest.network.network import Network
 from fem_deepest.solve.shooting.interfaces import Interfaces
 from fem_deepest.spaces import Parameters, Shapes
-from fem_deepest.spaces.grid import deal
 from fem_deepest.spaces.slab_space import SlabSpace
+from fem_deepest.spaces.slabs import all_rows
 
 Array = NDArray[np.float64]
 
@@ -52,9 +52,11 @@ class SlabWeights:
         behind = self._interfaces.up(own.theta[0])
         if not self._interfaces.last:
             theta[-1] = behind
-        out.theta[...] = self._rows(theta.swapaxes(0, 1), self._shapes.theta[1]).swapaxes(0, 1)
-        out.readout[...] = self._rows(own.readout, self._shapes.readout[0])
-        out.lift[...] = self._rows(own.lift, self._shapes.lift[0])
+        out.theta[...] = all_rows(self._data, theta.swapaxes(0, 1), self._shapes.theta[1]).swapaxes(
+            0, 1
+        )
+        out.readout[...] = all_rows(self._data, own.readout, self._shapes.readout[0])
+        out.lift[...] = all_rows(self._data, own.lift, self._shapes.lift[0])
         return out
 
     def add(self, sums: Parameters, array: Array) -> None:
@@ -68,13 +70,3 @@ class SlabWeights:
         own.theta[0] += self._interfaces.down(theta[-1])
         own.readout[...] += sums.readout[space.readout_rows.start : space.readout_rows.stop]
         own.lift[...] += sums.lift[space.lift_rows.start : space.lift_rows.stop]
-
-    def _rows(self, part: Array, count: int) -> Array:
-        """All rows (count, ...) of the ranks of the slab."""
-        if self._data.size == 1:
-            return part
-        out = np.empty((count, *part.shape[1:]))
-        width = int(np.prod(part.shape[1:]))
-        counts = np.diff(deal(count, self._data.size)) * width
-        self._data.Allgatherv(np.ascontiguousarray(part), [out, counts])
-        return out
